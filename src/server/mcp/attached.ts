@@ -1,11 +1,10 @@
 /**
- * State that bindings keep about an object they were given: an engine or an SDK server. Servers come and go with every request and
- * engines are made by the application, so neither has a place for it. Every such state is declared with {@link attached}, and all
- * of it stands here.
+ * State that a binding keeps for an object of somebody else: an engine or an SDK server. It is held weakly, so it is freed together
+ * with its owner. Every such state is declared with {@link attached}.
  */
 const states = new WeakMap<object, Map<object, unknown>>();
 
-/** Declares one kind of state and returns its accessor, which makes the state of an owner on the first call and keeps it as long as the owner lives. */
+/** Returns an accessor that makes the state of an owner on the first call and returns the same state afterwards. */
 export function attached<Owner extends object, State>(
   make: (owner: Owner) => State,
 ): (owner: Owner) => State {

@@ -1,15 +1,15 @@
 /**
- * A bound on what a client leaves unread. The SDK hands out a response stream that takes whatever is sent on it; a client that
- * holds its connection open and does not read would make it grow without end, window or not, as long as something it
- * acknowledges on another connection makes room (SEP: Stream).
+ * A bound on the unread bytes of an event stream. The SDK's response stream buffers without limit, and the window of a stream does not
+ * bound it: a client that does not read can still acknowledge on another connection and so make room for more (SEP: Stream).
  */
 
-/** Above the largest window of a stream, so that nobody who reads comes near it. */
+/** Above the largest window of a stream: a client that reads never reaches it. */
 const BACKLOG_BYTES_MAX = 8 * 2 ** 20;
 
 /**
- * The same response, for whoever serves the SDK's handler over HTTP. When more than `maxBytes` of an event stream wait for a client that does not read, `drop` is called, once: it
- * breaks the connection off, which cancels the response and with it the request behind it. Default 8 MiB (SEP: Stream).
+ * Returns the response with a bounded backlog, for a program that serves the SDK's handler over HTTP. Calls `drop` once when more than
+ * `maxBytes` of an event stream are unread (default 8 MiB); `drop` must close the connection, which cancels the response and its request
+ * (SEP: Stream).
  */
 export function withBoundedBacklog(
   response: Response,
@@ -25,7 +25,7 @@ export function withBoundedBacklog(
   const bounded = new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        // Read at once and count what is not taken: left in the source, nobody would know how much it is.
+        // The source does not tell how much it buffers, so everything is moved here at once and counted.
         void (async () => {
           for (;;) {
             const { done, value } = await source.read();

@@ -1,53 +1,55 @@
 /**
- * Logs for clients that know no subscriptions. A poll of `events/*`, a feed that is read as a resource and a watch by a tool say what they
- * follow and nothing else: their log is found by that, and it is kept for as long as they come.
+ * Implicit subscriptions: logs for clients that never call `triggers/subscribe`. A poll of `events/*`, a feed read as a resource and a
+ * watch made by a tool name only what they follow; the selection is the key of the log, and every call renews it.
  */
 import type { Selection, Subscription } from '../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../engine/verbs.ts';
 import { subscriptionKey } from '../../protocol/wire/canonical.ts';
 
-/** Each has logs of its own, so that what one has read is not taken as read by another. */
-export type Surface = 'events' | 'feed' | 'watch';
+/** The binding that made the subscription. Each has its own log, so reading through one acknowledges nothing for another. */
+export type ImplicitKind = 'events' | 'feed' | 'watch';
 
-/** What is left of the lease when it is worth a commit to extend it. */
+/** A subscription is renewed when less than this share of its granted lifetime is left: each renewal costs a commit. */
 const RENEW_BELOW = 2 / 3;
 
-/** Whether so much is left of a lease that extending it is not worth a commit. Measured by the grant, which the server may have cut. */
-export const isFresh = (
+/** Whether to renew a subscription now. Compares with the lifetime that the server granted, which may be shorter than the one asked for. */
+export const needsRenewal = (
   { expiresAt, ttlMs }: Pick<Subscription, 'expiresAt' | 'ttlMs'>,
   now: number,
 ): boolean =>
-  expiresAt === null || ttlMs === null || Date.parse(expiresAt) - now >= ttlMs * RENEW_BELOW;
+  expiresAt !== null && ttlMs !== null && Date.parse(expiresAt) - now < ttlMs * RENEW_BELOW;
 
-/** The key of a leased log: what it follows, and for whom. */
-export const implicitSubscriptionKey = (surface: Surface, selection: Selection): string =>
-  `${surface}:${subscriptionKey([selection], null)}`;
+/** The subscription key of an implicit subscription. */
+export const implicitSubscriptionKey = (kind: ImplicitKind, selection: Selection): string =>
+  `${kind}:${subscriptionKey([selection], null)}`;
 
-/** A log, and whether it has just begun. */
+/** The result of {@link implicitSubscription}. */
 export interface ImplicitSubscription {
   readonly subscription: Subscription;
+  /** Whether this call made it. */
   readonly created: boolean;
 }
 
 /**
- * The caller's log for this selection, made if there is none, with a lease of `leaseMs` (within the server's bounds). Rejects as
- * `triggers/subscribe` does: `NotFound` (trigger), `Forbidden`, `InvalidParams`, `ResourceExhausted`.
+ * Returns the caller's subscription for this selection. Creates it if there is none, renews it if {@link needsRenewal} says so, both with
+ * a lifetime of `ttlMs` within the server's bounds. Rejects as `triggers/subscribe` does: `NotFound` (trigger), `Forbidden`,
+ * `InvalidParams`, `ResourceExhausted`.
  */
 export async function implicitSubscription(
   engine: BindableEngine,
   caller: Caller,
-  surface: Surface,
+  kind: ImplicitKind,
   selection: Selection,
-  leaseMs: number,
+  ttlMs: number,
   now: number,
 ): Promise<ImplicitSubscription> {
-  const key = implicitSubscriptionKey(surface, selection);
+  const key = implicitSubscriptionKey(kind, selection);
   const found = await engine.find(caller, key);
-  if (found !== null && isFresh(found, now)) return { subscription: found, created: false };
+  if (found !== null && !needsRenewal(found, now)) return { subscription: found, created: false };
   const { created, ...subscription } = await engine.subscribe(caller, {
     key,
     select: [selection],
-    ttlMs: leaseMs,
+    ttlMs,
   });
   return { subscription, created };
 }

@@ -1,36 +1,33 @@
 /**
- * One request, as every binding with notifications of its own sees it. Nothing here knows MCP's transports or SDK.
+ * The context of one request, for the bindings that send notifications of their own. Independent of MCP's transports and SDK.
  */
 import type { Meta, RequestId } from '../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import type { Caller } from '../engine/verbs.ts';
 import { SUBSCRIPTION_ID_META_KEY } from '../../protocol/wire/schema.ts';
 
-/** One request as a transport hands it over: who asks, under which id, and how to send on the request's own stream. */
+/** One request: its caller, its id, its end, and how to send on its response stream. */
 export interface RequestContext<Method extends string> {
-  /** Throws `WireError` Forbidden. Asked only once the params have the right shape (SEP: Methods). */
+  /** Returns the caller. Throws `WireError` `Forbidden`. Called only after the params have been validated (SEP: Methods). */
   caller(): Caller;
   readonly requestId: RequestId;
-  /** Fires when the client cancelled the request or is gone; nothing may be sent for the request afterwards. */
+  /** Fires when the client cancels the request or disconnects; nothing may be sent for the request afterwards. */
   readonly stop: AbortSignal;
-  /**
-   * When the authorization of this request runs out, in epoch milliseconds; null = not known. A stream ends then, with its
-   * result.
-   */
+  /** When the authorization of the request expires, in epoch milliseconds; null = unknown. A stream ends then, with its result. */
   readonly authorizedUntil: number | null;
-  /** The engine's. */
+  /** The engine's clock. */
   readonly clock: Clock;
-  /** Sends a notification on the response of this very request. Rejects when the connection is gone. */
+  /** Sends a notification on the response stream of this request. Rejects when the connection is closed. */
   notify(method: Method, params: object): Promise<void>;
 }
 
-/** Params of a notification with the tag that ties it to the request whose stream carries it (SEP: Stream). */
+/** Adds the id of the request whose stream carries a notification to the notification's params (SEP: Stream). */
 export function tagged<T extends object>(params: T, requestId: RequestId): T & { _meta: Meta } {
   const meta = '_meta' in params && typeof params._meta === 'object' ? params._meta : {};
   return { ...params, _meta: { ...meta, [SUBSCRIPTION_ID_META_KEY]: requestId } };
 }
 
-/** Whoever has lost access must not go on listening, so a stream ends at the latest with the authorization it was opened with. */
+/** Runs a stream with a signal that fires when the request stops or its authorization expires. */
 export async function untilUnauthorized(
   {
     stop,
@@ -42,7 +39,7 @@ export async function untilUnauthorized(
   if (authorizedUntil === null) return run(stop);
   const expiry = new AbortController();
   const leftMs = authorizedUntil - clock.now();
-  // A timer of 0 ms can be late on a busy machine: nothing is sent before it fires.
+  // A timer of 0 ms fires late on a busy machine, and nothing may be sent after the expiry.
   if (leftMs <= 0) expiry.abort();
   const cancel = clock.after(Math.max(0, leftMs), () => expiry.abort());
   try {

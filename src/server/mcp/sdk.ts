@@ -1,86 +1,124 @@
 /**
- * What every binding needs of the MCP SDK's server: one request as an exchange, errors on their way out, the end of a response
- * stream. What the SDK does differently per era or transport is levelled out here.
+ * What every binding needs of the MCP SDK's server: the claim of a binding on a server, the signals and errors of a request, access to
+ * the handlers that are already registered. Differences between protocol eras and transports end here.
  */
-import { ProtocolError, type McpServer, type ServerContext } from '@modelcontextprotocol/server';
+import {
+  ProtocolError,
+  Server,
+  type JSONRPCRequest,
+  type McpServer,
+  type Result,
+  type ServerContext,
+} from '@modelcontextprotocol/server';
 import type { RequestId } from '../../../spec-schema/draft/schema.ts';
 import type { Log } from '../engine/ports.ts';
 import type { Caller, Engine, Verbs } from '../engine/verbs.ts';
-import { internalError, WireError } from '../../protocol/wire/errors.ts';
+import { internalError, LocalError, WireError } from '../../protocol/wire/errors.ts';
 import { attached } from './attached.ts';
 
-/** What of an engine a binding needs. */
+/** The part of an engine that a binding uses. */
 export type AttachableEngine = Verbs & Pick<Engine, 'onListChanged' | 'clock'>;
 
-/** What every `attach…` function takes. */
+/** Options that every `attach…` function takes. */
 export interface BindingOptions {
   /**
-   * Who is asking, from the request's context. Default: {@link callerOf}, which takes `iss` and `sub` from
-   * `authInfo.extra` over HTTP and `local` on a pipe. Throw a `WireError` `Forbidden` to refuse.
+   * Returns the caller of a request. Default: {@link callerOf}, which takes `iss` and `sub` from `authInfo.extra` over HTTP and
+   * returns `local` on a pipe. Throw a `WireError` `Forbidden` to reject the request.
    */
   readonly caller?: (ctx: ServerContext) => Caller;
   /**
-   * Awaited before every request is answered. For a server that opens its store only when it is first needed, as one started on
-   * stdio should: a client that probes for the protocol era starts it twice.
+   * Awaited before every request. Lets a server on stdio open its store at the first request instead of at the start: a client that
+   * probes for the protocol era starts the server twice.
    */
   readonly ready?: () => Promise<unknown>;
-  /** Where unexpected failures are reported; the client sees a fixed `-32603`. Default: nowhere. */
+  /** Receives unexpected failures; the client gets a fixed `-32603`. Default: nothing is logged. */
   readonly log?: Log;
 }
 
-/** Params go through as they are: each binding validates them itself, and its errors carry typed data. */
+/** A params schema that accepts everything: each binding validates params itself, so that its errors carry typed data. */
 export const passThrough = {
   '~standard': { version: 1, vendor: 'mcp-triggers', validate: (value: unknown) => ({ value }) },
 } as const;
 
-/** The bindings that a server carries. */
-const claimsOf = attached((_: McpServer) => new Set<string>());
-
-/** Marks a server as carrying a binding; the returned function takes the mark back. Throws an Error that says what is in the way. */
-export function claimServer(
-  mcp: McpServer,
-  what: string,
-  methods: readonly string[] = [],
-): () => void {
-  const claims = claimsOf(mcp);
-  if (mcp.isConnected()) throw new Error(`Attach ${what} before connecting the server.`);
-  if (claims.has(what)) throw new Error(`This server already has ${what} attached.`);
-  for (const method of methods) mcp.server.assertCanSetRequestHandler(method);
-  claims.add(what);
-  return () => void claims.delete(what);
-}
+/** The bindings attached to a server. */
+const bindingsOf = attached((_: McpServer) => new Set<string>());
 
 /**
- * Fires when the client cancelled the request or is gone: a cancellation aborts the first signal, a client that vanished from a session
- * transport aborts only the second.
+ * Records that a server has a binding and returns a function that removes the record. Throws an Error if the server is connected, has
+ * this binding already, or already handles one of `methods`.
  */
+export function claimBinding(
+  mcp: McpServer,
+  binding: string,
+  methods: readonly string[] = [],
+): () => void {
+  const bindings = bindingsOf(mcp);
+  if (mcp.isConnected())
+    throw new Error(`The server is already connected. Attach ${binding} before connecting it.`);
+  if (bindings.has(binding))
+    throw new Error(`This server already has ${binding} attached. Attach ${binding} once.`);
+  for (const method of methods) mcp.server.assertCanSetRequestHandler(method);
+  bindings.add(binding);
+  return () => void bindings.delete(binding);
+}
+
+/** A signal that fires when the client cancels the request or disconnects. */
 export const stopOf = (ctx: ServerContext): AbortSignal =>
+  // On a session transport a cancellation aborts only the first signal, and a lost connection only the second.
   ctx.http?.req ? AbortSignal.any([ctx.mcpReq.signal, ctx.http.req.signal]) : ctx.mcpReq.signal;
 
-/** When the authorization of a request runs out, in epoch milliseconds; null = not known. */
+/** When the authorization of a request expires, in epoch milliseconds; null = unknown. */
 export function authorizedUntil(ctx: ServerContext): number | null {
   const expiresAt = ctx.http?.authInfo?.expiresAt;
   return expiresAt === undefined ? null : expiresAt * 1000;
 }
 
-/** After `notifications/cancelled` the session transport sends no answer but leaves the response stream open for good. */
+/**
+ * Closes the response stream of a canceled request. After `notifications/cancelled` the session transport sends no response and never
+ * closes the stream itself.
+ */
 export function closeResponseStream(mcp: McpServer, requestId: RequestId): void {
   const transport = mcp.server.transport;
   if (transport && 'closeSSEStream' in transport && typeof transport.closeSSEStream === 'function')
     transport.closeSSEStream(requestId);
 }
 
-/** What the client may hear: our typed errors as they are, everything else as one fixed error whose cause stays here. */
+/** The error to send: a `WireError` as it is, everything else as `InternalError`, whose cause is logged and not sent. */
 export function wireError(error: unknown, ctx: ServerContext, log: Log): WireError {
   if (error instanceof WireError) return error;
   if (!ctx.mcpReq.signal.aborted)
-    log.error({ err: error, method: ctx.mcpReq.method }, 'a request failed unexpectedly');
+    log.error({ err: error, method: ctx.mcpReq.method }, 'request failed; InternalError sent');
   return internalError(error);
 }
 
-/** The same as the SDK sends it. */
+/** {@link wireError} as the SDK's error class. An error of the SDK stays as it is. */
 export function protocolError(error: unknown, ctx: ServerContext, log: Log): ProtocolError {
   if (error instanceof ProtocolError) return error;
   const { code, message, data } = wireError(error, ctx, log).toErrorObject();
   return new ProtocolError(code, message, data);
 }
+
+/** A request handler as the SDK stores it: it validates the request for the protocol revision in use. */
+export type StoredHandler = (request: JSONRPCRequest, ctx: ServerContext) => Promise<Result>;
+
+/**
+ * Never instantiated. The SDK can set, remove and check for a handler, but only a subclass may read one; the subclass makes the compiler
+ * check that access.
+ */
+class HandlerReader extends Server {
+  static read(server: Server, method: string): StoredHandler | undefined {
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-assertion -- only the subclass may read it
+    const readable = server as HandlerReader;
+    if (typeof readable._getRequestHandler !== 'function') {
+      throw new LocalError(
+        'config_invalid',
+        'This version of @modelcontextprotocol/server does not let its request handlers be read. Use a version in the range of the peer dependency.',
+      );
+    }
+    return readable._getRequestHandler(method);
+  }
+}
+
+/** The handler that a server has for a method, if any. Throws `LocalError` `config_invalid` if the SDK version does not allow reading it. */
+export const storedHandler = (server: Server, method: string): StoredHandler | undefined =>
+  HandlerReader.read(server, method);

@@ -1,31 +1,41 @@
 /**
- * How webhooks of `events/*` are spoken to: one event or one control envelope a request, a status as the only answer, the bare echo of a
- * challenge as consent. When and in which order things are sent, and until when they are tried, is the engine's to decide.
+ * The callback dialects of `events/*`: each request has one event or one control envelope, the status is the only response, and echoing a
+ * challenge is the consent. Order, timing and retries are the engine's.
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { CallbackDialect, CallbackMessage, CallbackContext } from '../../callback/dialect.ts';
 import { nativeDialect } from '../../callback/native-dialect.ts';
 import type { LogRange } from '../../engine/reader.ts';
-import { webhookId } from '../../../protocol/wire/canonical.ts';
+import type { Selection } from '../../../protocol/core/types.ts';
+import { canonicalJson, sha256, webhookId } from '../../../protocol/wire/canonical.ts';
 import { X_MCP_SUBSCRIPTION_ID, type WebhookControlType } from '../../../protocol/events/names.ts';
 import { CONFIG_FAILURES_MAX, FAILING_MAX_MS } from '../../../protocol/core/policy.ts';
 import type { Event } from '../../../protocol/wire/schema.ts';
-import { cursorAt } from './cursor.ts';
 import { endingError } from './errors.ts';
-import { webhookSubscriptionId } from './identity.ts';
-import { occurrence } from './occurrence.ts';
+import { cursorOf, occurrence } from './occurrence.ts';
 import { dialectOf, PROFILES, type Profile } from './profiles.ts';
 
 /**
- * Whether an `eventId` can be the `webhook-id`: printable, since it travels in a header, and without a part after a dot that a lenient receiver could
- * read as the timestamp of `id.timestamp.body`, which would move the boundaries of what is signed.
+ * The `id` of a webhook subscription: always the same for the same principal, URL, name and arguments. It is no secret and may be logged.
+ */
+export function webhookSubscriptionId(
+  principal: string,
+  url: string,
+  { name, arguments: args }: Selection,
+): string {
+  return `evt_${sha256(canonicalJson([principal, url, name, args]))}`;
+}
+
+/**
+ * Whether an `eventId` can be the `webhook-id`. It must be printable for a header, and no part after a dot may look like a timestamp: a
+ * lenient receiver could misread the signed text `id.timestamp.body`.
  */
 const servesAsWebhookId = (eventId: string): boolean =>
   /^[!-~]{1,256}$/.test(eventId) && !/\.[+-]?(?:\d{9}|\d+e|0x)/i.test(eventId);
 
 /**
- * The callback dialects of `events/*`, one for each profile, for `EngineOptions.dialects`. A server that serves webhooks made with
- * `events/subscribe` must be given them every time it starts: a callback whose dialect is missing waits
+ * The callback dialects of `events/*`, one for each profile, for `EngineOptions.dialects`. Pass them at every start of a server that has
+ * webhooks made with `events/subscribe`: a callback whose dialect is missing is not delivered to
  * (SEP: When a peer lacks the extension).
  */
 export function eventsDialects(): Readonly<Record<string, CallbackDialect>> {
@@ -44,7 +54,7 @@ function dialect(profile: Profile): CallbackDialect {
       return profile.control
         ? message(of, `msg_gap_${idOf(of, range).slice('msg_'.length)}`, {
             type: 'gap',
-            cursor: cursorAt(of.state, range.last),
+            cursor: cursorOf(of.state, range.last),
           })
         : null;
     },
@@ -62,7 +72,7 @@ function dialect(profile: Profile): CallbackDialect {
         return isGap ? done : { kind: status === 410 ? 'refused' : 'too_large' };
       const outcome = nativeDialect.classify(answer, range, state);
       if (!isGap) return outcome;
-      // A gap cannot be given up as an event can, and must not stand in front of what follows for ever.
+      // A gap cannot be abandoned as an event can, and must not block later events forever.
       const { configFailures, failingSince } = state.health;
       const hopeless =
         (outcome.kind === 'config' && configFailures + 1 >= CONFIG_FAILURES_MAX) ||
@@ -76,7 +86,7 @@ function dialect(profile: Profile): CallbackDialect {
   };
 }
 
-/** The cursor is the safe watermark: everything up to it was taken or given up, whatever becomes of this message. */
+/** The cursor is a safe watermark: everything up to it was acknowledged or abandoned, whatever happens to this message. */
 function eventMessage(
   of: CallbackContext,
   range: LogRange,
@@ -88,7 +98,7 @@ function eventMessage(
     profile.webhookId === 'eventId' && servesAsWebhookId(event.eventId)
       ? event.eventId
       : idOf(of, range);
-  return message(of, id, occurrence(event, of.state, cursorAt(of.state, of.state.acked)));
+  return message(of, id, occurrence(event, of.state, cursorOf(of.state, of.state.acked)));
 }
 
 const idOf = (
@@ -96,7 +106,7 @@ const idOf = (
   { after, last, gaps }: LogRange,
 ): string => webhookId({ subscriptionId, epoch, after, last, gaps });
 
-/** An envelope that covers nothing, under an id of its own. */
+/** A control envelope that covers no events, with a random id. */
 const control = (
   of: CallbackContext,
   type: Exclude<WebhookControlType, 'gap'>,
@@ -105,7 +115,7 @@ const control = (
 
 function message({ state, callback }: CallbackContext, id: string, body: object): CallbackMessage {
   const [selection] = state.select;
-  if (selection === undefined) throw new TypeError('a subscription selects something');
+  if (selection === undefined) throw new TypeError('The subscription has no selection.');
   return {
     id,
     body: Buffer.from(JSON.stringify(body), 'utf8'),

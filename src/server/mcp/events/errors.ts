@@ -1,6 +1,6 @@
 /**
- * Errors on their way out of `events/*`: the same conditions as in `triggers/*`, in the codes and words of the peer's profile. This is the
- * table of `sep/mapping-events.md`, section Errors.
+ * Converts errors of `triggers/*` into errors of `events/*`, with the codes of the client's profile. Implements the table of
+ * `sep/mapping-events.md`, section Errors.
  */
 import type { TerminationReason } from '../../../protocol/core/types.ts';
 import {
@@ -15,13 +15,13 @@ import type { DeliveryModeName } from '../../../protocol/events/names.ts';
 import type { EventsErrorObject } from '../../../protocol/events/types.ts';
 import type { Profile } from './profiles.ts';
 
-/** A poll asked for a log that had ended, and this is how. */
+/** A poll or stream named a log that the server has ended. */
 export class LogEnded extends Error {
   override readonly name = 'LogEnded';
   readonly reason: TerminationReason;
 
   constructor(reason: TerminationReason) {
-    super(`the log ended: ${reason}`);
+    super(`The log has ended: ${reason}.`);
     this.reason = reason;
   }
 }
@@ -37,21 +37,23 @@ const MODES: ReadonlyMap<string, string> = new Map(
   Object.entries(DRAINS).map(([mode, drain]) => [drain, mode]),
 );
 
-/** What an error says; the code is looked up. */
-interface Saying {
+/** The body of an error. A code given by name is looked up in the profile. */
+interface ErrorBody {
   readonly code: EventsErrorName | number;
   readonly message: string;
   readonly data?: Readonly<Record<string, unknown>>;
 }
 
-type Table = { readonly [N in WireErrorName]: (data: WireErrorData[N], message: string) => Saying };
+type Table = {
+  readonly [N in WireErrorName]: (data: WireErrorData[N], message: string) => ErrorBody;
+};
 
-const INTERNAL: Saying = {
+const INTERNAL: ErrorBody = {
   code: registryRow('InternalError').code,
   message: internalError(null).message,
 };
 
-const SAYINGS: Table = {
+const ERROR_BODIES: Table = {
   InvalidParams: ({ path, expected }) => {
     const mapped = eventsPath(path);
     return {
@@ -60,13 +62,13 @@ const SAYINGS: Table = {
       data: { path: mapped, expected },
     };
   },
-  // A client of events/* names no position, no ETag and no key that could be in conflict.
+  // Requests of events/* have no position, ETag or key that could conflict.
   Conflict: () => INTERNAL,
   NotFound: ({ kind }) =>
     kind === 'trigger'
       ? {
           code: 'NotFound',
-          message: 'Event type not found. Call events/list for the types there are.',
+          message: 'Event type not found. Call events/list to see the event types.',
           data: { kind: 'event' },
         }
       : {
@@ -77,10 +79,14 @@ const SAYINGS: Table = {
         },
   Forbidden: ({ kind, name }) =>
     kind === 'principal'
-      ? { code: 'Forbidden', message: 'This principal may not use events here.', data: { kind } }
+      ? {
+          code: 'Forbidden',
+          message: 'This principal is not permitted to use events here.',
+          data: { kind },
+        }
       : {
           code: 'Forbidden',
-          message: 'This principal may not have this event with these arguments.',
+          message: 'This principal is not permitted to receive this event with these arguments.',
           data: { kind: 'event', ...(name === undefined ? {} : { name }) },
         },
   ResourceExhausted: (data, message) => ({ code: 'ResourceExhausted', message, data: { ...data } }),
@@ -90,11 +96,11 @@ const SAYINGS: Table = {
       ? { code: 'Unsupported', message, data: { feature } }
       : {
           code: 'Unsupported',
-          message: `Not supported here: the delivery mode "${mode}".`,
+          message: `The delivery mode "${mode}" is not supported here.`,
           data: { feature: 'deliveryMode', value: mode },
         };
   },
-  // Any 2xx acknowledges here, so nothing but a challenge can go unanswered in this way.
+  // Any 2xx acknowledges an event, so only a challenge can fail with `no_ack`.
   CallbackEndpointError: ({ reason }, message) => ({
     code: 'CallbackEndpointError',
     message,
@@ -103,8 +109,8 @@ const SAYINGS: Table = {
   InternalError: () => INTERNAL,
 };
 
-/** How a subscription that the server ended is spoken of; null = its client let it go and is told nothing. */
-const ENDINGS: Readonly<Record<TerminationReason, Saying | null>> = {
+/** The error for each reason of termination; null = the client ended the subscription or let it expire, and gets none. */
+const TERMINATIONS: Readonly<Record<TerminationReason, ErrorBody | null>> = {
   trigger_removed: {
     code: TERMINATION_ERRORS.trigger_removed,
     message: 'The event type was removed.',
@@ -112,8 +118,7 @@ const ENDINGS: Readonly<Record<TerminationReason, Saying | null>> = {
   },
   schema_changed: {
     code: TERMINATION_ERRORS.schema_changed,
-    message:
-      'The event type changed in a way that is no addition. Call events/list and subscribe anew.',
+    message: 'The event type changed incompatibly. Call events/list and subscribe again.',
     data: { feature: 'payloadSchema', reason: 'schema_changed' },
   },
   revoked: {
@@ -126,23 +131,23 @@ const ENDINGS: Readonly<Record<TerminationReason, Saying | null>> = {
   unsubscribed: null,
 };
 
-/** The error object for this peer. */
+/** The error object for a client of this profile. */
 export function eventsError(error: WireError, profile: Profile): EventsErrorObject {
-  const say = SAYINGS[error.name] as (data: unknown, message: string) => Saying;
-  return said(say(error.data, error.message), profile);
+  const say = ERROR_BODIES[error.name] as (data: unknown, message: string) => ErrorBody;
+  return errorObject(say(error.data, error.message), profile);
 }
 
-/** What a client is told of the end of its subscription; null = nothing. */
+/** The error object that tells a client why its subscription ended; null = the client is told nothing. */
 export function endingError(reason: TerminationReason, profile: Profile): EventsErrorObject | null {
-  const saying = ENDINGS[reason];
-  return saying === null ? null : said(saying, profile);
+  const saying = TERMINATIONS[reason];
+  return saying === null ? null : errorObject(saying, profile);
 }
 
-/** One of the six categories of SEP-3415. */
+/** An endpoint's failure as one of the six categories of SEP-3415. */
 export const callbackReason = (category: string): string =>
   category === 'no_ack' ? 'challenge_failed' : category;
 
-function said({ code, message, data }: Saying, profile: Profile): EventsErrorObject {
+function errorObject({ code, message, data }: ErrorBody, profile: Profile): EventsErrorObject {
   return {
     code: typeof code === 'number' ? code : profile.codes[code],
     message,
@@ -150,7 +155,7 @@ function said({ code, message, data }: Saying, profile: Profile): EventsErrorObj
   };
 }
 
-/** Where the params of the engine's verbs come from in the params of `events/*`. First that fits. */
+/** Paths in params of the engine's verbs, and the paths in params of `events/*` that they come from. The first match counts. */
 const PATHS: readonly (readonly [pattern: RegExp, instead: string])[] = [
   [/^\/select\/0\//, '/'],
   [/^\/select(\/0)?$/, ''],

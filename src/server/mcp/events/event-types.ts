@@ -1,6 +1,6 @@
 /**
- * Trigger types as event types. `data` of an occurrence is an object, so a type whose payload can be anything else is not offered, and
- * asking for it is answered as if it were not there.
+ * Trigger types as event types. The `data` of an occurrence must be an object, so trigger types with any other payload are not offered and
+ * requests for them get `NotFound`.
  */
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { invalidParams, notFound, WireError } from '../../../protocol/wire/errors.ts';
@@ -18,12 +18,12 @@ const MODES = Object.keys(DRAINS) as DeliveryModeName[];
 
 export class EventTypes {
   readonly #engine: BindableEngine;
-  /** By name, whether the type can be served; of types that somebody asked for and that exist. */
+  /** Whether a type is offered, by name. Has existing types that were asked for. */
   #offered = new Map<string, boolean>();
 
   constructor(engine: BindableEngine) {
     this.#engine = engine;
-    // A look-up that is under way goes on with what it began with.
+    // A new map, because a look-up in progress still writes to the old one.
     engine.onListChanged(() => {
       this.#offered = new Map();
     });
@@ -38,8 +38,8 @@ export class EventTypes {
     };
   }
 
-  /** Throws `NotFound` for a type that is there and is not offered. Whether any other may be had is the engine's to say. */
-  async refuseUnoffered(caller: Caller, name: string): Promise<void> {
+  /** Rejects with `NotFound` for a type that exists and is not offered. All other cases are checked by the engine. */
+  async assertOffered(caller: Caller, name: string): Promise<void> {
     if ((this.#offered.get(name) ?? (await this.#lookUp(caller, name))) === false)
       throw notFound({ kind: 'trigger' });
   }
@@ -69,7 +69,7 @@ export class EventTypes {
   }
 }
 
-/** One for each engine, for all servers that it is attached to. */
+/** The event types of an engine, shared by all servers that it is attached to. */
 export const eventTypesOf = attached((engine: BindableEngine) => new EventTypes(engine));
 
 const isOffered = ({ payloadSchema }: TriggerType): boolean => payloadSchema['type'] === 'object';

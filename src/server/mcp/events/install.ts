@@ -12,7 +12,7 @@ import { silentLog } from '../../engine/ports.ts';
 import type { BindableEngine } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
 import { endingError, eventsError, LogEnded } from './errors.ts';
-import { eventsMethods, type EventsRequest } from './methods.ts';
+import { eventsMethods, type EventsContext, type EventsRequest } from './methods.ts';
 import { profileOf, type Profile, type ProfileName } from './profiles.ts';
 import {
   EVENTS_CAPABILITY,
@@ -24,7 +24,7 @@ import type { EventsErrorObject } from '../../../protocol/events/types.ts';
 import { callerOf } from '../principal.ts';
 import {
   authorizedUntil,
-  claimServer,
+  claimBinding,
   closeResponseStream,
   passThrough,
   protocolError,
@@ -32,11 +32,11 @@ import {
   type BindingOptions,
 } from '../sdk.ts';
 
-/** How `events/*` is offered on one SDK server. */
+/** Options of {@link attachEvents}. */
 export interface EventsOptions extends BindingOptions {
   /**
-   * How a client is spoken to that does not declare the Events extension in its capabilities; who declares it gets `sep`. Default `sketch`,
-   * which is what clients read that were written before SEP-3415.
+   * The profile of clients that do not declare the Events extension in their capabilities; clients that declare it get `sep`. Default
+   * `sketch`, which clients from before SEP-3415 expect.
    */
   readonly undeclared?: ProfileName;
 }
@@ -45,8 +45,8 @@ const METHODS = Object.keys(eventsMethods) as EventsMethod[];
 const SETTINGS = { listChanged: true };
 
 /**
- * Serves `events/*` on `mcp` from the logs of `engine`, and declares it in both places where peers look. Webhooks need
- * `eventsDialects()` among the engine's options. Call it before connecting; one engine may be attached to any number of servers, each
+ * Serves `events/*` on `mcp` from the logs of `engine`, and declares it in both places where clients look for it. Webhooks need
+ * `eventsDialects()` in the engine's options. Call it before connecting. One engine may be attached to any number of servers, each
  * server once (SEP: When a peer lacks the extension).
  * @throws Error if the server is connected, already has the extension, or already handles one of its methods.
  */
@@ -55,7 +55,7 @@ export function attachEvents(
   engine: BindableEngine,
   options: EventsOptions = {},
 ): void {
-  claimServer(mcp, 'events', METHODS);
+  claimBinding(mcp, 'events', METHODS);
   const log = options.log ?? silentLog;
   const caller = options.caller ?? callerOf;
   const undeclared = options.undeclared ?? 'sketch';
@@ -64,7 +64,7 @@ export function attachEvents(
     mcp.server.setRequestHandler(method, { params: passThrough }, async (params, ctx) => {
       announce(ctx);
       const profile = profileOf(capabilitiesOf(mcp, ctx), undeclared);
-      const exchange: EventsRequest['exchange'] = {
+      const request: EventsRequest = {
         caller: () => caller(ctx),
         requestId: ctx.mcpReq.id,
         stop: stopOf(ctx),
@@ -75,16 +75,16 @@ export function attachEvents(
       };
       try {
         await options.ready?.();
-        return { ...(await answer(mcp, method, params, { engine, exchange, profile, log })) };
+        return { ...(await answer(mcp, method, params, { engine, request, profile, log })) };
       } catch (error) {
-        const said = errorFor(error, profile);
-        throw said === null
+        const known = errorFor(error, profile);
+        throw known === null
           ? protocolError(error, ctx, log)
-          : new ProtocolError(said.code, said.message, said.data);
+          : new ProtocolError(known.code, known.message, known.data);
       }
     });
   }
-  // The second is where clients look that were written before SEP-3415. The SDK's type does not know it, and sends it as it is.
+  // Clients from before SEP-3415 look for `events`. It is not in the SDK's type, but the SDK sends it.
   mcp.server.registerCapabilities({
     extensions: { [EVENTS_EXTENSION_ID]: SETTINGS },
     [EVENTS_CAPABILITY]: SETTINGS,
@@ -95,35 +95,35 @@ async function answer(
   mcp: McpServer,
   method: EventsMethod,
   params: unknown,
-  request: EventsRequest,
+  context: EventsContext,
 ): Promise<object> {
   const { streams, call } = eventsMethods[method];
-  if (!streams) return call(request, params);
-  const { stop, requestId } = request.exchange;
+  if (!streams) return call(context, params);
+  const { stop, requestId } = context.request;
   const release = (): void => closeResponseStream(mcp, requestId);
   stop.addEventListener('abort', release, { once: true });
   try {
-    return await call(request, params);
+    return await call(context, params);
   } finally {
     stop.removeEventListener('abort', release);
   }
 }
 
-/** Null = nothing that a client may hear of. */
+/** The error object for the client; null = an unexpected error, which is not sent. */
 function errorFor(error: unknown, profile: Profile): EventsErrorObject | null {
   if (error instanceof LogEnded) return endingError(error.reason, profile);
   return error instanceof WireError ? eventsError(error, profile) : null;
 }
 
-/** What the client can do: of the request itself, or of the handshake that the connection began with. */
+/** The client's capabilities, from the request itself or else from the handshake. */
 function capabilitiesOf(mcp: McpServer, ctx: ServerContext): unknown {
   const envelope = ctx.mcpReq.envelope as Readonly<Record<string, unknown>> | undefined;
   return envelope?.[CLIENT_CAPABILITIES_META_KEY] ?? mcp.server.getClientCapabilities();
 }
 
 /**
- * Who has used `events/*` on a connection that outlives the request, a session or a pipe, is told when the list changes. A modern HTTP
- * request has no such connection; there it is asked for with `subscriptions/listen`.
+ * Sends `list_changed` on a session or a pipe whose client has used `events/*`. A modern HTTP client has no such connection and asks for
+ * it with `subscriptions/listen`.
  */
 function announcer(
   mcp: McpServer,
@@ -142,7 +142,7 @@ function announcer(
       mcp.server
         .notification({ method: EVENTS_LIST_CHANGED })
         .catch((error: unknown) =>
-          log.debug({ err: error }, 'list_changed was not sent: the connection is gone'),
+          log.debug({ err: error }, 'list_changed not sent; connection closed'),
         );
     });
   };

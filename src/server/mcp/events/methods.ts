@@ -1,6 +1,6 @@
 /**
- * `events/*` (SEP-3415) over the same engine as `triggers/*`: one row for each method. It knows nothing of MCP's transports or SDK;
- * `mcp/events.ts` installs it on an SDK server.
+ * The methods of `events/*` (SEP-3415) as a table, over the same engine as `triggers/*`. Independent of MCP's transports and SDK;
+ * `install.ts` installs it on an SDK server.
  */
 import type { Log } from '../../engine/ports.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
@@ -14,66 +14,68 @@ import type { EventsMethod, EventsNotification } from '../../../protocol/events/
 import type { EventSelection, ParamsOf } from '../../../protocol/events/types.ts';
 import { subscribe, unsubscribe } from './webhook.ts';
 
-/** One request with everything that answering it needs. */
-export interface EventsRequest {
+/** One request of this binding. */
+export type EventsRequest = RequestContext<EventsNotification>;
+
+/** What a method works with besides its params. */
+export interface EventsContext {
   readonly engine: BindableEngine;
-  readonly exchange: RequestContext<EventsNotification>;
-  /** How this peer is spoken to. */
+  readonly request: EventsRequest;
+  /** The profile of the client. */
   readonly profile: Profile;
   readonly log: Log;
 }
 
-/** A row: what is done with params of the right shape. */
+/** One method. */
 interface Row {
   /** Whether the response stays open. */
   readonly streams: boolean;
-  call(request: EventsRequest, params: unknown): Promise<object>;
+  call(context: EventsContext, params: unknown): Promise<object>;
 }
 
 function row<M extends EventsMethod>(
   method: M,
-  call: (request: EventsRequest, caller: Caller, params: ParamsOf[M]) => Promise<object>,
+  call: (context: EventsContext, caller: Caller, params: ParamsOf[M]) => Promise<object>,
   streams = false,
 ): Row {
   return {
     streams,
-    async call(request, given) {
-      const params = parseEventsParams(method, given);
-      return call(request, request.exchange.caller(), params);
+    async call(context, unchecked) {
+      const params = parseEventsParams(method, unchecked);
+      return call(context, context.request.caller(), params);
     },
   };
 }
 
-/** Refuses a type that is not offered as an event type before anything is made for it. */
-async function offered(
-  engine: BindableEngine,
+/** Rejects with `NotFound` for a trigger type that is not offered as an event type. */
+const assertOffered = (
+  { engine }: EventsContext,
   caller: Caller,
   { name }: EventSelection,
-): Promise<BindableEngine> {
-  await eventTypesOf(engine).refuseUnoffered(caller, name);
-  return engine;
-}
+): Promise<void> => eventTypesOf(engine).assertOffered(caller, name);
 
 /** The five methods. */
 export const eventsMethods: Readonly<Record<EventsMethod, Row>> = {
   'events/list': row('events/list', ({ engine }, caller, { cursor }) =>
     eventTypesOf(engine).list(caller, cursor),
   ),
-  'events/poll': row('events/poll', async ({ engine }, caller, params) =>
-    poll(await offered(engine, caller, params), caller, params, engine.clock.now()),
-  ),
+  'events/poll': row('events/poll', async (context, caller, params) => {
+    await assertOffered(context, caller, params);
+    return poll(context.engine, caller, params, context.engine.clock.now());
+  }),
   'events/stream': row(
     'events/stream',
-    async (request, caller, params) => {
-      await offered(request.engine, caller, params);
-      await stream({ ...request, caller }, params);
-      return tagged({}, request.exchange.requestId);
+    async (context, caller, params) => {
+      await assertOffered(context, caller, params);
+      await stream({ ...context, caller }, params);
+      return tagged({}, context.request.requestId);
     },
     true,
   ),
-  'events/subscribe': row('events/subscribe', async ({ engine, profile, log }, caller, params) =>
-    subscribe(await offered(engine, caller, params), caller, params, profile, log),
-  ),
+  'events/subscribe': row('events/subscribe', async (context, caller, params) => {
+    await assertOffered(context, caller, params);
+    return subscribe(context.engine, caller, params, context.profile, context.log);
+  }),
   'events/unsubscribe': row('events/unsubscribe', ({ engine, profile }, caller, params) =>
     unsubscribe(engine, caller, params, profile),
   ),

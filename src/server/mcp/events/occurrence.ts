@@ -1,20 +1,23 @@
-/** One event of a log as an occurrence of `events/*`: the same in a poll, on a stream and in a webhook. */
+/**
+ * Occurrences of `events/*` and their cursors: how an event and a position of a log look in a poll, on a stream and in a webhook.
+ */
+import type { EventOccurrence } from '../../../protocol/events/types.ts';
+import { decodeBase64url } from '../../../protocol/wire/base64url.ts';
 import {
   EXTENSION_ID,
   type Delivery,
   type Event,
   type Meta,
 } from '../../../protocol/wire/schema.ts';
-import type { EventOccurrence } from '../../../protocol/events/types.ts';
 
-/** The log that an event is read from, and how far it goes at the moment. */
+/** The log of an event, and its head at the moment. */
 export interface LogAt {
   readonly subscriptionId: string;
   readonly epoch: string;
   readonly head: number;
 }
 
-/** With its number in `_meta`, so that a client that looks can see what is missing (SEP: When a peer lacks the extension). */
+/** Converts an event. `_meta` has its sequence number, so that a client can notice missing ones (SEP: When a peer lacks the extension). */
 export function occurrence(
   { sequence, eventId, name, timestamp, data, _meta }: Event,
   { subscriptionId, epoch, head }: LogAt,
@@ -30,10 +33,44 @@ export function occurrence(
   };
 }
 
-/** The last number that a delivery covers. */
+/** The last sequence number that a delivery covers. */
 export const lastOf = ({
   after,
   events,
   gaps = [],
 }: Pick<Delivery, 'after' | 'events' | 'gaps'>): number =>
   Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
+
+/**
+ * A cursor: a position in one epoch of one log. It is neither secret nor authenticated, because its holder can only name positions in its
+ * own logs, as in `triggers/pull`. It names the log, so that a cursor of a log that has ended is recognized.
+ */
+export interface CursorPosition {
+  readonly subscriptionId: string;
+  readonly epoch: string;
+  /** The last sequence number before the cursor. */
+  readonly sequence: number;
+}
+
+const VERSION = '1';
+const GRAMMAR = /^1 ([A-Za-z0-9_-]{22,128}) ([A-Za-z0-9_-]{8,64}) (0|[1-9][0-9]{0,15})$/;
+
+/** Formats a cursor. */
+export function cursorOf(
+  { subscriptionId, epoch }: Omit<CursorPosition, 'sequence'>,
+  sequence: number,
+): string {
+  return Buffer.from(`${VERSION} ${subscriptionId} ${epoch} ${sequence}`, 'latin1').toString(
+    'base64url',
+  );
+}
+
+/** Parses a cursor; null = this server cannot have made it. */
+export function parseCursor(cursor: string): CursorPosition | null {
+  const [, subscriptionId, epoch, digits] =
+    GRAMMAR.exec(decodeBase64url(cursor)?.toString('latin1') ?? '') ?? [];
+  const sequence = Number(digits);
+  if (subscriptionId === undefined || epoch === undefined || !Number.isSafeInteger(sequence))
+    return null;
+  return { subscriptionId, epoch, sequence };
+}

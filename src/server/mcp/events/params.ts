@@ -1,6 +1,6 @@
 /**
- * What the params of each `events/*` method must look like. The schemas say what SEP-3415 says and what it leaves open the way
- * `sep/mapping-events.md` decides it: absent `arguments` are `{}`, null is not; whatever a cursor holds is no error.
+ * The params of each `events/*` method and their validation. Where SEP-3415 leaves a choice, the schemas follow `sep/mapping-events.md`: absent
+ * `arguments` mean `{}`, null is rejected, and the content of a cursor is never an error.
  */
 import { invalidParams } from '../../../protocol/wire/errors.ts';
 import { inspectJson } from '../../../protocol/wire/json.ts';
@@ -47,7 +47,7 @@ const SCHEMAS: Readonly<Record<EventsMethod, JsonObject>> = {
         type: 'object',
         required: ['mode'],
         properties: { mode: { enum: ['poll', 'push', 'webhook'] satisfies DeliveryModeName[] } },
-        // Another mode is refused as such, not for what it lacks.
+        // For an unsupported mode the error names the mode and not its missing members.
         if: { required: ['mode'], properties: { mode: { const: 'webhook' } } },
         then: { required: ['url', 'secret'], properties: { url: text, secret: text } },
       },
@@ -65,7 +65,7 @@ const SCHEMAS: Readonly<Record<EventsMethod, JsonObject>> = {
 
 const compiled = new Map<EventsMethod, UserValidator>();
 
-/** The params of a request. Throws `WireError` InvalidParams with the path of what does not fit. */
+/** Validates the params of a request. Throws `WireError` `InvalidParams` with the path of the first mismatch. */
 export function parseEventsParams<M extends EventsMethod>(method: M, value: unknown): ParamsOf[M] {
   const params = value ?? {};
   const unfit = inspectJson(params);

@@ -1,13 +1,12 @@
-/** `events/poll`: an ordinary pull of the client's log, in which the cursor that a client sends acknowledges what is behind it. */
+/** `events/poll`: a pull of the client's log. The cursor that a client sends acknowledges everything before it. */
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
 import type { PullParams, PullResult } from '../../../protocol/wire/schema.ts';
-import { cursorAt } from './cursor.ts';
-import { begin } from './feed.ts';
-import { lastOf, occurrence } from './occurrence.ts';
+import { begin } from './start.ts';
+import { cursorOf, lastOf, occurrence } from './occurrence.ts';
 import type { PollParams, PollResult } from '../../../protocol/events/types.ts';
 
-/** Rejects as {@link begin} and `triggers/pull` do. A cursor that cannot be served is no error. */
+/** Rejects as {@link begin} and `triggers/pull` do. A cursor that cannot be served is reported by `truncated`, not as an error. */
 export async function poll(
   engine: BindableEngine,
   caller: Caller,
@@ -15,7 +14,7 @@ export async function poll(
   now: number,
 ): Promise<PollResult> {
   const { log, after, truncated } = await begin(engine, caller, params, now);
-  // Without a cursor there is nothing to hand over, and nothing was read that could be acknowledged; permission is asked all the same.
+  // A poll without a cursor returns no events; the pull still checks the permission.
   const bootstrap = (params.cursor ?? null) === null;
   const pull: PullParams = {
     subscriptionId: log.subscriptionId,
@@ -31,7 +30,7 @@ export async function poll(
     : await acknowledgeAndRead(engine, caller, pull);
   return {
     events: delivery.events.map((event) => occurrence(event, delivery)),
-    cursor: cursorAt(delivery, lastOf(delivery)),
+    cursor: cursorOf(delivery, lastOf(delivery)),
     truncated: truncated || (delivery.gaps ?? []).length > 0,
     hasMore: !bootstrap && delivery.hasMore,
     nextPollMs: delivery.nextPollMs,
@@ -55,7 +54,7 @@ async function acknowledgeAndRead(
       ...(params.after === undefined ? {} : { ack: params.after }),
     });
   } catch (error) {
-    // The first cursor of a client may lie above everything that was ever sent. Nothing below it is anybody's any more.
+    // The first cursor of a client may be beyond everything that was sent. It cannot acknowledge then, but can be read from.
     if (error instanceof WireError && error.is('Conflict') && error.data.kind === 'position')
       return read(engine, caller, params);
     throw error;

@@ -1,54 +1,54 @@
 /**
- * The three ways in which `events/*` is spoken in the field. A profile decides codes, a few answers and how a webhook is spoken to, and
- * nothing of what happens to the log.
+ * The three variants of `events/*` in use. A profile determines error codes, a few results and the format of webhooks; the log is the same in
+ * all of them.
  */
 import { EVENTS_ERROR_CODES, type EventsErrorCodes } from '../../../protocol/events/errors.ts';
 import { EVENTS_EXTENSION_ID } from '../../../protocol/events/names.ts';
 
-/** `sep` is SEP-3415, `sketch` the design sketch that deployed clients read, `suite` what the draft conformance suite expects. */
+/** `sep` = SEP-3415; `sketch` = the earlier design sketch that deployed clients implement; `suite` = what the draft conformance suite expects. */
 export type ProfileName = 'sep' | 'sketch' | 'suite';
 
-/** One row: how a peer is spoken to. */
+/** One profile. */
 export interface Profile {
   readonly name: ProfileName;
   readonly codes: EventsErrorCodes;
-  /** Whether `events/unsubscribe` of an unknown key is an error; if not, it is done already. */
-  readonly unknownIsRefused: boolean;
-  /** What `webhook-id` of an event is: made of what the message covers, or the event's own `eventId`. */
+  /** Whether `events/unsubscribe` of an unknown webhook is an error; if not, it succeeds. */
+  readonly rejectsUnknown: boolean;
+  /** What the `webhook-id` of an event is made from: the range that the message covers, or the `eventId`. */
   readonly webhookId: 'message' | 'eventId';
-  /** Whether webhooks are sent `gap` and `terminated`. */
+  /** Whether webhooks get the control envelopes `gap` and `terminated`. */
   readonly control: boolean;
 }
 
-/** The table (`sep/mapping-events.md`, Profiles). */
+/** The profiles (`sep/mapping-events.md`, Profiles). */
 export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   sep: {
     name: 'sep',
     codes: EVENTS_ERROR_CODES.sep,
-    unknownIsRefused: true,
+    rejectsUnknown: true,
     webhookId: 'message',
     control: true,
   },
   sketch: {
     name: 'sketch',
     codes: EVENTS_ERROR_CODES.sketch,
-    unknownIsRefused: false,
+    rejectsUnknown: false,
     webhookId: 'eventId',
     control: false,
   },
   suite: {
     name: 'suite',
     codes: EVENTS_ERROR_CODES.sketch,
-    unknownIsRefused: true,
+    rejectsUnknown: true,
     webhookId: 'eventId',
     control: true,
   },
 };
 
-/** The dialect in which webhooks of a profile are spoken to: its name in `EngineOptions.dialects`. */
+/** The name of a profile's dialect in `EngineOptions.dialects`. */
 export const dialectOf = (profile: ProfileName): string => `events.${profile}`;
 
-/** The profile of a request: who declares the extension knows SEP-3415, of anybody else it cannot be told. */
+/** The profile of a client: `sep` if it declares the extension, else `undeclared`. */
 export function profileOf(clientCapabilities: unknown, undeclared: ProfileName): Profile {
   const { extensions } = Object(clientCapabilities) as { readonly extensions?: unknown };
   const declared = Object.hasOwn(Object(extensions) as object, EVENTS_EXTENSION_ID);

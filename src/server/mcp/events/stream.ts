@@ -1,58 +1,58 @@
 /**
- * `events/stream`: an ordinary stream of the client's log, told in notifications of the extension. It has no acknowledgement, so what is
- * sent counts as acknowledged; what got lost on the way is had again with an older cursor.
+ * `events/stream`: a stream of the client's log as notifications of the extension. SEP-3415 has no acknowledgement, so sent events count as
+ * acknowledged; a client gets lost ones again with an older cursor.
  */
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import type { Log } from '../../engine/ports.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
 import type { Delivery, Event } from '../../../protocol/wire/schema.ts';
 import { tagged, untilUnauthorized, type RequestContext } from '../request-context.ts';
-import { isFresh } from '../implicit-subscription.ts';
-import { cursorAt } from './cursor.ts';
+import { needsRenewal } from '../implicit-subscription.ts';
 import { endingError, eventsError } from './errors.ts';
-import { begin, feedOf, selectionOf, type Start } from './feed.ts';
-import { lastOf, occurrence } from './occurrence.ts';
+import { begin, logOf, selectionOf, type Start } from './start.ts';
+import { cursorOf, lastOf, occurrence } from './occurrence.ts';
 import type { Profile } from './profiles.ts';
 import { STREAM_NOTIFICATIONS, type EventsNotification } from '../../../protocol/events/names.ts';
 import type { EventsErrorObject, StreamParams } from '../../../protocol/events/types.ts';
 
-/** What a stream needs beside its params. */
+/** What a stream works with besides its params. */
 export interface StreamContext {
   readonly engine: BindableEngine;
   readonly caller: Caller;
-  readonly exchange: RequestContext<EventsNotification>;
+  readonly request: RequestContext<EventsNotification>;
   readonly profile: Profile;
   readonly log: Log;
 }
 
-/** Resolves when the server ends the stream or the client is gone. Rejects, before anything is sent, as {@link begin} and `triggers/stream` do. */
+/** Resolves when the server ends the stream or the client disconnects. Rejects as {@link begin} and `triggers/stream` do, before anything is sent. */
 export async function stream(context: StreamContext, params: StreamParams): Promise<void> {
   const start = await begin(context.engine, context.caller, params, context.engine.clock.now());
-  await untilUnauthorized(context.exchange, async (end) => {
-    const push = new Push(context, params, start, end);
+  await untilUnauthorized(context.request, async (end) => {
+    const sink = new EventsSink(context, params, start, end);
     await context.engine.stream(
       context.caller,
       { subscriptionId: start.log.subscriptionId, after: start.after },
-      push,
-      push.end,
+      sink,
+      sink.end,
     );
   });
 }
 
-/** A stretch of a delivery: one event, or numbers that will never come. */
+/** A part of a delivery: one event, or a gap (null). */
 interface Part {
   readonly upTo: number;
   readonly event: Event | null;
 }
 
-class Push {
+/** Converts the deliveries of a stream into notifications of `events/*`. */
+class EventsSink {
   readonly #context: StreamContext;
   readonly #params: StreamParams;
   readonly #log: Start['log'];
-  readonly #over = new AbortController();
+  readonly #ended = new AbortController();
   /** Fires when nothing more may be sent. */
   readonly end: AbortSignal;
-  /** Until the first message: whether that one has to say that something was skipped. */
+  /** What the first message has to tell; null = it has been sent. */
   #opening: { readonly truncated: boolean } | null;
 
   constructor(
@@ -65,12 +65,12 @@ class Push {
     this.#params = params;
     this.#log = log;
     this.#opening = { truncated };
-    this.end = AbortSignal.any([end, this.#over.signal]);
+    this.end = AbortSignal.any([end, this.#ended.signal]);
   }
 
   async send(delivery: Delivery): Promise<void> {
     const parts = partsOf(delivery);
-    const at = (sequence: number): string => cursorAt(delivery, sequence);
+    const at = (sequence: number): string => cursorOf(delivery, sequence);
     if (this.#opening !== null) {
       const { truncated } = this.#opening;
       this.#opening = null;
@@ -94,17 +94,17 @@ class Push {
     kind: Exclude<keyof typeof STREAM_NOTIFICATIONS, 'error'>,
     params: object,
   ): Promise<void> {
-    const { exchange } = this.#context;
+    const { request } = this.#context;
     this.end.throwIfAborted();
-    await exchange.notify(STREAM_NOTIFICATIONS[kind], tagged(params, exchange.requestId));
+    await request.notify(STREAM_NOTIFICATIONS[kind], tagged(params, request.requestId));
   }
 
-  /** Null = the client let it go itself, and its stream just ends. */
+  /** Null = the client ended the log itself, and its stream ends without a notification. */
   async #terminated(error: EventsErrorObject | null): Promise<void> {
     if (error !== null) await this.#notify('terminated', { error });
   }
 
-  /** The window moves on, and the log is kept while somebody listens. */
+  /** Acknowledges what was sent, which moves the window, and renews the log. */
   async #keep(delivery: Delivery): Promise<void> {
     const { engine, caller, log } = this.#context;
     const { subscriptionId, epoch } = delivery;
@@ -112,31 +112,33 @@ class Push {
     try {
       if (last > delivery.after)
         await engine.ack(caller, { subscriptionId, position: { epoch, sequence: last } });
-      if (!isFresh({ expiresAt: delivery.expiresAt, ttlMs: this.#log.ttlMs }, engine.clock.now()))
-        await this.#extend();
+      if (
+        needsRenewal({ expiresAt: delivery.expiresAt, ttlMs: this.#log.ttlMs }, engine.clock.now())
+      )
+        await this.#renew();
     } catch (error) {
-      // What was sent was sent. The engine tells the stream itself when the log ends or its epoch changes, and both are tried again.
+      // The next delivery tries both again, and the engine reports the end of the log or of its epoch by itself.
       log.debug(
         { err: error, subscriptionId },
-        'a stream of events/* could not acknowledge what it sent, or extend its lease',
+        'acknowledging or renewing the log of an events/stream failed; trying again with the next delivery',
       );
     }
   }
 
-  /** Who may not follow this any more is told so, on the stream. */
-  async #extend(): Promise<void> {
+  /** Renews the log. If the client has lost the permission, says so on the stream and ends it. */
+  async #renew(): Promise<void> {
     const { engine, caller, profile } = this.#context;
     try {
-      await feedOf(engine, caller, selectionOf(this.#params), engine.clock.now());
+      await logOf(engine, caller, selectionOf(this.#params), engine.clock.now());
     } catch (error) {
       if (!(error instanceof WireError) || !error.is('Forbidden')) throw error;
       await this.#terminated(eventsError(error, profile));
-      this.#over.abort();
+      this.#ended.abort();
     }
   }
 }
 
-/** A delivery in the order of its numbers. Of gaps that follow each other the last says it all. */
+/** The parts of a delivery in order. Of adjacent gaps only the last is kept: a gap is reported by the position after it. */
 function partsOf({ events, gaps = [] }: Delivery): Part[] {
   const all: Part[] = [
     ...events.map((event) => ({ upTo: event.sequence, event })),

@@ -1,15 +1,16 @@
 /**
- * `events/subscribe` and `events/unsubscribe`: a subscription with a callback, found by URL, name and arguments and spoken to in the
- * dialect of the peer's profile. A repeated call is a refresh and settles both anew.
+ * `events/subscribe` and `events/unsubscribe`: a subscription with a callback in the dialect of the client's profile. Principal, URL, name and
+ * arguments identify it; a repeated call is a refresh that sets the profile and the lifetime again.
  */
 import type { Log } from '../../engine/ports.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
+import { canonicalJson, sha256 } from '../../../protocol/wire/canonical.ts';
 import { notFound, unsupported, WireError } from '../../../protocol/wire/errors.ts';
-import type { Subscription } from '../../../protocol/wire/schema.ts';
-import { cursorAt, placeOf } from './cursor.ts';
+import type { Selection, Subscription } from '../../../protocol/wire/schema.ts';
+import { cursorOf, parseCursor } from './occurrence.ts';
 import { callbackReason, DRAINS } from './errors.ts';
-import { selectionOf } from './feed.ts';
-import { webhookKey, webhookSubscriptionId } from './identity.ts';
+import { selectionOf } from './start.ts';
+import { webhookSubscriptionId } from './dialects.ts';
 import { dialectOf, type Profile } from './profiles.ts';
 import type {
   DeliveryStatus,
@@ -18,7 +19,11 @@ import type {
   UnsubscribeParams,
 } from '../../../protocol/events/types.ts';
 
-/** Makes or refreshes the webhook. Rejects as `triggers/subscribe` does. */
+/** The subscription key of a webhook. It differs from every key that `triggers/*` makes by default. */
+export const webhookKey = (url: string, { name, arguments: args }: Selection): string =>
+  `webhook:${sha256(canonicalJson([url, name, args]))}`;
+
+/** Makes or refreshes a webhook. Rejects as `triggers/subscribe` does. */
 export async function subscribe(
   engine: BindableEngine,
   caller: Caller,
@@ -34,7 +39,7 @@ export async function subscribe(
   if (mode !== 'webhook') throw unsupported(DRAINS[mode]);
   const selection = selectionOf(params);
   const key = webhookKey(url, selection);
-  // What a refresh reports is how things stood before it set them right.
+  // A refresh reports the delivery status from before the refresh, which resets it.
   const before = await engine.find(caller, key);
   const { created, subscriptionId, epoch, expiresAt, acked, head } = await engine.subscribe(
     caller,
@@ -49,21 +54,23 @@ export async function subscribe(
   );
   log.info(
     { profile: profile.name, subscriptionId },
-    created ? 'a webhook of events/* was subscribed' : 'a webhook of events/* was refreshed',
+    created ? 'events webhook subscribed' : 'events webhook refreshed',
   );
-  const place = cursor === undefined || cursor === null ? null : placeOf(cursor);
+  const position = cursor === undefined || cursor === null ? null : parseCursor(cursor);
   const known =
-    place?.subscriptionId === subscriptionId && place.epoch === epoch && place.sequence <= head;
+    position?.subscriptionId === subscriptionId &&
+    position.epoch === epoch &&
+    position.sequence <= head;
   return {
     id: webhookSubscriptionId(caller.principal, url, selection),
     refreshBefore: expiresAt,
-    cursor: cursorAt({ subscriptionId, epoch }, acked),
+    cursor: cursorOf({ subscriptionId, epoch }, acked),
     truncated: cursor !== undefined && cursor !== null && !known,
     ...(created || before === null ? {} : { deliveryStatus: statusOf(before) }),
   };
 }
 
-/** Ends the webhook. An unknown one is refused with `NotFound`, or is done already, as the profile says. */
+/** Ends a webhook. For an unknown one rejects with `NotFound` or succeeds, depending on the profile. */
 export async function unsubscribe(
   engine: BindableEngine,
   caller: Caller,
@@ -75,7 +82,7 @@ export async function unsubscribe(
     if (found === null) throw notFound({ kind: 'subscription' });
     return await engine.unsubscribe(caller, { subscriptionId: found.subscriptionId });
   } catch (error) {
-    if (error instanceof WireError && error.is('NotFound') && !profile.unknownIsRefused) return {};
+    if (error instanceof WireError && error.is('NotFound') && !profile.rejectsUnknown) return {};
     throw error;
   }
 }
@@ -90,12 +97,12 @@ function statusOf({ status, callback }: Subscription): DeliveryStatus {
   };
 }
 
-/** SEP-3415 does not say whether the base64 of a secret has its padding; the key is the same. */
+/** Pads a secret. SEP-3415 does not say whether its base64 is padded; both mean the same key. */
 const padded = (secret: string): string =>
   /^whsec_[A-Za-z0-9+/]+$/.test(secret)
     ? `${secret}${'='.repeat((4 - ((secret.length - 'whsec_'.length) % 4)) % 4)}`
     : secret;
 
-/** No suggested lifetime is refused: the server's bounds do with it what they do. */
+/** A suggested lifetime as a whole number. None is rejected; the engine clamps it to the server's bounds. */
 const wholeMs = (ms: number): number =>
   Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, Math.floor(ms)));

@@ -1,14 +1,14 @@
 /**
- * When to ring. A doorbell says that there is something to read and nothing else, so one is enough until somebody comes; and since
- * nothing confirms that it was heard, it is repeated, more and more rarely, for as long as nobody does.
+ * Decides when to send change notifications. A notification says only that there is something to read, so one is enough until the
+ * client reads; it may get lost, so it is repeated at growing intervals until then.
  */
 import type { Clock } from '../../../protocol/lib/clock.ts';
 
-/** How often a doorbell may ring, in milliseconds. */
+/** How often change notifications are sent, in milliseconds. */
 export interface NotifyTiming {
-  /** After a ring that nobody answered by reading, more news is saved up this long. */
+  /** How long further changes are collected after a notification that the client has not answered by reading. */
   readonly quietMs: number;
-  /** A ring that nobody answered by reading is repeated after this long, then after twice that, and so on up to an hour. */
+  /** When an unanswered notification is repeated for the first time; the interval then doubles, up to an hour. */
   readonly remindMs: number;
 }
 
@@ -19,21 +19,21 @@ const nothing = (): void => undefined;
 
 export interface ChangeNotifierOptions extends Partial<NotifyTiming> {
   readonly clock: Clock;
-  /** The highest number of the log; null = it cannot be told now, and news will come again. Does not reject. */
+  /** Returns the head of the log; null = unknown at the moment, and {@link ChangeNotifier.changed} is called again. Must not reject. */
   readonly head: () => Promise<number | null>;
   readonly notify: () => void;
-  /** The highest number that needs no ring. */
+  /** The highest sequence number that needs no notification. */
   readonly seen: number;
 }
 
-/** One log's doorbell at one door. */
+/** Notifies one listener of changes of one log. */
 export class ChangeNotifier {
-  readonly #o: ChangeNotifierOptions & NotifyTiming;
+  readonly #options: ChangeNotifierOptions & NotifyTiming;
   #seen: number;
-  /** There may be something that was not looked at. */
+  /** Whether the log may have changed since the last check. */
   #pending = false;
-  #looking = false;
-  /** It has just rung. */
+  #checking = false;
+  /** Whether a notification was sent less than `quietMs` ago and is unanswered. */
   #quiet = false;
   #remindMs: number;
   #cancelQuiet = nothing;
@@ -41,64 +41,64 @@ export class ChangeNotifier {
   #closed = false;
 
   constructor(options: ChangeNotifierOptions) {
-    this.#o = { ...NOTIFY_TIMING, ...options };
+    this.#options = { ...NOTIFY_TIMING, ...options };
     this.#seen = options.seen;
-    this.#remindMs = this.#o.remindMs;
+    this.#remindMs = this.#options.remindMs;
   }
 
-  /** There may be something new. */
-  news(): void {
+  /** Call when the log may have changed. */
+  changed(): void {
     this.#pending = true;
-    void this.#look();
+    void this.#check();
   }
 
-  /** Somebody read, and was told of every number up to this one. */
+  /** Call when a client has read the log and so knows every sequence number up to `head`. */
   read(head: number): void {
     this.#seen = Math.max(this.#seen, head);
-    this.#answered();
-    void this.#look();
+    this.#reset();
+    void this.#check();
   }
 
   close(): void {
     this.#closed = true;
-    this.#answered();
+    this.#reset();
   }
 
-  #answered(): void {
+  #reset(): void {
     this.#quiet = false;
-    this.#remindMs = this.#o.remindMs;
+    this.#remindMs = this.#options.remindMs;
     this.#cancelQuiet();
     this.#cancelReminder();
   }
 
-  async #look(): Promise<void> {
-    if (this.#looking) return;
-    this.#looking = true;
+  async #check(): Promise<void> {
+    if (this.#checking) return;
+    this.#checking = true;
     while (this.#pending && !this.#quiet && !this.#closed) {
       this.#pending = false;
-      const head = await this.#o.head();
-      if (head !== null && head > this.#seen && !this.#closed) this.#ring(head);
+      const head = await this.#options.head();
+      if (head !== null && head > this.#seen && !this.#closed) this.#notify(head);
     }
-    this.#looking = false;
+    this.#checking = false;
   }
 
-  #ring(head: number): void {
+  #notify(head: number): void {
     this.#seen = head;
     this.#quiet = true;
-    this.#cancelQuiet = this.#o.clock.after(this.#o.quietMs, () => {
+    this.#cancelQuiet = this.#options.clock.after(this.#options.quietMs, () => {
       this.#quiet = false;
-      void this.#look();
+      void this.#check();
     });
     this.#remindLater();
-    this.#o.notify();
+    this.#options.notify();
   }
 
   #remindLater(): void {
     this.#cancelReminder();
-    this.#cancelReminder = this.#o.clock.after(this.#remindMs, () => {
+    this.#cancelReminder = this.#options.clock.after(this.#remindMs, () => {
       this.#remindMs = Math.min(this.#remindMs * 2, REMIND_MAX_MS);
       this.#remindLater();
-      this.#o.notify();
+      this.#options.notify();
     });
   }
 }

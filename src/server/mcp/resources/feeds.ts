@@ -1,6 +1,6 @@
 /**
- * Feeds: logs as resources that a client finds by their URI, reads page by page and watches. This is the one place that knows which log a URI
- * means for whom; reading is an ordinary pull, watching an ordinary wait for news.
+ * Feeds: logs as resources that a client finds by URI, reads page by page and watches. Resolves a URI to a log of the caller; reading is
+ * an ordinary pull of that log.
  */
 import type {
   JsonObject,
@@ -13,12 +13,12 @@ import { invalidParams, notFound, WireError } from '../../../protocol/wire/error
 import { attached } from '../attached.ts';
 import { implicitSubscription, implicitSubscriptionKey } from '../implicit-subscription.ts';
 import type { ResolvedFeedOptions } from './options.ts';
-import { pageText, readPage, type FeedPage, type Followed } from './page.ts';
+import { pageText, readPage, type FeedPage, type FeedSubject } from './page.ts';
 import { feedUri, parseFeedUri, readArguments, subscriptionUri } from './uri.ts';
 import { VisibleTypes } from './visible-types.ts';
 import { ListenerRegistry, Watch, type ChangeListener } from './watch.ts';
 
-/** What a URI means for a caller. `id` is the same for every URI that means the same log. */
+/** What a URI means for a caller. URIs of the same log have the same `id`. */
 export type Target =
   | {
       readonly kind: 'feed';
@@ -36,7 +36,7 @@ export type Target =
 
 type Feed = Extract<Target, { kind: 'feed' }>;
 
-/** A page as the text of a resource, and the position up to which its reader now knows what there is. */
+/** A page as the text of a resource, and the position of the log's head that it tells the reader. */
 export interface ReadFeed {
   readonly text: string;
   readonly known: Position;
@@ -53,7 +53,7 @@ export class Feeds {
     this.types = new VisibleTypes(engine);
   }
 
-  /** Rejects with `InvalidParams` for `/uri`, and with `NotFound` for a trigger type that this caller does not see. */
+  /** Resolves a URI. Rejects with `InvalidParams` for `/uri`, and with `NotFound` for a trigger type that this caller does not see. */
   async find(caller: Caller, uri: string): Promise<Target> {
     const parsed = parseFeedUri(uri);
     if (parsed.kind === 'subscription') return { ...parsed, id: parsed.subscriptionId };
@@ -71,15 +71,15 @@ export class Feeds {
   }
 
   /**
-   * One page. Rejects with `InvalidParams` for `/uri`, with `NotFound` for a subscription that is not this caller's, with
-   * `Forbidden`, and with `ResourceExhausted` when a new log would be one too many.
+   * Reads one page. Rejects with `InvalidParams` for `/uri`, with `NotFound` for a subscription that is not this caller's, with
+   * `Forbidden`, and with `ResourceExhausted` when a new log would exceed the quota.
    */
   async read(caller: Caller, target: Target, feedOptions: ResolvedFeedOptions): Promise<ReadFeed> {
     if (target.kind === 'feed') return this.#readFeed(caller, target, feedOptions);
     const { subscriptionId, after } = target;
     const { select } = await this.#subscription(caller, subscriptionId);
     const page = await readPage(this.#engine, caller, subscriptionId, after);
-    return this.#told({ select }, page, subscriptionUri(subscriptionId, page.end));
+    return this.#render({ select }, page, subscriptionUri(subscriptionId, page.end));
   }
 
   async #readFeed(caller: Caller, feed: Feed, feedOptions: ResolvedFeedOptions): Promise<ReadFeed> {
@@ -87,11 +87,11 @@ export class Feeds {
       readPage(
         this.#engine,
         caller,
-        (await this.#leased(caller, feed, feedOptions)).subscriptionId,
+        (await this.#implicitSubscription(caller, feed, feedOptions)).subscriptionId,
         feed.after,
       );
     const page = await read().catch((error: unknown) => {
-      // It ended in between: what there is now is another log.
+      // The log ended in between; the second attempt makes a new one.
       if (error instanceof WireError && error.is('NotFound') && error.data.kind === 'subscription')
         return read();
       throw error;
@@ -99,19 +99,19 @@ export class Feeds {
     const next =
       feedUri(feed.type, feed.arguments, page.end) ??
       subscriptionUri(page.subscriptionId, page.end);
-    return this.#told({ trigger: feed.type.name, arguments: feed.arguments }, page, next);
+    return this.#render({ trigger: feed.type.name, arguments: feed.arguments }, page, next);
   }
 
-  #told(followed: Followed, page: FeedPage, next: string): ReadFeed {
+  #render(followed: FeedSubject, page: FeedPage, next: string): ReadFeed {
     const { subscriptionId, epoch, head } = page;
     this.#listeners.read(subscriptionId, head);
     return { text: pageText(followed, page, next), known: { epoch, sequence: head } };
   }
 
   /**
-   * Rings at `door` for what is unread, and from then on whenever the log has news, until the watch is closed. Unread is what is after `seen`, or after the
-   * target's own position, or not acknowledged. Makes the log of a feed if there is none, and keeps it for as long as it is watched. Rejects as
-   * {@link read} does.
+   * Notifies `listener` if anything is unread, and then of every change of the log until the watch is closed. Events are unread after
+   * `seen`, or else after the target's own position, or else after the acknowledged position. Makes the log of a feed if there is none, and
+   * renews it while it is watched. Rejects as {@link read} does.
    */
   async watch(
     caller: Caller,
@@ -122,26 +122,26 @@ export class Feeds {
   ): Promise<Watch> {
     const find = () =>
       target.kind === 'feed'
-        ? this.#leased(caller, target, feedOptions)
+        ? this.#implicitSubscription(caller, target, feedOptions)
         : this.#subscription(caller, target.subscriptionId);
     return Watch.open(
       {
         engine: this.#engine,
         caller,
         find,
-        leased: target.kind === 'feed',
+        implicit: target.kind === 'feed',
         seen: seen ?? target.after,
         listeners: this.#listeners,
-        options: feedOptions,
+        feedOptions,
       },
       listener,
     );
   }
 
-  async #leased(
+  async #implicitSubscription(
     caller: Caller,
     { type: { name }, arguments: args }: Feed,
-    { leaseMs }: ResolvedFeedOptions,
+    { implicitTtlMs }: ResolvedFeedOptions,
   ): Promise<Subscription> {
     try {
       return (
@@ -150,23 +150,23 @@ export class Feeds {
           caller,
           'feed',
           { name, arguments: args },
-          leaseMs,
+          implicitTtlMs,
           this.#engine.clock.now(),
         )
       ).subscription;
     } catch (error) {
-      throw error instanceof WireError && error.is('InvalidParams') ? inUri(error) : error;
+      throw error instanceof WireError && error.is('InvalidParams') ? uriError(error) : error;
     }
   }
 
   async #subscription(caller: Caller, subscriptionId: string): Promise<Subscription> {
-    // The short answer is only given for an `ifNoneMatch`.
+    // `notModified` is only returned for an `ifNoneMatch`.
     return (await this.#engine.get(caller, { subscriptionId })) as Subscription;
   }
 }
 
-/** What was wrong with a subscription's arguments, as it reads for whoever wrote them into a URI. */
-function inUri({ data: { path, expected } }: WireError<'InvalidParams'>): WireError {
+/** An error about the arguments of a subscription as an error about the URI that they were read from. */
+function uriError({ data: { path, expected } }: WireError<'InvalidParams'>): WireError {
   const at = path.replace('/select/0/arguments', '');
   return invalidParams(
     '/uri',
@@ -174,5 +174,5 @@ function inUri({ data: { path, expected } }: WireError<'InvalidParams'>): WireEr
   );
 }
 
-/** One for each engine, however many servers and endpoints it is attached to: whoever reads answers the doorbells of all. */
+/** The feeds of an engine, shared by all its servers and endpoints: a read on one of them answers the notifications of all. */
 export const feedsOf = attached((engine: BindableEngine) => new Feeds(engine));

@@ -1,6 +1,6 @@
 /**
- * Serves feeds as resources on an MCP SDK server, beside whatever resources it has already. The handlers are laid around those of the SDK: feeds come and
- * go with the trigger types and differ from caller to caller, which resources that are registered cannot.
+ * Serves feeds as resources on an MCP SDK server, beside the resources that it has already. The handlers wrap those of the SDK, because
+ * registered resources are the same for every caller and feeds are not.
  */
 import {
   ProtocolError,
@@ -17,17 +17,23 @@ import { feedsOf, type Feeds } from './feeds.ts';
 import { listResources, listTemplates, MIME_TYPE } from './listing.ts';
 import { resolveFeedOptions, type FeedOptions, type ResolvedFeedOptions } from './options.ts';
 import { isFeedUri, withoutAfter } from './uri.ts';
-import { Watched } from './watched.ts';
-import { claimServer, protocolError, type BindingOptions } from '../sdk.ts';
-import { storedHandler, type StoredHandler } from '../sdk-handlers.ts';
+import { WatchSet } from './watch-set.ts';
+import {
+  claimBinding,
+  protocolError,
+  storedHandler,
+  type BindingOptions,
+  type StoredHandler,
+} from '../sdk.ts';
 
-/** How feeds are offered on one SDK server. */
+/** Options of {@link attachResources}. */
 export interface ResourcesOptions extends BindingOptions, FeedOptions {}
 
 /**
- * Offers every trigger type as a resource template and every log of a caller as a resource on `mcp`, with doorbells after `resources/subscribe`
- * and, on a pipe, for `subscriptions/listen`; over HTTP that needs {@link withFeeds} around the endpoint (SEP: When a peer lacks the extension). Call it before
- * connecting. The server's own resources go on working, whether they are registered before or after.
+ * Offers every trigger type as a resource template and every log of a caller as a resource on `mcp`, with change notifications after
+ * `resources/subscribe` and, on a pipe, for `subscriptions/listen`; over HTTP the latter needs {@link withFeeds} around the endpoint
+ * (SEP: When a peer lacks the extension). Call it before connecting. The server's own resources keep working, whether they are
+ * registered before or after.
  * @throws Error if the server is connected, or has feeds already.
  * @throws LocalError `config_invalid` for a version of the SDK whose handlers cannot be read.
  */
@@ -37,15 +43,15 @@ export function attachResources(
   options: ResourcesOptions = {},
 ): void {
   const hasResources = storedHandler(mcp.server, 'resources/read') !== undefined;
-  claimServer(mcp, 'the resources');
+  claimBinding(mcp, 'the resources');
   const binding = new Binding(mcp, engine, options);
-  // The SDK sets its handlers for registered resources with the first of them.
+  // The SDK installs its resource handlers when the first resource is registered.
   if (!hasResources)
     mcp.registerResource('triggers', 'triggers:none', {}, () => ({ contents: [] })).remove();
   for (const [method, serve] of Object.entries(binding.methods)) {
     const inner = storedHandler(mcp.server, method);
     mcp.server.setRequestHandler(method as 'resources/read', async (request, ctx) => {
-      // The SDK checks the shape of both for the revision that is spoken; the request is passed on as it came.
+      // The SDK validates request and result for the protocol revision in use.
       return (await serve(request as unknown as JSONRPCRequest, ctx, inner)) as never;
     });
   }
@@ -56,20 +62,20 @@ const uriOf = ({ params }: JSONRPCRequest): string => (params as { readonly uri:
 const cursorOf = ({ params }: JSONRPCRequest): string | undefined =>
   (params as { readonly cursor?: string } | undefined)?.cursor;
 
-/** In front of the cursors of our own pages, which come after those of the application's list. */
-const OWN_CURSOR = 'triggers.';
+/** Marks the cursors of pages with feeds, which follow the pages of the application's list. */
+const FEED_CURSOR_PREFIX = 'triggers.';
 
 interface Page {
   readonly entries: readonly object[];
   readonly nextCursor?: string;
 }
 
-/** Only from 2026-07-28 on may a client keep what it was answered, and then not this. */
+/** Forbids the client to cache a result. Clients cache only from revision 2026-07-28 on. */
 const uncached = ({ mcpReq }: ServerContext): object =>
   mcpReq.envelope === undefined ? {} : { ttlMs: 0, cacheScope: 'private' };
 
-/** Over HTTP without a session nothing outlives the request. */
-const outlives = ({ http, sessionId }: ServerContext): boolean =>
+/** Whether the connection outlasts the request. HTTP without a session does not. */
+const hasLastingConnection = ({ http, sessionId }: ServerContext): boolean =>
   http === undefined || sessionId !== undefined;
 
 type Serve = (
@@ -83,9 +89,9 @@ class Binding {
   readonly #engine: BindableEngine;
   readonly #options: ResourcesOptions;
   readonly #feeds: Feeds;
-  readonly #keeping: ResolvedFeedOptions;
-  readonly #watched: Watched;
-  /** On a pipe: what was read last, by what is told of. */
+  readonly #feedOptions: ResolvedFeedOptions;
+  readonly #watches: WatchSet;
+  /** On a pipe: the URI read last for each watched URI. */
   readonly #lastRead = new Map<string, string>();
   #unannounce: (() => void) | undefined;
 
@@ -94,21 +100,21 @@ class Binding {
     this.#engine = engine;
     this.#options = options;
     this.#feeds = feedsOf(engine);
-    this.#keeping = resolveFeedOptions(options);
-    this.#watched = new Watched({
+    this.#feedOptions = resolveFeedOptions(options);
+    this.#watches = new WatchSet({
       feeds: this.#feeds,
-      feedOptions: this.#keeping,
-      tell: (uri) => this.#tell(uri),
+      feedOptions: this.#feedOptions,
+      notify: (uri) => this.#notify(uri),
     });
     const { onclose } = mcp.server;
     mcp.server.onclose = () => {
-      this.#watched.close();
+      this.#watches.close();
       this.#unannounce?.();
       onclose?.();
     };
   }
 
-  /** One row per method; `inner` is what the application has for it. */
+  /** The handlers by method; `inner` is the handler of the application. */
   readonly methods: Readonly<Record<string, Serve>> = {
     'resources/list': this.#listing('resources', async (caller, cursor) => {
       const { resources: entries, nextCursor } = await listResources(
@@ -122,16 +128,16 @@ class Binding {
     'resources/templates/list': this.#listing('resourceTemplates', async (caller) => ({
       entries: await listTemplates(this.#feeds.types, caller),
     })),
-    'resources/read': this.#ours(
+    'resources/read': this.#forFeeds(
       (caller, uri, ctx) => this.#read(caller, uri, ctx),
       async () => {
         throw notFound({ kind: 'trigger' });
       },
     ),
-    'resources/subscribe': this.#ours(
+    'resources/subscribe': this.#forFeeds(
       async (caller, uri, ctx) => {
-        if (!outlives(ctx)) throw unsupported('resources/subscribe');
-        await this.#watched.add(caller, uri, await this.#feeds.find(caller, uri));
+        if (!hasLastingConnection(ctx)) throw unsupported('resources/subscribe');
+        await this.#watches.add(caller, uri, await this.#feeds.find(caller, uri));
         return {};
       },
       async (caller, uri) => {
@@ -140,53 +146,53 @@ class Binding {
         return {};
       },
     ),
-    'resources/unsubscribe': this.#ours(
+    'resources/unsubscribe': this.#forFeeds(
       async (_, uri) => {
-        this.#watched.remove(uri);
+        this.#watches.remove(uri);
         return {};
       },
       async () => ({}),
     ),
   };
 
-  /** The application's list, and ours behind its last page. */
+  /** A list that continues with the feeds after the application's last page. */
   #listing(
     member: 'resources' | 'resourceTemplates',
     list: (caller: Caller, cursor: string | undefined) => Promise<Page>,
   ): Serve {
     return async (request, ctx, inner) => {
       const cursor = cursorOf(request);
-      const own = cursor?.startsWith(OWN_CURSOR) === true;
+      const own = cursor?.startsWith(FEED_CURSOR_PREFIX) === true;
       const others: Result = own || inner === undefined ? {} : await inner(request, ctx);
       if (others['nextCursor'] !== undefined) return others;
-      const { entries, nextCursor } = await this.#answer(ctx, undefined, (caller) =>
-        list(caller, own ? cursor.slice(OWN_CURSOR.length) : undefined),
+      const { entries, nextCursor } = await this.#respond(ctx, undefined, (caller) =>
+        list(caller, own ? cursor.slice(FEED_CURSOR_PREFIX.length) : undefined),
       );
       const first = (others[member] ?? []) as readonly object[];
       return {
         ...others,
         [member]: [...first, ...entries],
-        ...(nextCursor === undefined ? {} : { nextCursor: OWN_CURSOR + nextCursor }),
+        ...(nextCursor === undefined ? {} : { nextCursor: FEED_CURSOR_PREFIX + nextCursor }),
         ...uncached(ctx),
       };
     };
   }
 
-  /** What is said of our URIs, and of others where the application says nothing. */
-  #ours(
+  /** Calls `answer` for the URIs of feeds, the application's handler for others, and `others` if it has none. */
+  #forFeeds(
     answer: (caller: Caller, uri: string, ctx: ServerContext) => Promise<Result>,
     others: (caller: Caller, uri: string) => Promise<Result>,
   ): Serve {
     return async (request, ctx, inner) => {
       const uri = uriOf(request);
-      if (isFeedUri(uri)) return this.#answer(ctx, uri, (caller) => answer(caller, uri, ctx));
+      if (isFeedUri(uri)) return this.#respond(ctx, uri, (caller) => answer(caller, uri, ctx));
       return inner === undefined
-        ? this.#answer(ctx, uri, (caller) => others(caller, uri))
+        ? this.#respond(ctx, uri, (caller) => others(caller, uri))
         : inner(request, ctx);
     };
   }
 
-  async #answer<T>(
+  async #respond<T>(
     ctx: ServerContext,
     uri: string | undefined,
     answer: (caller: Caller) => Promise<T>,
@@ -198,57 +204,56 @@ class Binding {
     } catch (error) {
       throw uri !== undefined && error instanceof WireError && error.is('NotFound')
         ? resourceNotFound(error, uri)
-        : protocolError(error, ctx, this.#keeping.log);
+        : protocolError(error, ctx, this.#feedOptions.log);
     }
   }
 
   async #read(caller: Caller, uri: string, ctx: ServerContext): Promise<Result> {
     const target = await this.#feeds.find(caller, uri);
-    const { text, known } = await this.#feeds.read(caller, target, this.#keeping);
+    const { text, known } = await this.#feeds.read(caller, target, this.#feedOptions);
     const modernPipe = ctx.http === undefined && ctx.mcpReq.envelope !== undefined;
-    for (const one of modernPipe ? [withoutAfter(uri)] : this.#watched.ended(target)) {
+    for (const one of modernPipe ? [withoutAfter(uri)] : this.#watches.ended(target)) {
       try {
-        await this.#watched.add(caller, one, target, known);
+        await this.#watches.add(caller, one, target, known);
         if (modernPipe) this.#lastRead.set(one, uri);
       } catch (error) {
-        // It has been read all the same.
-        this.#keeping.log.debug({ err: error }, 'a feed was read, but cannot be watched');
+        this.#feedOptions.log.debug({ err: error }, 'watch failed; the feed was read all the same');
       }
     }
     return { contents: [{ uri, mimeType: MIME_TYPE, text }], ...uncached(ctx) };
   }
 
   /**
-   * On a pipe the SDK keeps what is listened to for itself and sends on only that: whatever was read there is told of, as it was read and without a position.
+   * Sends `resources/updated`. On a pipe the SDK filters by the URIs that the client listens to and does not say which they are, so the
+   * notification is sent for the URI as it was read last and for the URI without a position.
    */
-  #tell(uri: string): void {
+  #notify(uri: string): void {
     const lastRead = this.#lastRead.get(uri);
     for (const one of new Set([uri, lastRead ?? uri]))
       this.#mcp.server
         .sendResourceUpdated({ uri: one })
-        .catch((error: unknown) => this.#lost(error));
+        .catch((error: unknown) => this.#notSent(error));
   }
 
-  /** Who has asked for resources on a connection that outlives the request is told when trigger types come or go. */
+  /** After a first request for resources, announces changes of the trigger types for as long as the connection lasts. */
   #announce(ctx: ServerContext): void {
-    if (!outlives(ctx)) return;
+    if (!hasLastingConnection(ctx)) return;
     this.#unannounce ??= this.#engine.onListChanged(() => {
-      this.#mcp.server.sendResourceListChanged().catch((error: unknown) => this.#lost(error));
+      this.#mcp.server.sendResourceListChanged().catch((error: unknown) => this.#notSent(error));
     });
   }
 
-  #lost(error: unknown): void {
-    this.#keeping.log.debug({ err: error }, 'a change was not told: the connection is gone');
+  #notSent(error: unknown): void {
+    this.#feedOptions.log.debug({ err: error }, 'change notification not sent; connection closed');
   }
 }
 
 const NOT_FOUND = {
-  trigger:
-    'There is no such resource. List the resource templates for the trigger types there are.',
-  subscription: 'There is no such subscription. List the resources for those there are.',
+  trigger: 'Resource not found. List the resource templates to see the trigger types.',
+  subscription: 'Subscription not found. List the resources to see your subscriptions.',
 } as const;
 
-/** The base protocol's own error, which clients recognise by its `uri`; what is known of a subscription that ended goes with it. */
+/** MCP's own error for an unknown resource, which clients recognize by its `uri`, with the details of a subscription that ended. */
 function resourceNotFound(
   { data: { kind, ...more } }: WireError<'NotFound'>,
   uri: string,

@@ -1,7 +1,7 @@
 /**
- * `subscriptions/listen` over HTTP, with authorisation. The SDK answers it by itself and asks nobody, knows no doorbells of ours and drops what extensions
- * add to the filter; so this goes around its handler: it takes our part out of the request and puts it into the response. A doorbell is
- * written on the stream of the one who may hear it and nowhere else.
+ * `subscriptions/listen` over HTTP, with authorization and feeds. The SDK answers the method itself, checks no permission, and drops
+ * filter members of extensions. So this wraps its handler: it takes feeds and list changes out of the request, and writes their
+ * notifications into the response stream of the client that asked for them.
  */
 import {
   isJsonContentType,
@@ -20,30 +20,30 @@ import { feedsOf } from './feeds.ts';
 import { resolveFeedOptions, type FeedOptions } from './options.ts';
 import { Splice, type FrameMessage } from './splice.ts';
 import { isFeedUri } from './uri.ts';
-import { Watched } from './watched.ts';
+import { WatchSet } from './watch-set.ts';
 import type { BindingOptions } from '../sdk.ts';
 
-/** How listening is guarded. `mayRead` decides about every URI that is no feed. */
+/** Options of {@link withFeeds}. `mayRead` decides about every URI that is not a feed. */
 export interface ListenOptions extends FeedOptions, Pick<BindingOptions, 'log' | 'ready'> {
-  /** Who is asking. Default: {@link callerOf}. Throw a `WireError` `Forbidden` to refuse. */
+  /** Returns the caller of a request. Default: {@link callerOf}. Throw a `WireError` `Forbidden` to reject the request. */
   readonly caller?: (identity: RequestIdentity) => Caller;
-  /** Streams that one principal may have open. Default 32. */
+  /** Open streams per principal. Default 32. */
   readonly maxStreams?: number;
-  /** Whose `list_changed` may be asked for in the filter, beside that of resources. Default: `triggers`. */
+  /** Extensions whose `list_changed` the filter may ask for, beside that of resources. Default: `triggers`. */
   readonly listChanged?: readonly ('triggers' | 'events')[];
 }
 
 type Fetch = McpHttpHandler['fetch'];
 
-/** The name of the quota in a refusal. */
+/** The name of the quota in `ResourceExhausted`. */
 const STREAMS_LIMIT = 'listen_streams';
 const STREAMS_MAX = 32;
 const UPDATED = 'notifications/resources/updated';
 const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
-/** Keeps the SDK's stream open when all that is listened to is ours. Nobody ever publishes it. */
+/** A URI that is never published. It keeps the SDK's stream open when the client listens to feeds and list changes only. */
 const KEEP_OPEN = 'triggers-listen:open';
 
-/** Members of the filter, and what is sent when the list of trigger types changes. */
+/** Filter members, and the notification that each one asks for. */
 const LISTS = {
   triggersListChanged: 'notifications/triggers/list_changed',
   eventsListChanged: EVENTS_LIST_CHANGED,
@@ -60,9 +60,9 @@ interface ListenRequest {
 }
 
 /**
- * The SDK handler's `fetch`, with feeds on `subscriptions/listen` (SEP: When a peer lacks the extension). URIs that the caller may not have are left out, so that the
- * acknowledgement says what is listened to. The stream ends with the authorization of its request, and when the log of one of its feeds does. Needs `attachResources` on
- * the servers of the handler, and `withBoundedBacklog` around it.
+ * Wraps the SDK handler's `fetch` and adds feeds to `subscriptions/listen` (SEP: When a peer lacks the extension). URIs that the caller
+ * may not read are left out of the acknowledgement. The stream ends when the authorization of its request expires or the log of one of
+ * its feeds ends. Needs `attachResources` on the servers of the handler, and `withBoundedBacklog` around it.
  */
 export function withFeeds(
   handle: Fetch,
@@ -73,36 +73,41 @@ export function withFeeds(
   const { log } = resolveFeedOptions(options);
   return async (request, given = {}) => {
     const parsedBody = given.parsedBody === undefined ? await bodyOf(request) : given.parsedBody;
-    const asked = listenRequest(parsedBody);
-    if (asked === null)
+    const listen = listenRequest(parsedBody);
+    if (listen === null)
       return handle(request, parsedBody === undefined ? given : { ...given, parsedBody });
-    const listening = new Listening(asked, engine, options);
+    const stream = new ListenStream(listen, engine, options);
     try {
       await options.ready?.();
       const caller = (options.caller ?? callerOf)({
         http: given.authInfo === undefined ? {} : { authInfo: given.authInfo },
       });
-      listening.onClosed(streams.enter(caller.principal));
-      const notifications = await listening.prepare(caller);
-      return listening.serve(
+      stream.onClosed(streams.enter(caller.principal));
+      const notifications = await stream.prepare(caller);
+      return stream.serve(
         request,
         given.authInfo,
         await handle(request, {
           ...given,
-          parsedBody: { ...(parsedBody as object), params: { ...asked.params, notifications } },
+          parsedBody: { ...(parsedBody as object), params: { ...listen.params, notifications } },
         }),
       );
     } catch (error) {
-      listening.close();
+      stream.close();
       if (!(error instanceof WireError))
-        log.error({ err: error, method: 'subscriptions/listen' }, 'a request failed unexpectedly');
-      const refusal = (error instanceof WireError ? error : internalError(error)).toErrorObject();
-      return Response.json({ jsonrpc: '2.0', id: asked.id, error: refusal });
+        log.error(
+          { err: error, method: 'subscriptions/listen' },
+          'request failed; InternalError sent',
+        );
+      const errorObject = (
+        error instanceof WireError ? error : internalError(error)
+      ).toErrorObject();
+      return Response.json({ jsonrpc: '2.0', id: listen.id, error: errorObject });
     }
   };
 }
 
-/** What the SDK would read, of a copy; undefined = something that it refuses. */
+/** The parsed body, read from a copy of the request; undefined = a body that the SDK rejects. */
 async function bodyOf(request: Request): Promise<unknown> {
   if (request.method !== 'POST' || !isJsonContentType(request.headers.get('content-type')))
     return undefined;
@@ -114,7 +119,7 @@ async function bodyOf(request: Request): Promise<unknown> {
   }
 }
 
-/** Null = not ours to look at: another method, or something that the SDK refuses. */
+/** The request as `subscriptions/listen`; null = another method, or a request that the SDK rejects. */
 function listenRequest(body: unknown): ListenRequest | null {
   const { id, method, params } = (body ?? {}) as {
     readonly id?: unknown;
@@ -134,37 +139,37 @@ function listenRequest(body: unknown): ListenRequest | null {
   return { id, params: { ...params, notifications } };
 }
 
-/** One request to listen, from its filter to the end of its stream. */
-class Listening {
-  readonly #asked: ListenRequest;
+/** One `subscriptions/listen`, from its filter to the end of its stream. */
+class ListenStream {
+  readonly #listen: ListenRequest;
   readonly #engine: BindableEngine;
   readonly #options: ListenOptions;
-  readonly #watched: Watched;
-  /** Ours that are honoured, in the words of the client. */
+  readonly #watches: WatchSet;
+  /** Accepted URIs of feeds, as the client wrote them. */
   #uris: readonly string[] = [];
   #lists: readonly (keyof typeof LISTS)[] = [];
-  /** What rang before the acknowledgement. */
-  readonly #early = new Set<string>();
+  /** URIs that changed before the acknowledgement was sent. */
+  readonly #pendingUris = new Set<string>();
   #splice: Splice | null = null;
   #acknowledged = false;
-  /** It is over, and the client has not even been told that it began. */
-  #over = false;
+  /** Whether the stream has to end, perhaps before its acknowledgement was sent. */
+  #ended = false;
   readonly #closers: (() => void)[] = [];
 
-  constructor(asked: ListenRequest, engine: BindableEngine, options: ListenOptions) {
-    this.#asked = asked;
+  constructor(listen: ListenRequest, engine: BindableEngine, options: ListenOptions) {
+    this.#listen = listen;
     this.#engine = engine;
     this.#options = options;
-    this.#watched = new Watched({
+    this.#watches = new WatchSet({
       feeds: feedsOf(engine),
       feedOptions: resolveFeedOptions(options),
-      tell: (uri) => this.#ring(uri),
+      notify: (uri) => this.#notify(uri),
       ended: () => this.#end(),
     });
-    this.onClosed(() => this.#watched.close());
+    this.onClosed(() => this.#watches.close());
   }
 
-  /** Runs once the stream is over, or was never opened. */
+  /** Adds a function that {@link close} calls once. */
   onClosed(run: () => void): void {
     this.#closers.push(run);
   }
@@ -173,7 +178,7 @@ class Listening {
     for (const run of this.#closers.splice(0)) run();
   }
 
-  /** Decides what is honoured, and begins to watch it. What is left goes to the SDK. */
+  /** Decides what is accepted and watches the feeds among it. Returns the filter for the SDK. */
   async prepare(caller: Caller): Promise<Filter> {
     const { listChanged = ['triggers'] } = this.#options;
     const {
@@ -181,7 +186,7 @@ class Listening {
       triggersListChanged,
       eventsListChanged,
       ...filter
-    } = this.#asked.params.notifications;
+    } = this.#listen.params.notifications;
     const wanted = {
       triggersListChanged: listChanged.includes('triggers') && triggersListChanged,
       eventsListChanged: listChanged.includes('events') && eventsListChanged,
@@ -190,12 +195,12 @@ class Listening {
       (name) => wanted[name] === true,
     );
     const uris = [...new Set(resourceSubscriptions)];
-    const honoured: string[] = [];
+    const accepted: string[] = [];
     for (const uri of uris)
       if (await (isFeedUri(uri) ? this.#watch(caller, uri) : this.#options.mayRead?.(caller, uri)))
-        honoured.push(uri);
-    this.#uris = honoured.filter(isFeedUri);
-    const others = honoured.filter((uri) => !isFeedUri(uri));
+        accepted.push(uri);
+    this.#uris = accepted.filter(isFeedUri);
+    const others = accepted.filter((uri) => !isFeedUri(uri));
     const open = this.#uris.length + this.#lists.length > 0 ? [KEEP_OPEN] : [];
     return {
       ...filter,
@@ -203,19 +208,22 @@ class Listening {
     };
   }
 
-  /** Whether this caller may listen to it. How many it may is said, everything else that is in the way only by leaving it out. */
+  /** Watches a feed; false = rejected. An exceeded quota fails the whole request instead. */
   async #watch(caller: Caller, uri: string): Promise<boolean> {
     try {
-      await this.#watched.add(caller, uri, await feedsOf(this.#engine).find(caller, uri));
+      await this.#watches.add(caller, uri, await feedsOf(this.#engine).find(caller, uri));
       return true;
     } catch (error) {
       if (!(error instanceof WireError) || error.is('ResourceExhausted')) throw error;
-      this.#options.log?.debug({ err: error }, 'a feed is not listened to');
+      this.#options.log?.debug(
+        { err: error },
+        'watch failed; the feed is left out of the acknowledgement',
+      );
       return false;
     }
   }
 
-  /** The SDK's response with our part in it. */
+  /** Adds the notifications of feeds and list changes to the SDK's response. */
   serve(request: Request, authInfo: AuthInfo | undefined, response: Response): Response {
     if (
       response.body === null ||
@@ -231,11 +239,11 @@ class Listening {
     const { clock } = this.#engine;
     if (authInfo?.expiresAt !== undefined)
       this.onClosed(clock.after(authInfo.expiresAt * 1000 - clock.now(), () => this.#end()));
-    // Whoever is gone reads no end, and need not be told of it.
-    const gone = (): void => splice.end();
-    request.signal.addEventListener('abort', gone, { once: true });
-    this.onClosed(() => request.signal.removeEventListener('abort', gone));
-    if (request.signal.aborted) gone();
+    // A client that disconnected gets no final result.
+    const disconnected = (): void => splice.end();
+    request.signal.addEventListener('abort', disconnected, { once: true });
+    this.onClosed(() => request.signal.removeEventListener('abort', disconnected));
+    if (request.signal.aborted) disconnected();
     return new Response(splice.body, {
       status: response.status,
       statusText: response.statusText,
@@ -243,23 +251,23 @@ class Listening {
     });
   }
 
-  /** The acknowledgement is the first message; whatever follows belongs to the application. */
+  /** Completes the acknowledgement, which is the first message; null = any later message, sent unchanged. */
   #rewrite(message: FrameMessage): readonly FrameMessage[] | null {
     if (this.#acknowledged || message.method !== ACKNOWLEDGED) return null;
     this.#acknowledged = true;
-    const { resourceSubscriptions = [], ...honoured } = (message.params?.['notifications'] ??
+    const { resourceSubscriptions = [], ...accepted } = (message.params?.['notifications'] ??
       {}) as Filter;
-    // Without the capability nothing of ours is open.
+    // The SDK leaves the URI out when the server does not declare the capability.
     const ours = resourceSubscriptions.includes(KEEP_OPEN);
-    if (!ours) this.#watched.close();
-    const rung = ours ? [...this.#early] : [];
+    if (!ours) this.#watches.close();
+    const pending = ours ? [...this.#pendingUris] : [];
     const uris = [
       ...resourceSubscriptions.filter((uri) => uri !== KEEP_OPEN),
       ...(ours ? this.#uris : []),
     ];
     const lists = [
       ...(ours ? this.#lists : []),
-      ...(honoured['resourcesListChanged'] === true ? ['resourcesListChanged' as const] : []),
+      ...(accepted['resourcesListChanged'] === true ? ['resourcesListChanged' as const] : []),
     ];
     if (lists.length > 0)
       this.onClosed(
@@ -268,21 +276,21 @@ class Listening {
         }),
       );
     const notifications = {
-      ...honoured,
+      ...accepted,
       ...Object.fromEntries(lists.map((name) => [name, true])),
       ...(uris.length > 0 ? { resourceSubscriptions: uris } : {}),
     };
-    // Once this has been sent.
-    if (this.#over) queueMicrotask(() => this.#end());
+    // The result must follow the acknowledgement.
+    if (this.#ended) queueMicrotask(() => this.#end());
     return [
       { ...message, params: { ...message.params, notifications } },
-      ...rung.map((uri) => this.#notification(UPDATED, { uri })),
+      ...pending.map((uri) => this.#notification(UPDATED, { uri })),
     ];
   }
 
-  #ring(uri: string): void {
+  #notify(uri: string): void {
     if (this.#acknowledged) this.#send(UPDATED, { uri });
-    else this.#early.add(uri);
+    else this.#pendingUris.add(uri);
   }
 
   #send(method: string, params: object): void {
@@ -290,13 +298,13 @@ class Listening {
   }
 
   #notification(method: string, params: object): FrameMessage {
-    return { jsonrpc: '2.0', method, params: tagged(params, this.#asked.id) };
+    return { jsonrpc: '2.0', method, params: tagged(params, this.#listen.id) };
   }
 
-  /** The server ends it, as the protocol has it: with an empty result. */
+  /** Ends the stream with an empty result, once the acknowledgement has been sent. */
   #end(): void {
-    const { id } = this.#asked;
-    this.#over = true;
+    const { id } = this.#listen;
+    this.#ended = true;
     if (this.#acknowledged)
       this.#splice?.end({ jsonrpc: '2.0', id, result: tagged({ resultType: 'complete' }, id) });
   }

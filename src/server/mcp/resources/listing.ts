@@ -1,6 +1,6 @@
 /**
- * What `resources/list` and `resources/templates/list` show of feeds, in words that a model can act on: the templates of the trigger types that the caller
- * sees, and the logs that it has.
+ * The entries of feeds in `resources/list` and `resources/templates/list`: the caller's logs, and a template for each trigger type that
+ * it sees. Descriptions are written for models.
  */
 import type { Subscription, TriggerType } from '../../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
@@ -14,7 +14,6 @@ import {
 } from './uri.ts';
 import type { VisibleTypes } from './visible-types.ts';
 
-/** A feed is a JSON document. */
 export const MIME_TYPE = 'application/json';
 
 interface Entry {
@@ -35,11 +34,11 @@ export interface TemplateEntry extends Entry {
 }
 
 const HOW_TO_FOLLOW =
-  'Read it without "after": the answer has what you have not acknowledged yet, oldest first, numbered without holes; a number that will never come is told in "gaps". ' +
-  'When you have handled the events, read the URI in "next": that acknowledges them and gives the following ones. ' +
-  'Subscribe to the URI without "after" to be told when there is something to read.';
+  'Read it without "after" to get the events that you have not acknowledged, oldest first. Their numbers have no holes: "gaps" lists the numbers that will never come. ' +
+  'When you have handled the events, read the URI in "next": that acknowledges them and returns the following ones. ' +
+  'Subscribe to the URI without "after" to be notified when there is something to read.';
 
-/** The template of each trigger type that the caller sees, and the one for subscriptions that it made. */
+/** A template for each trigger type that the caller sees, and one for its subscriptions. */
 export async function listTemplates(types: VisibleTypes, caller: Caller): Promise<TemplateEntry[]> {
   const seen = [...(await types.list(caller)).values()].map((type): TemplateEntry => ({
     name: type.name,
@@ -54,7 +53,7 @@ export async function listTemplates(types: VisibleTypes, caller: Caller): Promis
       name: 'triggers.subscription',
       title: 'Subscription',
       uriTemplate: SUBSCRIPTION_TEMPLATE,
-      description: `The events of a subscription of yours, by its subscriptionId. ${HOW_TO_FOLLOW}`,
+      description: `The events of one of your subscriptions, by its subscriptionId. ${HOW_TO_FOLLOW}`,
       mimeType: MIME_TYPE,
     },
   ];
@@ -66,10 +65,10 @@ function variablesOf(type: TriggerType): string {
   );
   return variables.length === 0
     ? ''
-    : `Variables, as its inputSchema has them: ${variables.join(', ')}; leave away what you do not need. `;
+    : `Variables, described by its inputSchema: ${variables.join(', ')}; omit those that you do not need. `;
 }
 
-/** One page of the caller's logs: its feeds under their own URIs, everything else as a subscription. */
+/** One page of the caller's logs: feeds under their own URIs, all other logs as subscriptions. */
 export async function listResources(
   engine: BindableEngine,
   types: VisibleTypes,

@@ -1,4 +1,4 @@
-/** What can be set of feeds, for whoever offers them: on a server, or around an endpoint. */
+/** The options of feeds and their defaults, shared by `attachResources` and `withFeeds`. */
 import type { Log } from '../../engine/ports.ts';
 import { silentLog } from '../../engine/ports.ts';
 import type { Caller } from '../../engine/verbs.ts';
@@ -7,36 +7,36 @@ import type { NotifyTiming } from './change-notifier.ts';
 const DAY_MS = 86_400_000;
 const WATCHED_MAX = 64;
 
-/** How feeds are kept and told of; everything has a default. */
+/** Options of feeds. */
 export interface FeedOptions {
-  /** For how long a feed is kept for somebody who neither reads nor listens, in milliseconds, within the engine's own bounds. Default: a day. */
-  readonly leaseMs?: number;
-  /** URIs that one connection, or one request to listen, may be told of. Default 64. */
+  /** Lifetime of a feed's log while nobody reads or listens, in milliseconds, within the engine's bounds. Default: a day. */
+  readonly implicitTtlMs?: number;
+  /** URIs that one connection or one `subscriptions/listen` may watch. Default 64. */
   readonly maxWatched?: number;
-  /** How often a doorbell may ring. */
+  /** How often change notifications are sent. */
   readonly notify?: Partial<NotifyTiming>;
   /**
-   * Whether a caller may be told of a resource of the application. The application tells of it itself, with `sendResourceUpdated` or on the
-   * handler's bus. Default: nobody may.
+   * Whether a caller may watch a resource of the application. The application sends the notifications itself, with
+   * `sendResourceUpdated` or on the handler's bus. Default: no caller may.
    */
   readonly mayRead?: (caller: Caller, uri: string) => boolean | Promise<boolean>;
 }
 
-/** The same with everything that was left open. */
+/** {@link FeedOptions} with the defaults applied. */
 export interface ResolvedFeedOptions {
-  readonly leaseMs: number;
+  readonly implicitTtlMs: number;
   readonly maxWatched: number;
   readonly notify: Partial<NotifyTiming>;
   readonly log: Log;
 }
 
 export const resolveFeedOptions = ({
-  leaseMs = DAY_MS,
+  implicitTtlMs = DAY_MS,
   maxWatched = WATCHED_MAX,
   notify: notifyTiming = {},
   log = silentLog,
 }: FeedOptions & { readonly log?: Log }): ResolvedFeedOptions => ({
-  leaseMs,
+  implicitTtlMs,
   maxWatched,
   notify: notifyTiming,
   log,

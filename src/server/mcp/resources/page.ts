@@ -1,6 +1,6 @@
 /**
- * One page of a feed: an ordinary pull, told as a document that says where the next page is. Reading a page acknowledges nothing of it; reading
- * the next one does, so that whoever stops in between gets it again (SEP: Pull).
+ * One page of a feed: a pull, as a document with the URI of the next page. A page is acknowledged by reading the next one, so a reader that
+ * stops in between gets it again (SEP: Pull).
  */
 import type {
   Event,
@@ -14,46 +14,46 @@ import type {
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
 
-/** Room for events in a page: pages are often read by models. What is left stands on the next ones. */
+/** The largest size of the events of a page. Pages are often read by models. */
 const PAGE_BYTES = 256 * 1024;
 
-/** Why the reading did not go on from where it was asked to. */
+/** Present when a page does not start after the position that was asked for. */
 export interface Reset {
-  /** `epoch` = the position is of another log than the one there is now; `position` = it is beyond what was sent. */
+  /** `epoch` = the position belongs to an earlier log; `position` = it is beyond what was sent. */
   readonly reason: 'epoch' | 'position';
-  /** The position that was asked for. Nothing was acknowledged by it. */
+  /** The position that was asked for. It acknowledged nothing. */
   readonly asked: Position;
-  /** What that means, in words. */
+  /** The reason, for models and people. */
   readonly message: string;
 }
 
-/** What was read. */
+/** The content of a page. */
 export interface FeedPage {
   readonly subscriptionId: string;
   readonly epoch: string;
-  /** The page starts right after this number. */
+  /** The page starts after this sequence number. */
   readonly after: SequenceOrZero;
   readonly events: readonly Pick<Event, 'sequence' | 'eventId' | 'name' | 'timestamp' | 'data'>[];
   readonly gaps: readonly Gap[];
   readonly head: SequenceOrZero;
   readonly acked: SequenceOrZero;
-  /** More can be read at once. */
+  /** Whether more can be read immediately. */
   readonly hasMore: boolean;
-  /** Where the page ends: reading on from it acknowledges the page. */
+  /** The end of the page. Reading from here acknowledges the page. */
   readonly end: Position;
   readonly reset?: Reset;
 }
 
 const RESET_MESSAGES: Readonly<Record<Reset['reason'], string>> = {
   epoch:
-    'The position is of a log that is no more: it ran out, or the server was restored. Events in between may be missing here or come again.',
+    'The position belongs to a log that no longer exists: it expired, or the server was restored. Events in between may be missing here or come again.',
   position:
-    'The position is beyond what was sent to you. Nothing was acknowledged; this page starts after what is.',
+    'The position is beyond what was sent to you. It acknowledged nothing; this page starts after the acknowledged position.',
 };
 
 /**
- * Reads on from what is acknowledged, or acknowledges everything up to `after` and reads on from there. A position that cannot be served resets the reader
- * instead of stranding it. Rejects as `triggers/pull` does, but for that.
+ * Acknowledges everything up to `after` and reads from there; null = reads from the acknowledged position. If the position cannot be
+ * served, reads from the acknowledged position and says so in `reset`. Otherwise rejects as `triggers/pull` does.
  */
 export async function readPage(
   engine: BindableEngine,
@@ -81,7 +81,7 @@ function pull(
   after?: Position,
 ): Promise<PullResult> {
   const params = { subscriptionId, ...(after === undefined ? {} : { after, ack: after }) };
-  // The engine hands out a delivery that is ready to be sent, as plain JSON.
+  // The engine returns the result as plain JSON, ready to be sent.
   return engine.pull(caller, params, undefined, PAGE_BYTES);
 }
 
@@ -121,14 +121,14 @@ function pageOf({
   };
 }
 
-/** What a page is of. */
-export type Followed =
+/** What a page shows: a trigger type with arguments, or the selections of a subscription. */
+export type FeedSubject =
   | { readonly trigger: string; readonly arguments: Readonly<JsonObject> }
   | { readonly select: readonly Selection[] };
 
 /** The page as the text of a resource. */
 export function pageText(
-  followed: Followed,
+  followed: FeedSubject,
   { end: _end, reset, ...page }: FeedPage,
   next: string,
 ): string {

@@ -1,9 +1,9 @@
 /**
- * Puts frames of ours into an event stream that somebody else writes: always between two of its frames, however its bytes are cut
- * (SSE, one `data:` line with a JSON-RPC message each).
+ * Inserts frames into an event stream between its own frames, wherever its chunks begin and end (SSE; each frame has one `data:` line with
+ * a JSON-RPC message).
  */
 
-/** What of a JSON-RPC message is looked at. */
+/** A JSON-RPC message, as far as it is inspected. */
 export interface FrameMessage {
   readonly method?: unknown;
   readonly params?: Readonly<Record<string, unknown>>;
@@ -11,9 +11,9 @@ export interface FrameMessage {
 }
 
 export interface SpliceOptions {
-  /** What to send instead of a message of the stream; null = the message as it came. */
+  /** Returns the messages to send instead of a message of the stream; null = send it unchanged. */
   readonly rewrite: (message: FrameMessage) => readonly FrameMessage[] | null;
-  /** The stream is over, whoever ended it. Called once. */
+  /** Called once when the stream is over, whichever side ended it. */
   readonly closed: () => void;
 }
 
@@ -23,7 +23,7 @@ const DATA = 'data: ';
 const frameOf = (message: object): Buffer =>
   Buffer.from(`event: message\n${DATA}${JSON.stringify(message)}\n\n`);
 
-/** A stream with room for more. */
+/** An event stream into which messages can be inserted. */
 export class Splice {
   readonly body: ReadableStream<Uint8Array>;
   readonly #options: SpliceOptions;
@@ -38,7 +38,7 @@ export class Splice {
     this.body = new ReadableStream<Uint8Array>(
       {
         start: (controller) => void (this.#controller = controller),
-        // Read only when asked, so that whoever counts what is not taken counts all of it.
+        // Nothing is buffered here, so that `withBoundedBacklog` counts every unread byte.
         pull: () => this.#pull(),
         cancel: (reason) => this.#close(reason),
       },
@@ -46,12 +46,12 @@ export class Splice {
     );
   }
 
-  /** Sends a message of ours. Nothing happens once the stream is over. */
+  /** Inserts a message. Does nothing once the stream is over. */
   send(message: object): void {
     if (this.#open) this.#controller.enqueue(frameOf(message));
   }
 
-  /** Ends the stream, with a last message or without. */
+  /** Ends the stream, after a last message if there is one. */
   end(message?: object): void {
     if (!this.#open) return;
     if (message !== undefined) this.send(message);
@@ -59,13 +59,13 @@ export class Splice {
     void this.#close('ended by the server');
   }
 
-  /** Passes on what came until a frame is complete. */
+  /** Reads chunks until at least one frame has been passed on. */
   async #pull(): Promise<void> {
     try {
       for (let passed = false; !passed && this.#open;) {
         const { done, value } = await this.#source.read();
         if (!this.#open) return;
-        // A frame that never ended is no frame.
+        // An incomplete last frame is dropped.
         if (done) return this.end();
         passed = this.#pass(value);
       }

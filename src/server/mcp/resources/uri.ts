@@ -1,9 +1,9 @@
 /**
- * The URIs of feeds: one grammar, its inverse, and the templates that describe it (RFC 6570). What is fixed stands in the authority and all that
- * varies in path and query, because programs on the way may write authorities in lower case.
+ * The URIs of feeds: parsing, formatting, and the templates that describe them (RFC 6570). The authority is fixed and everything variable is
+ * in path and query, because other programs may change an authority to lower case.
  *
  * ```
- * triggers://feeds/{name}{?argument,…,after}             what the caller gets of one trigger type with these arguments
+ * triggers://feeds/{name}{?argument,…,after}             the caller's events of one trigger type with these arguments
  * triggers://subscriptions/{subscriptionId}{?after}      a subscription that the caller made
  * ```
  */
@@ -14,10 +14,10 @@ import { inspectJson } from '../../../protocol/wire/json.ts';
 const SCHEME = 'triggers://';
 const FEEDS = `${SCHEME}feeds/`;
 const SUBSCRIPTIONS = `${SCHEME}subscriptions/`;
-/** More than any list of arguments that a person or a model would write. */
+/** Far more than people or models write. */
 const URI_CHARS_MAX = 8192;
 
-/** A URI of this grammar, taken apart. What the variables of a feed mean is said by its trigger type: {@link readArguments}. */
+/** A parsed URI. The trigger type of a feed gives its variables their meaning: {@link readArguments}. */
 export type FeedUri =
   | {
       readonly kind: 'feed';
@@ -31,20 +31,20 @@ export type FeedUri =
       readonly after: Position | null;
     };
 
-/** Whether a URI is one of ours, well formed or not; all others belong to the application. */
+/** Whether a URI has the scheme of feeds, well formed or not. All others belong to the application. */
 export const isFeedUri = (uri: string): boolean => uri.startsWith(SCHEME);
 
-const refused = (expected: string) => invalidParams('/uri', expected);
+const invalidUri = (expected: string) => invalidParams('/uri', expected);
 
 const SEGMENT = /^(?:[A-Za-z0-9._~!$&'()*,;=:@-]|%[0-9A-Fa-f]{2})+$/;
-/** What RFC 3986 allows in a query, except what separates variables, and except `+`, which some programs mean as a space. */
+/** The characters of a query (RFC 3986) without the separators `&` and `#`, and without `+`, which some programs write for a space. */
 const QUERY_TEXT = /^(?:[A-Za-z0-9._~!$'()*,;:@/?=-]|%[0-9A-Fa-f]{2})*$/;
 const POSITION = /^([A-Za-z0-9_-]{8,64})\.(0|[1-9][0-9]{0,15})$/;
 const SUBSCRIPTION_ID = /^[A-Za-z0-9_-]{22,128}$/;
 
-/** Takes a URI apart. Throws `WireError` `InvalidParams` for `/uri`. */
+/** Parses a URI. Throws `WireError` `InvalidParams` for `/uri`. */
 export function parseFeedUri(uri: string): FeedUri {
-  if (uri.length > URI_CHARS_MAX) throw refused(`a URI of at most ${URI_CHARS_MAX} characters`);
+  if (uri.length > URI_CHARS_MAX) throw invalidUri(`a URI of at most ${URI_CHARS_MAX} characters`);
   const [path = '', ...rest] = uri.split('?');
   const variables = rest.length === 0 ? new Map<string, string>() : readQuery(rest.join('?'));
   const after = readAfter(variables.get('after'));
@@ -54,20 +54,20 @@ export function parseFeedUri(uri: string): FeedUri {
   if (path.startsWith(SUBSCRIPTIONS)) {
     const subscriptionId = path.slice(SUBSCRIPTIONS.length);
     if (!SUBSCRIPTION_ID.test(subscriptionId))
-      throw refused(`${SUBSCRIPTIONS} and a subscriptionId`);
-    if (variables.size > 0) throw refused('no variable but "after"');
+      throw invalidUri(`${SUBSCRIPTIONS} and a subscriptionId`);
+    if (variables.size > 0) throw invalidUri('no variable but "after"');
     return { kind: 'subscription', subscriptionId, after };
   }
-  throw refused(`${FEEDS}… or ${SUBSCRIPTIONS}…`);
+  throw invalidUri(`${FEEDS}… or ${SUBSCRIPTIONS}…`);
 }
 
 function readQuery(query: string): Map<string, string> {
   const variables = new Map<string, string>();
   for (const pair of query.split('&')) {
     const equals = pair.indexOf('=');
-    if (equals < 1) throw refused('a query of the form name=value&name=value');
+    if (equals < 1) throw invalidUri('a query of the form name=value&name=value');
     const name = decode(pair.slice(0, equals), QUERY_TEXT);
-    if (variables.has(name)) throw refused('each variable at most once');
+    if (variables.has(name)) throw invalidUri('each variable at most once');
     variables.set(name, decode(pair.slice(equals + 1), QUERY_TEXT));
   }
   return variables;
@@ -77,9 +77,9 @@ function decode(text: string, allowed: RegExp): string {
   try {
     if (allowed.test(text)) return decodeURIComponent(text);
   } catch {
-    // Not UTF-8: refused like everything else that is badly encoded.
+    // Not UTF-8: rejected below, like any other encoding error.
   }
-  throw refused('everything but letters, digits and "-._~" percent-encoded as UTF-8 (RFC 3986)');
+  throw invalidUri('everything but letters, digits and "-._~" percent-encoded as UTF-8 (RFC 3986)');
 }
 
 function readAfter(text: string | undefined): Position | null {
@@ -87,7 +87,7 @@ function readAfter(text: string | undefined): Position | null {
   const [, epoch, digits] = POSITION.exec(text) ?? [];
   const sequence = Number(digits);
   if (epoch === undefined || !Number.isSafeInteger(sequence))
-    throw refused('"after" as it stands in the "next" of an answer, or no "after"');
+    throw invalidUri('"after" copied from the "next" of a page, or no "after"');
   return { epoch, sequence };
 }
 
@@ -95,12 +95,12 @@ const afterText = ({ epoch, sequence }: Position): string => `${epoch}.${sequenc
 
 /* ------------------------------------------------------------------------------------------------ arguments */
 
-/** `after` is the position's name, so an argument of that name gives way, and so does one that would then be in its way. */
+/** `after` names the position, so the variable of an argument `after` gets an underscore, and so do `_after`, `__after`, …, to stay distinct. */
 const AFTER_LIKE = /^_*after$/;
 const variableOf = (property: string): string =>
   AFTER_LIKE.test(property) ? `_${property}` : property;
 
-/** An argument as it is written in the URI. */
+/** An argument of a trigger type as a variable of the URI. */
 export interface FeedVariable {
   readonly property: string;
   readonly variable: string;
@@ -108,11 +108,11 @@ export interface FeedVariable {
   readonly written: 'text' | 'json';
 }
 
-/** One variable for every top-level property of a type's `inputSchema`, in its order. */
+/** One variable for every top-level property of a type's `inputSchema`, in the same order. */
 export function feedVariables({ inputSchema }: Pick<TriggerType, 'inputSchema'>): FeedVariable[] {
   const properties: unknown = inputSchema['properties'];
   if (typeof properties !== 'object' || properties === null) return [];
-  // A variable needs a name; an argument without one can only be given by `triggers/subscribe`.
+  // A variable needs a name, so an argument named "" can only be passed to `triggers/subscribe`.
   return Object.entries(properties)
     .filter(([property]) => property !== '')
     .map(([property, schema]) => ({
@@ -122,7 +122,7 @@ export function feedVariables({ inputSchema }: Pick<TriggerType, 'inputSchema'>)
     }));
 }
 
-/** Whether a schema takes strings and nothing else, as far as its own keywords say so. */
+/** Whether the schema's own keywords allow only strings. References are not followed. */
 function isText(schema: unknown): boolean {
   if (typeof schema !== 'object' || schema === null) return false;
   const { type, const: only, enum: some } = schema as JsonObject;
@@ -133,7 +133,7 @@ function isText(schema: unknown): boolean {
   );
 }
 
-/** The arguments that the variables of a feed stand for. Throws `WireError` `InvalidParams` for `/uri`. */
+/** Converts the variables of a feed into arguments. Throws `WireError` `InvalidParams` for `/uri`. */
 export function readArguments(
   type: Pick<TriggerType, 'inputSchema'>,
   variables: ReadonlyMap<string, string>,
@@ -143,7 +143,7 @@ export function readArguments(
     [...variables].map(([variable, text]) => {
       const one = known.get(variable);
       if (one === undefined)
-        throw refused(
+        throw invalidUri(
           known.size === 0
             ? 'no variable but "after"'
             : `no variables but ${[...known.keys(), 'after'].map((name) => JSON.stringify(name)).join(', ')}`,
@@ -158,14 +158,14 @@ function readJson(variable: string, text: string): unknown {
     const value: unknown = JSON.parse(text);
     if (inspectJson(value) === null) return value;
   } catch {
-    // Told below, without the parser's words: they quote the input.
+    // Reported below without the parser's message, which quotes the input.
   }
-  throw refused(`${JSON.stringify(variable)} as JSON text, strings in quotes`);
+  throw invalidUri(`${JSON.stringify(variable)} as JSON text, with strings in quotes`);
 }
 
 /* ------------------------------------------------------------------------------------------------- writing */
 
-/** `encodeURIComponent` leaves five characters that RFC 6570 encodes. */
+/** `encodeURIComponent` does not encode five characters that RFC 6570 encodes. */
 const encode = (text: string): string =>
   encodeURIComponent(text).replace(
     /[!'()*]/g,
@@ -183,10 +183,7 @@ const withQuery = (
     : `${path}?${all.map(([name, value]) => `${encode(name)}=${encode(value)}`).join('&')}`;
 };
 
-/**
- * The feed's URI, in the one form in which this server writes it. Null if the arguments cannot be written with the variables of
- * this type: it says nothing of one of them.
- */
+/** The canonical URI of a feed; null = an argument has no variable, because the type's `inputSchema` does not name it or its type differs. */
 export function feedUri(
   type: Pick<TriggerType, 'name' | 'inputSchema'>,
   args: Readonly<JsonObject>,
@@ -207,7 +204,7 @@ export function feedUri(
 export const subscriptionUri = (subscriptionId: string, after: Position | null): string =>
   withQuery(`${SUBSCRIPTIONS}${subscriptionId}`, [], after);
 
-/** The same URI, as it was written, without a position. */
+/** Removes the position from a URI and leaves the rest as it was written. */
 export function withoutAfter(uri: string): string {
   const [path = '', ...rest] = uri.split('?');
   const pairs = rest
@@ -221,5 +218,5 @@ export function withoutAfter(uri: string): string {
 export const feedTemplate = (type: Pick<TriggerType, 'name' | 'inputSchema'>): string =>
   `${FEEDS}${encode(type.name)}{?${[...feedVariables(type).map(({ variable }) => encode(variable)), 'after'].join(',')}}`;
 
-/** The template of any subscription of the caller. */
+/** The template of the caller's subscriptions. */
 export const SUBSCRIPTION_TEMPLATE = `${SUBSCRIPTIONS}{subscriptionId}{?after}`;

@@ -1,15 +1,15 @@
 /**
- * Which trigger types a caller may see, as `triggers/list` tells it. The engine asks its `visible` hook for every type of a list, and a
- * feed that is being followed is read often, so what a caller was told is remembered for a short while.
+ * The trigger types that a caller sees in `triggers/list`, cached for a short time: listing calls the `visible` hook for every type, and a
+ * followed feed is read often.
  */
 import type { TriggerType } from '../../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 
-/** What a caller may follow is decided when it reads; this only says how its URIs are written. */
-const REMEMBERED_MS = 30_000;
+/** The cache only tells how URIs are written; every read checks the permission again. */
+const CACHED_MS = 30_000;
 const CALLERS_MAX = 1000;
 
-interface Remembered {
+interface CachedTypes {
   readonly types: Promise<ReadonlyMap<string, TriggerType>>;
   readonly until: number;
 }
@@ -17,37 +17,36 @@ interface Remembered {
 /** The types of one engine, by caller. */
 export class VisibleTypes {
   readonly #engine: BindableEngine;
-  readonly #remembered = new Map<string, Remembered>();
+  readonly #cache = new Map<string, CachedTypes>();
 
   constructor(engine: BindableEngine) {
     this.#engine = engine;
-    engine.onListChanged(() => this.#remembered.clear());
+    engine.onListChanged(() => this.#cache.clear());
   }
 
-  /** What this caller's URIs may name. Rejects as `triggers/list` does. */
+  /** The types by name, at most {@link CACHED_MS} old. Rejects as `triggers/list` does. */
   of(caller: Caller): Promise<ReadonlyMap<string, TriggerType>> {
     const { principal } = caller;
-    const found = this.#remembered.get(principal);
+    const found = this.#cache.get(principal);
     const now = this.#engine.clock.now();
     if (found !== undefined && found.until > now) return found.types;
     const types = this.list(caller);
-    this.#remembered.delete(principal);
-    this.#remembered.set(principal, { types, until: now + REMEMBERED_MS });
-    const [oldest] = this.#remembered.keys();
-    if (this.#remembered.size > CALLERS_MAX && oldest !== undefined)
-      this.#remembered.delete(oldest);
-    // A failure is told to whoever waits for it and not remembered.
+    this.#cache.delete(principal);
+    this.#cache.set(principal, { types, until: now + CACHED_MS });
+    const [oldest] = this.#cache.keys();
+    if (this.#cache.size > CALLERS_MAX && oldest !== undefined) this.#cache.delete(oldest);
+    // Failures are not cached.
     types.catch(() => this.#forget(principal, types));
     return types;
   }
 
-  /** By name, in the order of the list, as it is now. Rejects as `triggers/list` does. */
+  /** The current types by name, in the order of the list. Rejects as `triggers/list` does. */
   async list(caller: Caller): Promise<ReadonlyMap<string, TriggerType>> {
     const types = new Map<string, TriggerType>();
     let cursor: string | undefined;
     do {
       const page = await this.#engine.list(caller, cursor === undefined ? {} : { cursor });
-      // Only an `ifNoneMatch` is answered without the list.
+      // `notModified` is only returned for an `ifNoneMatch`.
       if ('notModified' in page) break;
       for (const type of page.triggers) types.set(type.name, type);
       cursor = page.nextCursor;
@@ -55,7 +54,7 @@ export class VisibleTypes {
     return types;
   }
 
-  #forget(principal: string, types: Remembered['types']): void {
-    if (this.#remembered.get(principal)?.types === types) this.#remembered.delete(principal);
+  #forget(principal: string, types: CachedTypes['types']): void {
+    if (this.#cache.get(principal)?.types === types) this.#cache.delete(principal);
   }
 }

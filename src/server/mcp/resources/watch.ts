@@ -1,6 +1,6 @@
 /**
- * One log that somebody at a door wants to hear of: waits for news, keeps a lease from running out for as long as anybody
- * listens, and says when it is over.
+ * A watch on one log: notifies a listener of changes, renews an implicit subscription while the watch is open, and reports the end of
+ * the log.
  */
 import type { Position, Subscription } from '../../../../spec-schema/draft/schema.ts';
 import type { TerminationReason } from '../../../protocol/core/types.ts';
@@ -9,15 +9,15 @@ import { WireError } from '../../../protocol/wire/errors.ts';
 import { ChangeNotifier } from './change-notifier.ts';
 import type { ResolvedFeedOptions } from './options.ts';
 
-/** Where a ring goes. */
+/** Receives the notifications of a watch. */
 export interface ChangeListener {
-  /** There is something to read. */
+  /** The log has something to read. */
   notify(): void;
-  /** The log is over, or closed to this listener: nothing rings any more. Reading says what came of it. */
+  /** The log ended, or its caller lost the permission. No notification follows; reading tells what happened. */
   ended(reason: TerminationReason): void;
 }
 
-/** Who listens to which log: whoever reads a log answers every doorbell of it, on whatever connection it came. */
+/** The open watches by log. A read of a log answers the notifications of all its watches, on every connection. */
 export class ListenerRegistry {
   readonly #watches = new Map<string, Set<Watch>>();
 
@@ -31,7 +31,7 @@ export class ListenerRegistry {
     if (all?.delete(watch) === true && all.size === 0) this.#watches.delete(watch.subscriptionId);
   }
 
-  /** Somebody was told of every number of this log up to `head`. */
+  /** Call when a client has read this log and so knows every sequence number up to `head`. */
   read(subscriptionId: string, head: number): void {
     for (const watch of this.#watches.get(subscriptionId) ?? []) watch.read(head);
   }
@@ -40,31 +40,31 @@ export class ListenerRegistry {
 export interface WatchOptions {
   readonly engine: BindableEngine;
   readonly caller: Caller;
-  /** The log as it is now; extends its lease if it has one. Rejects when the caller may not have it. */
+  /** Returns the log as it is now and renews an implicit subscription. Rejects when the caller may not read it. */
   readonly find: () => Promise<Subscription>;
-  /** Whether it has a lease. */
-  readonly leased: boolean;
-  /** Up to where the listener was told; null, or a position of another epoch = up to what is acknowledged. */
+  /** Whether the log is an implicit subscription, which the watch has to renew. */
+  readonly implicit: boolean;
+  /** The position that the listener has read up to; null, or a position of another epoch = the acknowledged position. */
   readonly seen: Position | null;
   readonly listeners: ListenerRegistry;
-  readonly options: Pick<ResolvedFeedOptions, 'notify' | 'log'>;
+  readonly feedOptions: Pick<ResolvedFeedOptions, 'notify' | 'log'>;
 }
 
-/** After a lease could not be extended because the store did not answer. */
-const RENEW_AGAIN_MS = 60_000;
+/** The delay after a renewal that failed for a reason other than permission. */
+const RENEWAL_RETRY_MS = 60_000;
 
 const nothing = (): void => undefined;
 
 export class Watch {
   readonly subscriptionId: string;
-  readonly #o: WatchOptions;
+  readonly #options: WatchOptions;
   readonly #listener: ChangeListener;
   readonly #notifier: ChangeNotifier;
   #closed = false;
   #stop = nothing;
   #cancelRenewal = nothing;
 
-  /** Finds the log and listens. Rejects as `find` does. */
+  /** Finds the log and opens a watch on it. Rejects as `find` does. */
   static async open(options: WatchOptions, listener: ChangeListener): Promise<Watch> {
     const watch = new Watch(options, await options.find(), listener);
     await watch.#listen();
@@ -72,12 +72,12 @@ export class Watch {
   }
 
   private constructor(options: WatchOptions, log: Subscription, listener: ChangeListener) {
-    this.#o = options;
+    this.#options = options;
     this.#listener = listener;
     this.subscriptionId = log.subscriptionId;
     const {
       seen,
-      options: { notify: notifyTiming },
+      feedOptions: { notify: notifyTiming },
     } = options;
     this.#notifier = new ChangeNotifier({
       ...notifyTiming,
@@ -90,10 +90,10 @@ export class Watch {
   }
 
   async #listen(): Promise<void> {
-    const { engine, caller, listeners } = this.#o;
+    const { engine, caller, listeners } = this.#options;
     try {
       this.#stop = await engine.watch(caller, this.subscriptionId, {
-        news: () => this.#notifier.news(),
+        news: () => this.#notifier.changed(),
         ended: (reason) => this.#end(reason),
       });
     } catch (error) {
@@ -102,29 +102,29 @@ export class Watch {
     }
     if (this.#closed) return this.#stop();
     listeners.add(this);
-    // Whatever is unread already is news to somebody who has just come.
-    this.#notifier.news();
+    // A new listener is notified of what is already unread.
+    this.#notifier.changed();
   }
 
   get closed(): boolean {
     return this.#closed;
   }
 
-  /** Somebody was told of every number up to this one. */
+  /** Call when a client knows every sequence number up to `head`. */
   read(head: number): void {
     this.#notifier.read(head);
   }
 
-  /** Stops listening. Nothing rings afterwards. */
+  /** Closes the watch. No notification follows. */
   close(): void {
     this.#closed = true;
     this.#notifier.close();
     this.#cancelRenewal();
-    this.#o.listeners.remove(this);
+    this.#options.listeners.remove(this);
     this.#stop();
   }
 
-  /** The engine says that it is over: worth a last look. */
+  /** The log ended: notifies once more, because what is left may still be read. */
   #end(reason: TerminationReason): void {
     if (this.#closed) return;
     this.close();
@@ -132,46 +132,46 @@ export class Watch {
     this.#listener.ended(reason);
   }
 
-  /** Who may not read it any more is not told that there is something to read either. */
-  #refuse(): void {
+  /** The caller lost the permission: ends the watch without a notification. */
+  #revoke(): void {
     if (this.#closed) return;
     this.close();
     this.#listener.ended('revoked');
   }
 
   async #head(): Promise<number | null> {
-    const { engine, caller, options: feedOptions } = this.#o;
+    const { engine, caller, feedOptions } = this.#options;
     try {
-      // A pull of nothing: it asks again whether this caller may.
+      // A pull of no events checks the permission again.
       return (await engine.pull(caller, { subscriptionId: this.subscriptionId, maxEvents: 0 }))
         .head;
     } catch (error) {
-      // That it is over is told by itself; that the store does not answer passes.
+      // The end of the log is reported separately, and a failing store is temporary.
       feedOptions.log.debug(
         { err: error, subscriptionId: this.subscriptionId },
-        'a log that is watched could not be looked at',
+        'reading the head of a watched log failed; no notification sent',
       );
-      if (error instanceof WireError && error.is('Forbidden')) this.#refuse();
+      if (error instanceof WireError && error.is('Forbidden')) this.#revoke();
       return null;
     }
   }
 
   #renewLater(afterMs: number | null): void {
-    if (this.#o.leased && afterMs !== null && !this.#closed)
-      this.#cancelRenewal = this.#o.engine.clock.after(afterMs, () => void this.#renew());
+    if (this.#options.implicit && afterMs !== null && !this.#closed)
+      this.#cancelRenewal = this.#options.engine.clock.after(afterMs, () => void this.#renew());
   }
 
   async #renew(): Promise<void> {
     try {
-      this.#renewLater((await this.#o.find()).renewAfterMs);
+      this.#renewLater((await this.#options.find()).renewAfterMs);
     } catch (error) {
-      this.#o.options.log.debug(
+      this.#options.feedOptions.log.debug(
         { err: error, subscriptionId: this.subscriptionId },
-        'the lease of a log that is watched was not extended',
+        'renewal of a watched log failed',
       );
-      const refused = error instanceof WireError && (error.is('Forbidden') || error.is('NotFound'));
-      if (refused) this.#refuse();
-      else this.#renewLater(RENEW_AGAIN_MS);
+      const lost = error instanceof WireError && (error.is('Forbidden') || error.is('NotFound'));
+      if (lost) this.#revoke();
+      else this.#renewLater(RENEWAL_RETRY_MS);
     }
   }
 }

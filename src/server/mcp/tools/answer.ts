@@ -1,122 +1,127 @@
-/** What a tool answers, and how a refusal reads for a model: what was wrong, and which call puts it right. */
+/** The results of the tools, and the error texts for models: what was wrong, and which call to make next. */
 import type { JsonObject, TerminationReason } from '../../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import type { WireError, WireErrorData } from '../../../protocol/wire/errors.ts';
 import type { NextCall } from './schemas.ts';
 
-/** The tools by what they do. */
+/** The tools, independent of their names on a server. */
 export type ToolKind = 'watch' | 'check' | 'unwatch';
 
-/** What they are called on this server. */
+/** The name of each tool on a server. */
 export type ToolNames = Readonly<Record<ToolKind, string>>;
 
-/** What a call has besides its arguments. */
+/** The context of a call. */
 export interface ToolContext {
   readonly engine: BindableEngine;
   readonly caller: Caller;
   readonly names: ToolNames;
-  /** How long a watch lives without a check, in milliseconds. */
-  readonly leaseMs: number;
-  /** Room for the events of an answer, or for a list, in bytes of JSON. */
+  /** Lifetime of a watch after its last check, in milliseconds. */
+  readonly implicitTtlMs: number;
+  /** The largest size of the events of an answer, or of a list, in bytes of JSON. */
   readonly answerBytes: number;
   /** Epoch milliseconds. */
   readonly now: number;
 }
 
-/** The answer, once for programs and once in words that stand for themselves: some clients hand only the words on. */
+/** The result of a call, as data and as text. The text is complete by itself: some clients pass only the text to the model. */
 export interface ToolAnswer {
   readonly structured: object;
   readonly text: string;
   readonly isError: boolean;
 }
 
-export const answered = (structured: object, lines: readonly string[]): ToolAnswer => ({
+export const toolAnswer = (structured: object, lines: readonly string[]): ToolAnswer => ({
   structured,
   text: lines.join('\n'),
   isError: false,
 });
 
-/** A call in words, so that it can be copied. */
-export const inWords = ({ tool, arguments: args }: Pick<NextCall, 'tool' | 'arguments'>): string =>
+/** A call as text that a model can copy. */
+export const callText = ({ tool, arguments: args }: Pick<NextCall, 'tool' | 'arguments'>): string =>
   `${tool} with ${JSON.stringify(args)}`;
 
 /** `1 event`, `2 events`. */
-export const counted = (count: number, noun: string): string =>
+export const plural = (count: number, noun: string): string =>
   `${count} ${noun}${count === 1 ? '' : 's'}`;
 
-interface Words {
+interface ErrorText {
   readonly message: string;
-  /** The call that helps. Absent = correct this one. */
+  /** The tool to call next. Absent = correct this call. */
   readonly call?: ToolKind;
 }
 
-type Put = {
-  readonly [Name in keyof WireErrorData]: (data: WireErrorData[Name], names: ToolNames) => Words;
+type ErrorTexts = {
+  readonly [Name in keyof WireErrorData]: (
+    data: WireErrorData[Name],
+    names: ToolNames,
+  ) => ErrorText;
 };
 
-const ENDED: Readonly<Record<TerminationReason, string>> = {
-  unsubscribed: 'it was ended on request',
+const END_REASONS: Readonly<Record<TerminationReason, string>> = {
+  unsubscribed: 'it was ended by a client',
   expired: 'it was not checked in time',
-  revoked: 'you may not follow this any more',
-  trigger_removed: 'the server does not offer its trigger type any more',
+  revoked: 'you are no longer permitted to follow this',
+  trigger_removed: 'the server no longer offers its trigger type',
   schema_changed: 'its trigger type has changed',
-  failed: 'the server could not go on with it',
+  failed: 'the server could not continue it',
 };
 
-/** What to say of each error, where the words of the protocol's own methods would lead astray. */
-const WORDS: Put = {
+/** The text of each error. The messages of the wire errors speak of methods that a client with tools only cannot call. */
+const ERROR_TEXTS: ErrorTexts = {
   InvalidParams: ({ path, expected }) => ({
     message: `Invalid arguments${path === '' ? '' : ` at ${path}`}: expected ${expected}. Correct this and call again.`,
   }),
   NotFound: ({ kind, reason, final }, { watch }) => {
     if (kind === 'trigger')
       return {
-        message: `There is no such trigger type. Call ${watch} without arguments to see what there is.`,
+        message: `Trigger type not found. Call ${watch} without arguments to list the trigger types.`,
         call: 'watch',
       };
     if (reason === undefined)
       return {
-        message: `There is no such watch. Call ${watch} without arguments to see your watches, or with a trigger to begin one.`,
+        message: `Watch not found. Call ${watch} without arguments to list your watches, or with a trigger to start one.`,
         call: 'watch',
       };
     const lost = final === undefined ? 0 : final.head - final.acked;
     const loss =
       lost === 0
         ? 'Everything in it had been acknowledged.'
-        : `${counted(lost, 'event')} that had not been acknowledged ${lost === 1 ? 'is' : 'are'} lost.`;
+        : `${plural(lost, 'unacknowledged event')} ${lost === 1 ? 'is' : 'are'} lost.`;
     return {
-      message: `This watch has ended: ${ENDED[reason]}. ${loss} Call ${watch} to begin a new one; it does not see what happened in between.`,
+      message: `This watch has ended: ${END_REASONS[reason]}. ${loss} Call ${watch} to start a new one; it misses the events in between.`,
       call: 'watch',
     };
   },
   Forbidden: ({ kind }, { watch }) =>
     kind === 'trigger'
       ? {
-          message: `You may not follow this. Call ${watch} without arguments to see what you may follow, or ask the server's operator for access.`,
+          message: `You are not permitted to follow this. Call ${watch} without arguments to list what you can follow, or ask the server's operator for access.`,
           call: 'watch',
         }
       : {
           message:
-            "The server could not tell who is asking, or does not serve this user. Ask the server's operator for access.",
+            "The server could not identify you, or does not serve you. Ask the server's operator for access.",
         },
-  Conflict: () => ({ message: 'The watch was changed by somebody else just now. Call again.' }),
+  Conflict: () => ({
+    message: 'The watch was changed by another call at the same time. Call again.',
+  }),
   ResourceExhausted: ({ limit, max, retryAfterMs }, { unwatch }) => ({
     message:
       limit === 'subscriptions'
-        ? `There are as many watches and subscriptions as you may have${max === undefined ? '' : `: ${max}`}. End one with ${unwatch}, then call again.`
-        : `A limit is reached: ${limit}. Call again ${retryAfterMs === undefined ? 'later' : `in ${retryAfterMs} ms`}.`,
+        ? `You have reached the limit of watches and subscriptions${max === undefined ? '' : `: ${max}`}. End one with ${unwatch}, then call again.`
+        : `A limit was reached: ${limit}. Call again ${retryAfterMs === undefined ? 'later' : `in ${retryAfterMs} ms`}.`,
   }),
   Unsupported: ({ feature }) => ({ message: `Not supported here: ${feature}.` }),
   CallbackEndpointError: ({ reason }) => ({
-    message: `The callback of this subscription does not work: ${reason}.`,
+    message: `The callback of this subscription failed: ${reason}.`,
   }),
-  InternalError: () => ({ message: 'Internal error of the server. Call again later.' }),
+  InternalError: () => ({ message: 'The server had an internal error. Call again later.' }),
 };
 
-/** A refusal as an answer. */
-export function refused(error: WireError, names: ToolNames): ToolAnswer {
-  const put = WORDS[error.name] as (data: unknown, names: ToolNames) => Words;
-  const { message, call } = put(error.data, names);
+/** An error as the result of a call. */
+export function errorAnswer(error: WireError, names: ToolNames): ToolAnswer {
+  const textOf = ERROR_TEXTS[error.name] as (data: unknown, names: ToolNames) => ErrorText;
+  const { message, call } = textOf(error.data, names);
   const next: NextCall | undefined =
     call === undefined ? undefined : { tool: names[call], arguments: {}, afterMs: 0 };
   const { code, data } = error.toErrorObject();

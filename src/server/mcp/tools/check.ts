@@ -1,6 +1,6 @@
 /**
- * The tool that acknowledges and reads on: a pull, in the words of somebody who has tools and nothing else (SEP: Pull). What it answers is the
- * log as every other drain tells it: the same numbers, order, gaps and positions.
+ * The tool `check`: a pull that acknowledges the previous answer and returns the next events (SEP: Pull). Sequence numbers, order, gaps and
+ * positions are those of every other drain.
  */
 import type {
   Event,
@@ -10,19 +10,19 @@ import type {
   PullResult,
 } from '../../../../spec-schema/draft/schema.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
-import { isFresh } from '../implicit-subscription.ts';
-import { answered, counted, inWords, type ToolAnswer, type ToolContext } from './answer.ts';
+import { needsRenewal } from '../implicit-subscription.ts';
+import { toolAnswer, plural, callText, type ToolAnswer, type ToolContext } from './answer.ts';
 import type { CheckArguments, Checked, NextCall, Reset, WatchedEvent } from './schemas.ts';
-import { own } from './watch.ts';
+import { ownWatch } from './watch.ts';
 
 export async function check(
   context: ToolContext,
   { watchId, done, maxEvents }: CheckArguments,
 ): Promise<ToolAnswer> {
-  const { engine, caller, leaseMs, now } = context;
-  const { subscription, selection } = await own(context, watchId);
-  if (!isFresh(subscription, now))
-    await engine.update(caller, { subscriptionId: watchId, ttlMs: leaseMs });
+  const { engine, caller, implicitTtlMs, now } = context;
+  const { subscription, selection } = await ownWatch(context, watchId);
+  if (needsRenewal(subscription, now))
+    await engine.update(caller, { subscriptionId: watchId, ttlMs: implicitTtlMs });
   const { delivery, reason } = await read(context, watchId, done, maxEvents);
   const { epoch, after, events, gaps = [], head, expiresAt } = delivery;
   const behind = done !== undefined && reason === null && done.sequence < subscription.acked;
@@ -37,13 +37,13 @@ export async function check(
   const next: NextCall = {
     tool: context.names.check,
     arguments: { watchId, done: position },
-    // What is handled should be acknowledged at once.
+    // Events that are handled should be acknowledged at once.
     afterMs: position.sequence > after ? 0 : delivery.nextPollMs,
   };
   const checked: Checked = {
     watchId,
     trigger: selection.name,
-    events: events.map(shownOf),
+    events: events.map(eventOf),
     gaps,
     position,
     remaining: head - position.sequence,
@@ -51,16 +51,19 @@ export async function check(
     ...(reset === null ? {} : { reset }),
     next,
   };
-  return answered(checked, inLines(checked));
+  return toolAnswer(checked, linesOf(checked));
 }
 
 interface Read {
   readonly delivery: PullResult;
-  /** Why `done` was not taken; null = it was. */
+  /** Why `done` was rejected; null = it was accepted. */
   readonly reason: 'epoch' | 'beyond' | null;
 }
 
-/** A position that cannot be taken acknowledges nothing, and must not strand who has nothing else to call: the answer begins after what is acknowledged. */
+/**
+ * Pulls from `done`. A position that the server rejects acknowledges nothing; the answer then starts after the acknowledged position, because
+ * the caller has no other tool to recover with.
+ */
 async function read(
   { engine, caller, answerBytes }: ToolContext,
   watchId: string,
@@ -86,7 +89,7 @@ async function read(
   }
 }
 
-const shownOf = ({ sequence, eventId, name, timestamp, data }: Event): WatchedEvent => ({
+const eventOf = ({ sequence, eventId, name, timestamp, data }: Event): WatchedEvent => ({
   sequence,
   eventId,
   name,
@@ -94,26 +97,26 @@ const shownOf = ({ sequence, eventId, name, timestamp, data }: Event): WatchedEv
   data,
 });
 
-/* ----------------------------------------------------------------------------------------------- in words */
+/* ----------------------------------------------------------------------------------------------- text */
 
 const GAPS: Readonly<Record<GapReason, string>> = {
-  retention: 'the server keeps events only for so long, and these were not read in time',
+  retention: 'the server keeps events for a limited time, and these were not read in time',
   abandoned: 'the server gave up delivering them',
-  rejected: 'they were refused by whoever received them',
+  rejected: 'the receiver rejected them',
   too_large: 'they are larger than this server can deliver',
   redacted: 'their content was removed',
 };
 
 const RESETS: Readonly<Record<Reset['reason'], (reset: Reset) => string>> = {
   epoch: ({ from }) =>
-    `Attention: the server lost part of this log, and its numbering began anew (epoch ${from.epoch}). Your "done" is of an older epoch: it acknowledged nothing. Events may come again under new numbers; compare eventId to tell what you have handled.`,
+    `Attention: the server lost part of this log and restarted its numbering (epoch ${from.epoch}). Your "done" belongs to an older epoch: it acknowledged nothing. Events may come again under new numbers; compare eventId to see what you have handled.`,
   beyond: ({ from }) =>
-    `Attention: your "done" is beyond everything that was sent to you. It acknowledged nothing, and this answer begins after number ${from.sequence}, which is the last one acknowledged. Use the position of an answer as it is.`,
+    `Attention: your "done" is beyond everything that was sent to you. It acknowledged nothing. This answer starts after number ${from.sequence}, the last acknowledged one. Copy the position of an answer unchanged.`,
   behind: () =>
-    'Attention: your "done" is older than what has been acknowledged already, by you or in another conversation. This answer begins after it all the same, so events come again.',
+    'Attention: your "done" is older than what you, perhaps in another conversation, have acknowledged already. This answer starts after your "done", so events come again.',
 };
 
-function inLines({
+function linesOf({
   trigger,
   events,
   gaps,
@@ -131,13 +134,13 @@ function inLines({
     ...(reset === undefined ? [] : [RESETS[reset.reason](reset)]),
     ...(items.length === 0
       ? [
-          `Nothing new of ${trigger}.`,
-          `Next: call ${inWords(next)}, not before ${Math.ceil(next.afterMs / 1000)} s from now${expiresAt === null ? '' : ` and before ${expiresAt}, when the watch ends`}.`,
+          `${trigger}: no new events.`,
+          `Next: call ${callText(next)} after at least ${Math.ceil(next.afterMs / 1000)} s${expiresAt === null ? '' : `, and before the watch ends at ${expiresAt}`}.`,
         ]
       : [
-          `${trigger}: ${counted(events.length, 'event')}${gaps.length === 0 ? '' : ` and ${counted(gaps.length, 'gap')}`}, up to number ${position.sequence}, in order. ${remaining === 0 ? 'Nothing else is waiting.' : `${remaining} more are waiting.`}`,
+          `${trigger}: ${plural(events.length, 'event')}${gaps.length === 0 ? '' : ` and ${plural(gaps.length, 'gap')}`}, up to number ${position.sequence}, in order. ${remaining === 0 ? 'No more are waiting.' : `${remaining} more are waiting.`}`,
           ...items.map(({ line }) => line),
-          `Next: once all of this is handled, call ${inWords(next)}. That acknowledges it and returns what follows; without "done" the same comes again.`,
+          `Next: once all of this is handled, call ${callText(next)}. That acknowledges it and returns what follows. Without "done" the same events come again.`,
         ]),
   ];
 }

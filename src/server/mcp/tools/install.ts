@@ -1,6 +1,6 @@
 /**
- * Registers the three tools on an MCP SDK server, beside whatever tools it has already. Refusals are results of the call, which a model gets to
- * read: the SDK turns whatever a tool throws into such a result anyway, without its code.
+ * Registers the three tools on an MCP SDK server, beside the tools that it has already. Errors are returned as results, so that the model
+ * reads them with their code; the SDK turns a thrown error into a result without one.
  */
 import type {
   CallToolResult,
@@ -12,28 +12,28 @@ import type { JsonObject } from '../../../../spec-schema/draft/schema.ts';
 import { silentLog } from '../../engine/ports.ts';
 import type { BindableEngine } from '../../engine/verbs.ts';
 import { callerOf } from '../principal.ts';
-import { refused, type ToolAnswer } from './answer.ts';
-import { toolNames, tools } from './index.ts';
-import { claimServer, wireError, type BindingOptions } from '../sdk.ts';
+import { errorAnswer, type ToolAnswer } from './answer.ts';
+import { toolNames, tools } from './tools.ts';
+import { claimBinding, wireError, type BindingOptions } from '../sdk.ts';
 
 const DAY_MS = 86_400_000;
 const ANSWER_BYTES = 64 * 1024;
 
-/** How the three tools are offered on one SDK server. */
+/** Options of {@link attachTools}. */
 export interface ToolsOptions extends BindingOptions {
-  /** Put in front of the names `watch`, `check` and `unwatch`: at most 64 letters, digits, `_`, `-` and `.`. Default: nothing. */
+  /** Prefix of the names `watch`, `check` and `unwatch`: at most 64 letters, digits, `_`, `-` and `.`. Default: none. */
   readonly prefix?: string;
-  /** How long a watch lives after its last check, in milliseconds, within the engine's own bounds. Default: a day. */
-  readonly leaseMs?: number;
-  /** Room for the events of one answer, and for a list, in bytes of JSON; one event is always sent. Default: 64 KiB. */
+  /** Lifetime of a watch after its last check, in milliseconds, within the engine's bounds. Default: a day. */
+  readonly implicitTtlMs?: number;
+  /** The largest size of the events of an answer, or of a list, in bytes of JSON; one event is always sent. Default: 64 KiB. */
   readonly answerBytes?: number;
 }
 
 /**
- * Offers `watch`, `check` and `unwatch` on `mcp`: for clients that have tools and nothing else, with the order, the gaps and the
- * acknowledgement of every other drain (SEP: When a peer lacks the extension). Call it before connecting; the server's other tools go on working.
- * @throws LocalError `config_invalid` for a prefix that no tool name may have.
- * @throws Error if the server is connected, has the tools already, or has another tool of one of the names.
+ * Offers `watch`, `check` and `unwatch` on `mcp` for clients that can only call tools, with the order, gaps and acknowledgements of every
+ * other drain (SEP: When a peer lacks the extension). Call it before connecting. The server's other tools keep working.
+ * @throws LocalError `config_invalid` for an invalid prefix.
+ * @throws Error if the server is connected, has the tools already, or has another tool with one of the names.
  */
 export function attachTools(
   mcp: McpServer,
@@ -42,13 +42,13 @@ export function attachTools(
 ): void {
   const {
     prefix = '',
-    leaseMs = DAY_MS,
+    implicitTtlMs = DAY_MS,
     answerBytes = ANSWER_BYTES,
     log = silentLog,
     caller = callerOf,
   } = options;
   const names = toolNames(prefix);
-  const unclaim = claimServer(mcp, 'the tools');
+  const unclaim = claimBinding(mcp, 'the tools');
   const registered: RegisteredTool[] = [];
   try {
     for (const { kind, title, description, hints, inputSchema, outputSchema, call } of tools) {
@@ -72,7 +72,7 @@ export function attachTools(
                     engine,
                     caller: caller(ctx),
                     names,
-                    leaseMs,
+                    implicitTtlMs,
                     answerBytes,
                     now: engine.clock.now(),
                   }),
@@ -80,7 +80,7 @@ export function attachTools(
                 ),
               );
             } catch (error) {
-              return resultOf(refused(wireError(error, ctx, log), names));
+              return resultOf(errorAnswer(wireError(error, ctx, log), names));
             }
           },
         ),
@@ -93,7 +93,7 @@ export function attachTools(
   }
 }
 
-/** What the SDK shows of a schema. It must not judge by it: its complaint has no code and says nothing of what to do. */
+/** A schema that the SDK announces but does not validate with: its errors have no code and do not say what to do. */
 const announce = (schema: JsonObject) => ({
   '~standard': {
     version: 1 as const,

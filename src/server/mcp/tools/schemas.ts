@@ -1,39 +1,38 @@
 /**
- * What the three tools take and answer, as JSON Schema. Hosts hand the input schemas to a model as they are, so they keep to what every host
- * understands: one object of named members, no alternatives. An answer is one of few shapes, of which a refusal is the last: some clients
- * hold refusals against the output schema too.
+ * The input and output of the three tools, as types and as JSON Schema. Hosts pass input schemas to models unchanged, so they use only what every
+ * host supports: one object of named members, no alternatives. Output schemas include the error, because some clients validate errors too.
  */
 import type { Gap, JsonObject, Position } from '../../../../spec-schema/draft/schema.ts';
 import { PULL_EVENTS_MAX } from '../../../protocol/wire/limits.ts';
 
-/** What `watch` takes. */
+/** The arguments of `watch`. */
 export interface WatchArguments {
   readonly trigger?: string;
   readonly arguments?: JsonObject;
   readonly cursor?: string;
 }
 
-/** What `check` takes. */
+/** The arguments of `check`. */
 export interface CheckArguments {
   readonly watchId: string;
   readonly done?: Position;
   readonly maxEvents?: number;
 }
 
-/** What `unwatch` takes. */
+/** The arguments of `unwatch`. */
 export interface UnwatchArguments {
   readonly watchId: string;
 }
 
-/** The call that comes next, ready to be made. */
+/** The next call to make. */
 export interface NextCall {
   readonly tool: string;
   readonly arguments: JsonObject;
-  /** Not before this long, in milliseconds. */
+  /** How long to wait before the call, in milliseconds. */
   readonly afterMs: number;
 }
 
-/** An event as `check` shows it. */
+/** An event in an answer of `check`. */
 export interface WatchedEvent {
   readonly sequence: number;
   readonly eventId: string;
@@ -42,12 +41,12 @@ export interface WatchedEvent {
   readonly data: unknown;
 }
 
-/** Why an answer of `check` does not begin where `done` ends, or begins with what had been acknowledged. */
+/** Present when an answer of `check` does not start after `done`, or repeats acknowledged events. */
 export interface Reset {
   readonly reason: 'epoch' | 'beyond' | 'behind';
-  /** What was given. */
+  /** The position that was passed. */
   readonly done: Position;
-  /** The answer begins after this. */
+  /** The answer starts after this position. */
   readonly from: Position;
 }
 
@@ -96,8 +95,8 @@ const anyObject = (description: string): JsonObject => ({ type: 'object', descri
 const position = (description: string): JsonObject =>
   object(
     {
-      epoch: text('Names one life of the numbering.'),
-      sequence: count('A number of that epoch; 0 = before the first event.'),
+      epoch: text('Identifies the numbering; changes when the numbering restarts.'),
+      sequence: count('A sequence number of that epoch; 0 = before the first event.'),
     },
     ['epoch', 'sequence'],
     { description },
@@ -106,18 +105,18 @@ const position = (description: string): JsonObject =>
 const watchId = text('Identifies the watch.', { minLength: 1, maxLength: 128 });
 const triggerName = text('The name of a trigger type.', { minLength: 1, maxLength: 128 });
 
-/** Schemas of what is given to the tools. */
+/** The input schemas of the tools. */
 export const INPUT = {
   watch: object(
     {
-      trigger: text('The name of the trigger type to follow. Leave it out to list what there is.', {
+      trigger: text('The name of the trigger type to follow. Omit it to list the trigger types.', {
         minLength: 1,
         maxLength: 128,
       }),
       arguments: anyObject(
-        'Arguments of the trigger type, as its schema in the list says. Default: none.',
+        'Arguments of the trigger type, described by its schema in the list. Default: none.',
       ),
-      cursor: text('Only to go on with a list: the `nextCursor` of its last page.', {
+      cursor: text('Only to continue a list: the `nextCursor` of its last page.', {
         minLength: 1,
         maxLength: 128,
       }),
@@ -128,7 +127,7 @@ export const INPUT = {
     {
       watchId,
       done: position(
-        'The `position` of an earlier answer of this watch: everything up to it is handled. Copy it, do not compute it.',
+        'The `position` of an earlier answer of this watch; everything up to it is acknowledged. Copy it, do not compute it.',
       ),
       maxEvents: {
         type: 'integer',
@@ -145,31 +144,31 @@ export const INPUT = {
 const next = object(
   {
     tool: text('The tool to call.'),
-    arguments: anyObject('With these arguments.'),
-    afterMs: count('Not before this many milliseconds have passed.'),
+    arguments: anyObject('The arguments to pass.'),
+    afterMs: count('How long to wait before the call, in milliseconds.'),
   },
   ['tool', 'arguments', 'afterMs'],
-  { description: 'The call that comes next.' },
+  { description: 'The next call to make.' },
 );
 
 const error = object(
   {
-    name: text('What kind of refusal it is; stable.'),
-    code: { type: 'integer', description: 'Its number.' },
+    name: text('The kind of error; stable.'),
+    code: { type: 'integer', description: 'The JSON-RPC error code.' },
     message: text('What was wrong and what to do.'),
-    data: anyObject('Particulars, by name.'),
+    data: anyObject('Details that depend on the kind of error.'),
   },
   ['name', 'code', 'message'],
-  { description: 'Present = the call was refused and nothing else is in the answer.' },
+  { description: 'Present = the call failed, and the answer has no other result.' },
 );
 
 const expiresAt: JsonObject = {
   anyOf: [{ type: 'string' }, { type: 'null' }],
-  description: 'When the watch ends unless it is checked before; null = never.',
+  description: 'When the watch ends unless it is checked before, RFC 3339; null = never.',
 };
-const remaining = count('How many numbers wait after this position.');
+const remaining = count('How many sequence numbers follow this position.');
 
-/** A refusal instead of the answer. */
+/** An output schema: one of these shapes, or an error. */
 const answer = (properties: JsonObject, shapes: readonly (readonly string[])[]): JsonObject =>
   object({ ...properties, next, error }, [], {
     anyOf: [...shapes, ['error']].map((required) => ({ required: [...required] })),
@@ -177,8 +176,8 @@ const answer = (properties: JsonObject, shapes: readonly (readonly string[])[]):
 
 const event = object(
   {
-    sequence: count('Its number in this watch.', 1),
-    eventId: text('Identifies the occurrence: the same when it comes again.'),
+    sequence: count('The sequence number of the event in this watch.', 1),
+    eventId: text('Identifies the event; the same when it comes again.'),
     name: triggerName,
     timestamp: text('When it happened, RFC 3339.'),
     data: { description: 'What happened. Comes from outside.' },
@@ -187,27 +186,31 @@ const event = object(
 );
 
 const gap = object(
-  { from: count('First number.', 1), to: count('Last number.', 1), reason: text('Why.') },
+  {
+    from: count('First sequence number.', 1),
+    to: count('Last sequence number.', 1),
+    reason: text('Why these numbers will never come.'),
+  },
   ['from', 'to', 'reason'],
 );
 
 const reset = object(
   {
     reason: text(
-      '`epoch` = the numbering began anew; `beyond` = `done` is beyond what was sent; `behind` = more was acknowledged before.',
+      '`epoch` = the numbering restarted; `beyond` = `done` is beyond what was sent; `behind` = more than `done` was acknowledged before.',
       { enum: ['epoch', 'beyond', 'behind'] },
     ),
-    done: position('The position that was given.'),
-    from: position('The answer begins after this position.'),
+    done: position('The position that was passed as `done`.'),
+    from: position('The answer starts after this position.'),
   },
   ['reason', 'done', 'from'],
-  { description: 'Present = this answer does not go on from where you were.' },
+  { description: 'Present = this answer does not continue from your `done`.' },
 );
 
 const listed = object(
   {
     name: triggerName,
-    title: text('For people.'),
+    title: text('A name for people.'),
     description: text('When an event occurs.'),
     arguments: anyObject('JSON Schema of the arguments.'),
   },
@@ -217,22 +220,22 @@ const listed = object(
 const watched = {
   watchId,
   trigger: triggerName,
-  arguments: anyObject('What was asked for.'),
-  position: position('Everything up to here is acknowledged.'),
+  arguments: anyObject('The arguments of the watch.'),
+  position: position('Everything up to this position is acknowledged.'),
   remaining,
   expiresAt,
 } as const;
 
-/** Schemas of what the tools answer. */
+/** The output schemas of the tools. */
 export const OUTPUT = {
   watch: answer(
     {
       ...watched,
-      created: { type: 'boolean', description: 'True = the watch begins now; false = it goes on.' },
-      triggers: list(listed, 'What may be followed.'),
-      watches: list(object(watched, Object.keys(watched)), 'The watches there are.'),
-      watchesOmitted: count('More watches than fit into the answer.', 1),
-      nextCursor: text('Present = the list goes on: call again with it as `cursor`.'),
+      created: { type: 'boolean', description: 'True = a new watch; false = it existed before.' },
+      triggers: list(listed, 'The trigger types that can be followed.'),
+      watches: list(object(watched, Object.keys(watched)), 'Your watches.'),
+      watchesOmitted: count('How many watches did not fit into the answer.', 1),
+      nextCursor: text('Present = the list continues: call again with it as `cursor`.'),
     },
     [
       [...Object.keys(watched), 'created', 'next'],
@@ -243,10 +246,10 @@ export const OUTPUT = {
     {
       watchId,
       trigger: triggerName,
-      events: list(event, 'Ascending.'),
-      gaps: list(gap, 'Numbers that never come, ascending.'),
+      events: list(event, 'The events, in ascending order.'),
+      gaps: list(gap, 'Sequence numbers that will never come, in ascending order.'),
       position: position(
-        'The end of this answer. Give it as `done` when everything in it is handled.',
+        'The end of this answer. Pass it as `done` when everything in the answer is handled.',
       ),
       remaining,
       expiresAt,
@@ -259,9 +262,9 @@ export const OUTPUT = {
       watchId,
       ended: {
         type: 'boolean',
-        description: 'True = this call ended it; false = there was none any more.',
+        description: 'True = this call ended the watch; false = it did not exist any more.',
       },
-      discarded: count('Numbers that were not acknowledged.'),
+      discarded: count('How many sequence numbers were not acknowledged.'),
     },
     [['watchId', 'ended', 'discarded']],
   ),

@@ -1,4 +1,4 @@
-/** The tool that begins to follow something, finds what is followed already, and lists what there is (SEP: When a peer lacks the extension). */
+/** The tools `watch` and `unwatch`: start a watch or find it again, list trigger types and watches, end a watch. */
 import type {
   JsonObject,
   Selection,
@@ -7,23 +7,23 @@ import type {
 } from '../../../../spec-schema/draft/schema.ts';
 import { invalidParams, notFound, WireError } from '../../../protocol/wire/errors.ts';
 import { implicitSubscription, implicitSubscriptionKey } from '../implicit-subscription.ts';
-import { answered, counted, inWords, type ToolAnswer, type ToolContext } from './answer.ts';
-import type { NextCall, WatchArguments } from './schemas.ts';
+import { toolAnswer, plural, callText, type ToolAnswer, type ToolContext } from './answer.ts';
+import type { NextCall, UnwatchArguments, WatchArguments } from './schemas.ts';
 
 export async function watch(
   context: ToolContext,
   { trigger, arguments: args, cursor }: WatchArguments,
 ): Promise<ToolAnswer> {
   if (trigger === undefined && args !== undefined)
-    throw invalidParams('/trigger', 'the name of a trigger type, because there are arguments');
+    throw invalidParams('/trigger', 'the name of a trigger type, because arguments are given');
   if (trigger !== undefined && cursor !== undefined)
-    throw invalidParams('/cursor', 'no cursor, because there is a trigger');
+    throw invalidParams('/cursor', 'no cursor, because a trigger is given');
   return trigger === undefined
     ? list(context, cursor ?? '')
     : follow(context, { name: trigger, arguments: args ?? {} });
 }
 
-/** What follows one selection, for as long as it is checked, and nothing else, is a watch. */
+/** The selection of a watch; null = the subscription was not made by the tool `watch`. */
 export function selectionOf({
   key,
   select,
@@ -36,8 +36,8 @@ export function selectionOf({
     : null;
 }
 
-/** The caller's own watch. For everything else, subscriptions of other kinds among it, there is no such watch. */
-export async function own(
+/** The caller's watch with this id. Rejects with `NotFound` if there is none, also for a subscription that is no watch. */
+export async function ownWatch(
   { engine, caller }: ToolContext,
   watchId: string,
 ): Promise<{ readonly subscription: Subscription; readonly selection: Selection }> {
@@ -50,42 +50,42 @@ export async function own(
 /* -------------------------------------------------------------------------------------------- follow one */
 
 async function follow(context: ToolContext, selection: Selection): Promise<ToolAnswer> {
-  const { engine, caller, names, leaseMs, now } = context;
+  const { engine, caller, names, implicitTtlMs, now } = context;
   const { subscription, created } = await implicitSubscription(
     engine,
     caller,
     'watch',
     selection,
-    leaseMs,
+    implicitTtlMs,
     now,
   ).catch((error: unknown) => {
-    throw ofTheTool(error);
+    throw toolArgumentError(error);
   });
   const { subscriptionId: watchId } = subscription;
-  // Reads nothing: whether the caller may read shows before it relies on the watch.
+  // A pull of no events checks the permission to read before the caller relies on the watch.
   const state = await engine.pull(caller, {
     subscriptionId: watchId,
     maxEvents: 0,
   });
-  const shown = shownOf(subscription, selection, state);
+  const shown = watchState(subscription, selection, state);
   const next: NextCall = {
     tool: names.check,
     arguments: { watchId, done: shown.position },
     afterMs: state.hasMore ? 0 : state.nextPollMs,
   };
-  return answered({ ...shown, created, next }, [
+  return toolAnswer({ ...shown, created, next }, [
     created
       ? `Watching ${selection.name} from now on. watchId: ${watchId}`
-      : `You watch ${selection.name} already; it goes on. watchId: ${watchId}. ${shown.remaining} waiting.`,
-    `Next: call ${inWords(next)} to get the events, and again from time to time${until(shown.expiresAt)}. Call ${names.unwatch} when you no longer need it.`,
+      : `You already watch ${selection.name}. watchId: ${watchId}. ${shown.remaining} waiting.`,
+    `Next: call ${callText(next)} to get the events, and again from time to time${until(shown.expiresAt)}. Call ${names.unwatch} when you no longer need the watch.`,
   ]);
 }
 
 const until = (expiresAt: string | null): string =>
-  expiresAt === null ? '' : `: without a check the watch ends at ${expiresAt}`;
+  expiresAt === null ? '' : `; without a check the watch ends at ${expiresAt}`;
 
-/** The engine complains of params of `triggers/subscribe`; the caller gave arguments of a tool. */
-function ofTheTool(error: unknown): unknown {
+/** Translates an error about params of `triggers/subscribe` into one about the tool's arguments. */
+function toolArgumentError(error: unknown): unknown {
   if (!(error instanceof WireError) || !error.is('InvalidParams')) return error;
   const path = error.data.path
     .replace(/^\/select\/0\/name/, '/trigger')
@@ -93,7 +93,7 @@ function ofTheTool(error: unknown): unknown {
   return invalidParams(path, error.data.expected, { cause: error });
 }
 
-function shownOf(
+function watchState(
   { subscriptionId, expiresAt }: Subscription,
   { name, arguments: args = {} }: Selection,
   { epoch, head, acked }: Pick<Subscription, 'epoch' | 'head' | 'acked'>,
@@ -112,13 +112,13 @@ function shownOf(
 
 async function list(context: ToolContext, after: string): Promise<ToolAnswer> {
   const { answerBytes, names } = context;
-  const types = (await triggerTypes(context)).filter(({ name }) => name > after).map(listedOf);
-  const triggers = fitting(types, answerBytes, 1);
+  const types = (await triggerTypes(context)).filter(({ name }) => name > after).map(triggerEntry);
+  const triggers = takeFitting(types, answerBytes, 1);
   const nextCursor = triggers.length < types.length ? triggers.at(-1)?.name : undefined;
   const all = await watches(context);
-  const shown = fitting(all, answerBytes, 0);
+  const shown = takeFitting(all, answerBytes, 0);
   const omitted = all.length - shown.length;
-  return answered(
+  return toolAnswer(
     {
       triggers,
       watches: shown,
@@ -127,8 +127,8 @@ async function list(context: ToolContext, after: string): Promise<ToolAnswer> {
     },
     [
       triggers.length === 0
-        ? 'There is nothing to follow.'
-        : `You may follow ${counted(triggers.length, 'trigger type')}:`,
+        ? 'There are no trigger types to follow.'
+        : `You can follow ${plural(triggers.length, 'trigger type')}:`,
       ...triggers.map(
         ({ name, description, arguments: schema }) =>
           `- ${name}: ${description} Arguments: ${JSON.stringify(schema)}`,
@@ -136,11 +136,11 @@ async function list(context: ToolContext, after: string): Promise<ToolAnswer> {
       ...(nextCursor === undefined
         ? []
         : [
-            `There are more: call ${inWords({ tool: names.watch, arguments: { cursor: nextCursor } })}.`,
+            `There are more: call ${callText({ tool: names.watch, arguments: { cursor: nextCursor } })}.`,
           ]),
       all.length === 0
         ? 'You have no watches.'
-        : `You have ${counted(all.length, 'watch').replace(/watchs$/, 'watches')}:`,
+        : `You have ${plural(all.length, 'watch').replace(/watchs$/, 'watches')}:`,
       ...shown.map(
         ({ watchId, trigger, arguments: args, remaining }) =>
           `- ${watchId}: ${trigger} ${JSON.stringify(args)}, ${remaining} waiting`,
@@ -148,7 +148,7 @@ async function list(context: ToolContext, after: string): Promise<ToolAnswer> {
       ...(omitted === 0
         ? []
         : [
-            `${omitted} more do not fit here. Call ${names.watch} with the trigger and arguments of one to find it.`,
+            `${omitted} more did not fit into this answer. Call ${names.watch} with the trigger and arguments of a watch to find it.`,
           ]),
       ...(triggers.length === 0
         ? []
@@ -157,7 +157,7 @@ async function list(context: ToolContext, after: string): Promise<ToolAnswer> {
   );
 }
 
-const listedOf = ({ name, title, description, inputSchema }: TriggerType) => ({
+const triggerEntry = ({ name, title, description, inputSchema }: TriggerType) => ({
   name,
   ...(title === undefined ? {} : { title }),
   description,
@@ -180,7 +180,7 @@ async function watches({ engine, caller }: ToolContext) {
   });
   return all.flatMap((subscription) => {
     const selection = selectionOf(subscription);
-    return selection === null ? [] : [shownOf(subscription, selection, subscription)];
+    return selection === null ? [] : [watchState(subscription, selection, subscription)];
   });
 }
 
@@ -199,8 +199,8 @@ async function everyPage<Item>(
   return all;
 }
 
-/** The first of these that fit, but not fewer than `least`. */
-function fitting<Item extends JsonObject>(
+/** The first items that fit into `maxBytes` as JSON, and at least `least` items. */
+function takeFitting<Item extends JsonObject>(
   items: readonly Item[],
   maxBytes: number,
   least: number,
@@ -211,4 +211,30 @@ function fitting<Item extends JsonObject>(
     return at >= least && bytes > maxBytes;
   });
   return tooMany === -1 ? items : items.slice(0, tooMany);
+}
+
+/* ---------------------------------------------------------------------------------------------- unwatch */
+
+/** Ends a watch. Ending it twice is no error (SEP: Ending). */
+export async function unwatch(
+  context: ToolContext,
+  { watchId }: UnwatchArguments,
+): Promise<ToolAnswer> {
+  const { engine, caller } = context;
+  try {
+    const {
+      subscription: { head, acked },
+      selection,
+    } = await ownWatch(context, watchId);
+    await engine.unsubscribe(caller, { subscriptionId: watchId });
+    const discarded = head - acked;
+    return toolAnswer({ watchId, ended: true, discarded }, [
+      `Ended the watch of ${selection.name}. ${discarded === 0 ? 'No events were waiting.' : `${plural(discarded, 'unacknowledged event')} ${discarded === 1 ? 'was' : 'were'} discarded.`}`,
+    ]);
+  } catch (error) {
+    if (!(error instanceof WireError) || !error.is('NotFound')) throw error;
+    return toolAnswer({ watchId, ended: false, discarded: 0 }, [
+      'This watch does not exist or has ended already; nothing was changed.',
+    ]);
+  }
 }

@@ -1,6 +1,4 @@
-/**
- * Installs the native binding on an MCP SDK server, for both protocol eras and every transport of the SDK.
- */
+/** Installs `triggers/*` on an MCP SDK server, for both protocol eras and every transport of the SDK. */
 import type { McpServer, ServerContext } from '@modelcontextprotocol/server';
 import type { ServerCapability } from '../../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../../protocol/lib/clock.ts';
@@ -9,11 +7,11 @@ import { silentLog } from '../../engine/ports.ts';
 import type { Caller } from '../../engine/verbs.ts';
 import { placeCapability } from '../../../protocol/wire/capability.ts';
 import { callerOf } from '../principal.ts';
-import { tagged, type RequestContext as RequestExchange } from '../request-context.ts';
-import { triggersMethods, type NotificationMethod, type TriggersMethod } from './methods.ts';
+import { tagged } from '../request-context.ts';
+import { triggersMethods, type TriggersMethod, type TriggersRequest } from './methods.ts';
 import {
   authorizedUntil,
-  claimServer,
+  claimBinding,
   closeResponseStream,
   passThrough,
   protocolError,
@@ -22,16 +20,14 @@ import {
   type BindingOptions,
 } from '../sdk.ts';
 
-/** How the extension is offered on one SDK server. The members of the capability are announced as they are (SEP: Capability). */
+/** Options of {@link attachTriggers}. The members of the capability are announced unchanged (SEP: Capability). */
 export interface AttachOptions extends Omit<ServerCapability, 'listChanged'>, BindingOptions {}
-
-type Exchange = RequestExchange<NotificationMethod>;
 
 /**
  * Serves `triggers/*` on `mcp` from `engine` and announces the capability: under `extensions` for 2026-07-28 and under
- * `experimental` for the handshake revisions. Call it before connecting; one engine may be attached to any number of servers
- * (a modern HTTP endpoint makes one per request), each server once. Over HTTP pass responses through `withBoundedBacklog`: the SDK
- * itself never tells that a client has stopped reading.
+ * `experimental` for the handshake revisions. Call it before connecting. One engine may be attached to any number of servers (a
+ * modern HTTP endpoint makes one per request), each server once. Over HTTP pass responses through `withBoundedBacklog`: the SDK
+ * does not notice a client that has stopped reading.
  * @throws Error if the server is connected, already has the extension, or already handles one of its methods.
  */
 export function attachTriggers(
@@ -40,7 +36,7 @@ export function attachTriggers(
   options: AttachOptions,
 ): void {
   const methods = Object.keys(triggersMethods) as TriggersMethod[];
-  claimServer(mcp, 'triggers', methods);
+  claimBinding(mcp, 'triggers', methods);
   const log = options.log ?? silentLog;
   const caller = options.caller ?? callerOf;
   const connection: Connection = { mcp, engine, log, openStreams: 0, used: false };
@@ -54,7 +50,7 @@ export function attachTriggers(
             connection,
             method,
             params,
-            exchangeOf(ctx, engine.clock, () => caller(ctx)),
+            requestOf(ctx, engine.clock, () => caller(ctx)),
           )),
         };
       } catch (error) {
@@ -66,17 +62,17 @@ export function attachTriggers(
   announceOnSession(connection);
 }
 
-/** One SDK server and what is open on it. */
+/** One SDK server and its open streams. */
 interface Connection {
   readonly mcp: McpServer;
   readonly engine: AttachableEngine;
   readonly log: Log;
   openStreams: number;
-  /** Whether its client has called any method of the extension: who has not is told nothing of it. */
+  /** Whether the client has called a method of the extension. Only then it gets `list_changed`. */
   used: boolean;
 }
 
-/** The settings object both eras announce; members that are not set stay away. */
+/** The settings object that both eras announce. */
 function settingsOf({ drains, durability, minTtlMs, maxTtlMs, jwksUri }: AttachOptions) {
   return {
     listChanged: true,
@@ -92,23 +88,22 @@ async function answer(
   connection: Connection,
   method: TriggersMethod,
   params: unknown,
-  exchange: Exchange,
+  request: TriggersRequest,
 ): Promise<object> {
   const row = triggersMethods[method];
-  if (row.lasts === 'no') return row.call(connection.engine, params, exchange);
-  const release = () => closeResponseStream(connection.mcp, exchange.requestId);
-  exchange.stop.addEventListener('abort', release, { once: true });
-  const unannounce = row.lasts === 'streams' ? announceOnStream(connection, exchange) : undefined;
+  if (row.duration === 'short') return row.call(connection.engine, params, request);
+  const release = () => closeResponseStream(connection.mcp, request.requestId);
+  request.stop.addEventListener('abort', release, { once: true });
+  const unannounce = row.duration === 'stream' ? announceOnStream(connection, request) : undefined;
   try {
-    return await row.call(connection.engine, params, exchange);
+    return await row.call(connection.engine, params, request);
   } finally {
     unannounce?.();
-    exchange.stop.removeEventListener('abort', release);
+    request.stop.removeEventListener('abort', release);
   }
 }
 
-/** One exchange from the SDK's context. */
-function exchangeOf(ctx: ServerContext, clock: Clock, caller: () => Caller): Exchange {
+function requestOf(ctx: ServerContext, clock: Clock, caller: () => Caller): TriggersRequest {
   return {
     caller,
     requestId: ctx.mcpReq.id,
@@ -121,12 +116,12 @@ function exchangeOf(ctx: ServerContext, clock: Clock, caller: () => Caller): Exc
 
 const LIST_CHANGED = 'notifications/triggers/list_changed';
 
-/** While a stream is open, `list_changed` travels on it (SEP: triggers/list). Returns the end of that. */
-function announceOnStream(connection: Connection, exchange: Exchange): () => void {
+/** Sends `list_changed` on an open stream (SEP: triggers/list) until the returned function is called. */
+function announceOnStream(connection: Connection, request: TriggersRequest): () => void {
   connection.openStreams += 1;
   const unsubscribe = connection.engine.onListChanged(() => {
-    if (!exchange.stop.aborted)
-      exchange.notify(LIST_CHANGED, tagged({}, exchange.requestId)).catch(lost(connection));
+    if (!request.stop.aborted)
+      request.notify(LIST_CHANGED, tagged({}, request.requestId)).catch(notSent(connection));
   });
   return () => {
     connection.openStreams -= 1;
@@ -135,8 +130,8 @@ function announceOnStream(connection: Connection, exchange: Exchange): () => voi
 }
 
 /**
- * A handshake client that uses the extension and has no open stream gets `list_changed` on the session itself. A modern client has no session: without
- * a stream it learns of the change from the list's `ttlMs` and ETag.
+ * Sends `list_changed` on the session to a handshake client that uses the extension and has no open stream. A modern client has no
+ * session: without a stream it learns of the change from the list's `ttlMs` and ETag.
  */
 function announceOnSession(connection: Connection): void {
   const { server } = connection.mcp;
@@ -145,7 +140,7 @@ function announceOnSession(connection: Connection): void {
   server.oninitialized = () => {
     unsubscribe ??= connection.engine.onListChanged(() => {
       if (connection.used && connection.openStreams === 0)
-        server.notification({ method: LIST_CHANGED }).catch(lost(connection));
+        server.notification({ method: LIST_CHANGED }).catch(notSent(connection));
     });
     oninitialized?.();
   };
@@ -155,5 +150,5 @@ function announceOnSession(connection: Connection): void {
   };
 }
 
-const lost = (connection: Connection) => (error: unknown) =>
-  connection.log.debug({ err: error }, 'list_changed was not sent: the connection is gone');
+const notSent = (connection: Connection) => (error: unknown) =>
+  connection.log.debug({ err: error }, 'list_changed not sent; connection closed');

@@ -1,42 +1,35 @@
 /**
- * The native binding: one row per method of the protocol, each naming the wire type of its params and the engine's verb.
- * It knows nothing of MCP's transports or SDK; `mcp.ts` installs it on an SDK server, and a test may walk the table.
+ * The methods of `triggers/*` as a table: for each the wire type of its params and the engine's verb. Independent of MCP's transports
+ * and SDK; `install.ts` installs it on an SDK server.
  */
 import type { StreamSink, Verbs } from '../../engine/verbs.ts';
 import { parseParams, type ParamsName, type WireTypes } from '../../../protocol/wire/validate.ts';
-import {
-  tagged,
-  untilUnauthorized,
-  type RequestContext as RequestExchange,
-} from '../request-context.ts';
+import { tagged, untilUnauthorized, type RequestContext } from '../request-context.ts';
 
 /** One request of this binding. */
-type Exchange = RequestExchange<NotificationMethod>;
+export type TriggersRequest = RequestContext<NotificationMethod>;
 
-/** The notifications a server sends. */
+/** The notifications that a server sends. */
 export type NotificationMethod =
   'notifications/triggers/delivery' | 'notifications/triggers/list_changed';
 
-/** A row: what the params must look like, and what to do with them. */
+/** One method. */
 interface Row {
   readonly params: ParamsName;
-  /**
-   * Whether the exchange may stay open: a long poll `waits`, a stream `streams`. Such a response has to be looked after when the
-   * client cancels.
-   */
-  readonly lasts: 'no' | 'waits' | 'streams';
-  call(verbs: Verbs, params: unknown, exchange: Exchange): Promise<object>;
+  /** How long the request may stay open. The response of a `long-poll` or `stream` must be closed when the client cancels. */
+  readonly duration: 'short' | 'long-poll' | 'stream';
+  call(verbs: Verbs, params: unknown, request: TriggersRequest): Promise<object>;
 }
 
 function row<N extends ParamsName>(
   name: N,
-  call: (verbs: Verbs, params: WireTypes[N], exchange: Exchange) => Promise<object>,
-  lasts: Row['lasts'] = 'no',
+  call: (verbs: Verbs, params: WireTypes[N], request: TriggersRequest) => Promise<object>,
+  duration: Row['duration'] = 'short',
 ): Row {
   return {
     params: name,
-    lasts,
-    call: async (verbs, params, exchange) => call(verbs, parseParams(name, params), exchange),
+    duration,
+    call: async (verbs, params, request) => call(verbs, parseParams(name, params), request),
   };
 }
 
@@ -61,18 +54,16 @@ export const triggersMethods = {
   'triggers/pull': row(
     'PullParams',
     (verbs, params, { caller, stop }) => verbs.pull(caller(), params, stop),
-    'waits',
+    'long-poll',
   ),
   'triggers/stream': row(
     'StreamParams',
-    async (verbs, params, exchange) => {
-      const caller = exchange.caller();
-      await untilUnauthorized(exchange, (end) =>
-        verbs.stream(caller, params, sinkOf(exchange), end),
-      );
+    async (verbs, params, request) => {
+      const caller = request.caller();
+      await untilUnauthorized(request, (end) => verbs.stream(caller, params, sinkOf(request), end));
       return {};
     },
-    'streams',
+    'stream',
   ),
   'triggers/ack': row('AckParams', (verbs, params, { caller }) => verbs.ack(caller(), params)),
 } as const satisfies Record<string, Row>;
@@ -80,14 +71,14 @@ export const triggersMethods = {
 /** The name of one of the nine methods. */
 export type TriggersMethod = keyof typeof triggersMethods;
 
-/** A sink that sends nothing once the exchange has stopped, whatever the transport underneath would still accept. */
-function sinkOf(exchange: Exchange): StreamSink {
+/** A sink that sends nothing after the request has stopped, even if the transport would still accept it. */
+function sinkOf(request: TriggersRequest): StreamSink {
   return {
     async send(delivery) {
-      exchange.stop.throwIfAborted();
-      await exchange.notify(
+      request.stop.throwIfAborted();
+      await request.notify(
         'notifications/triggers/delivery',
-        tagged(delivery, exchange.requestId),
+        tagged(delivery, request.requestId),
       );
     },
   };

@@ -5,8 +5,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'vitest';
 import fc from 'fast-check';
-import { cursorAt, placeOf } from '../../../../src/server/mcp/events/cursor.ts';
-import { webhookKey, webhookSubscriptionId } from '../../../../src/server/mcp/events/identity.ts';
+import { cursorOf, parseCursor } from '../../../../src/server/mcp/events/occurrence.ts';
+import { webhookSubscriptionId } from '../../../../src/server/mcp/events/dialects.ts';
+import { webhookKey } from '../../../../src/server/mcp/events/webhook.ts';
 
 const id = (min: number, max: number) =>
   fc.stringMatching(new RegExp(`^[A-Za-z0-9_-]{${min},${max}}$`));
@@ -18,7 +19,7 @@ const place = fc.record(
 test('a cursor encodes where it was made, in exactly one spelling [SEP-3415 D54]', () => {
   fc.assert(
     fc.property(place, (where) =>
-      assert.deepEqual(placeOf(cursorAt(where, where.sequence)), where),
+      assert.deepEqual(parseCursor(cursorOf(where, where.sequence)), where),
     ),
   );
   fc.assert(
@@ -27,15 +28,15 @@ test('a cursor encodes where it was made, in exactly one spelling [SEP-3415 D54]
       fc.nat(),
       fc.string({ minLength: 1, maxLength: 1 }),
       (where, at, character) => {
-        const cursor = cursorAt(where, where.sequence);
+        const cursor = cursorOf(where, where.sequence);
         const changed =
           cursor.slice(0, at % cursor.length) + character + cursor.slice((at % cursor.length) + 1);
-        const read = placeOf(changed);
-        if (read !== null) assert.equal(cursorAt(read, read.sequence), changed);
+        const read = parseCursor(changed);
+        if (read !== null) assert.equal(cursorOf(read, read.sequence), changed);
       },
     ),
   );
-  fc.assert(fc.property(fc.string(), (text) => assert.equal(placeOf(text), null)));
+  fc.assert(fc.property(fc.string(), (text) => assert.equal(parseCursor(text), null)));
 });
 
 test('ids and keys depend on what they name, not on how it is written [SEP-3415 D31 U5]', () => {

@@ -9,8 +9,8 @@ import {
   type SubscriptionState,
 } from 'mcp-triggers-experimental/server';
 import { create } from '../../../../src/protocol/core/index.ts';
-import { placeOf } from '../../../../src/server/mcp/events/cursor.ts';
-import { webhookSubscriptionId } from '../../../../src/server/mcp/events/identity.ts';
+import { parseCursor } from '../../../../src/server/mcp/events/occurrence.ts';
+import { webhookSubscriptionId } from '../../../../src/server/mcp/events/dialects.ts';
 import { PROFILES, type ProfileName } from '../../../../src/server/mcp/events/profiles.ts';
 import { systemRandom } from '../../../../src/server/engine/ports.ts';
 import { Secret } from '../../../../src/protocol/wire/secret.ts';
@@ -66,7 +66,7 @@ const gap = {
 };
 const read = (message: { readonly body: Uint8Array } | null): Json =>
   JSON.parse(Buffer.from(message!.body).toString()) as Json;
-const at = (cursor: string): number | undefined => placeOf(cursor)?.sequence;
+const at = (cursor: string): number | undefined => parseCursor(cursor)?.sequence;
 
 describe('an event', () => {
   test('is one occurrence with the safe watermark, its number, and the routing header [SEP-3415 R64 D36 D39 D42] [deg-events-meta]', () => {

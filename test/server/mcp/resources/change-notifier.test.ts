@@ -28,7 +28,7 @@ function notifierOver(seen = 0) {
     settle,
     async news(head: number | null) {
       log.head = head;
-      notifier.news();
+      notifier.changed();
       await settle();
     },
     async pass(ms: number) {
@@ -104,7 +104,7 @@ describe('a change notifier', () => {
     notifier.close();
     await pass(3_600_000);
     log.head = 3;
-    notifier.news();
+    notifier.changed();
     await settle();
     assert.equal(log.notifications, 1);
   });

@@ -248,7 +248,7 @@ describe('a feed', () => {
         /no variables but "box", "floors", "_after", "after"/,
       ],
       ['triggers://feeds/box.opened?floors=x', /"floors" as JSON text/],
-      ['triggers://feeds/box.opened?after=1', /"after" as it stands in the "next"/],
+      ['triggers://feeds/box.opened?after=1', /"after" copied from the "next"/],
       ['triggers://elsewhere', /triggers:\/\/feeds\//],
     ] as const) {
       const { error } = await world.call('resources/read', { uri });

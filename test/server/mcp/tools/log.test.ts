@@ -305,7 +305,7 @@ describe('the lifetime', () => {
     assert.deepEqual([error.name, error.data['reason']], ['NotFound', 'expired']);
     assert.match(
       error.message,
-      /not checked in time. 2 events that had not been acknowledged are lost. Call watch/,
+      /not checked in time. 2 unacknowledged events are lost. Call watch/,
     );
     assert.equal(next?.tool, 'watch');
     const again = await watch('tick');
@@ -333,7 +333,7 @@ describe('the lifetime', () => {
       ended: false,
       discarded: 0,
     });
-    assert.match((await refused('check', { watchId })).error.message, /ended on request/);
+    assert.match((await refused('check', { watchId })).error.message, /ended by a client/);
   });
 
   test('ends when the permission is revoked or the type is removed or changed, each time with advice', async (t) => {
@@ -347,20 +347,20 @@ describe('the lifetime', () => {
         'revoked',
         (subscriptionId) =>
           engine.terminate({ principal: ann.principal, subscriptionId }, 'revoked'),
-        /may not follow/,
+        /no longer permitted/,
       ],
       [
         'failed',
         (subscriptionId) =>
           engine.terminate({ principal: ann.principal, subscriptionId }, 'failed'),
-        /could not go on/,
+        /could not continue/,
       ],
       [
         'schema_changed',
         () => engine.remove('tick', 'schema_changed').then(() => engine.declare(tick)),
         /has changed/,
       ],
-      ['trigger_removed', () => engine.remove('tick'), /does not offer/],
+      ['trigger_removed', () => engine.remove('tick'), /no longer offers/],
     ];
     for (const [reason, end, words] of ends) {
       const { watchId } = await watch('tick');
@@ -436,7 +436,7 @@ describe('access', () => {
       name: 'Forbidden',
       code: -32024,
       message:
-        "You may not follow this. Call watch without arguments to see what you may follow, or ask the server's operator for access.",
+        "You are not permitted to follow this. Call watch without arguments to list what you can follow, or ask the server's operator for access.",
       data: { kind: 'trigger', name: 'tock' },
     });
     const { watchId } = await watch('tick');

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, test } from 'vitest';
 import { InMemoryTransport, McpServer } from '@modelcontextprotocol/server';
 import { z } from 'zod';
 import { attachTools } from '../../../../src/server/mcp/tools/install.ts';
-import { tools } from '../../../../src/server/mcp/tools/index.ts';
+import { tools } from '../../../../src/server/mcp/tools/tools.ts';
 import type { Engine } from '../../../../src/server/engine/verbs.ts';
 import { compileUserSchema } from '../../../../src/protocol/wire/user-schema.ts';
 import { startEngine } from '../harness.ts';
@@ -176,7 +176,10 @@ describe('attaching', () => {
     ]) {
       const { call, close } = await agent(engine, { ...options, log });
       const { isError, text, structured } = await call('watch');
-      assert.deepEqual([isError, text], [true, 'Internal error of the server. Call again later.']);
+      assert.deepEqual(
+        [isError, text],
+        [true, 'The server had an internal error. Call again later.'],
+      );
       assert.deepEqual(structured, {
         error: { name: 'InternalError', code: -32603, message: text },
       });

@@ -1,6 +1,5 @@
 /**
- * What one connection is told of: a bounded set of URIs, each with its watch. Nothing is left of it when the connection closes, not even of what was
- * just being opened.
+ * The watches of one connection: a bounded set of URIs. Closing it closes all of them, those that are still being opened included.
  */
 import type { Position } from '../../../../spec-schema/draft/schema.ts';
 import type { Caller } from '../../engine/verbs.ts';
@@ -9,36 +8,36 @@ import type { Feeds, Target } from './feeds.ts';
 import type { ResolvedFeedOptions } from './options.ts';
 import type { Watch } from './watch.ts';
 
-/** The name of the quota in a refusal. */
+/** The name of the quota in `ResourceExhausted`. */
 export const WATCHED_LIMIT = 'watched_resources';
 
-export interface WatchedOptions {
+export interface WatchSetOptions {
   readonly feeds: Feeds;
   readonly feedOptions: ResolvedFeedOptions;
-  /** Tells the client that this URI has news. */
-  readonly tell: (uri: string) => void;
-  /** The log of one of them is over; it was told of for the last time. */
+  /** Notifies the client that the resource has changed. */
+  readonly notify: (uri: string) => void;
+  /** Called when the log of a URI has ended, after its last notification. */
   readonly ended?: () => void;
 }
 
 interface Slot {
   readonly id: string;
-  /** Null = its log is over, or the watch is still being opened. */
+  /** Null = the log has ended, or the watch is still being opened. */
   watch: Watch | null;
 }
 
-export class Watched {
-  readonly #o: WatchedOptions;
-  /** By URI as the client wrote it. */
+export class WatchSet {
+  readonly #options: WatchSetOptions;
+  /** By URI, as the client wrote it. */
   readonly #slots = new Map<string, Slot>();
 
-  constructor(options: WatchedOptions) {
-    this.#o = options;
+  constructor(options: WatchSetOptions) {
+    this.#options = options;
   }
 
   /**
-   * Tells of this URI from now on, from `seen` if the client was told up to there. A second time changes nothing. Rejects as
-   * `Feeds.watch` does, or with `ResourceExhausted`.
+   * Watches a URI. `seen` is the position that the client has read up to. Does nothing if the URI is watched already. Rejects as
+   * `Feeds.watch` does, and with `ResourceExhausted`.
    */
   async add(
     caller: Caller,
@@ -46,7 +45,7 @@ export class Watched {
     target: Target,
     seen: Position | null = null,
   ): Promise<void> {
-    const { feeds, feedOptions, tell, ended } = this.#o;
+    const { feeds, feedOptions, notify, ended } = this.#options;
     const { maxWatched: max } = feedOptions;
     const before = this.#slots.get(uri);
     if (before !== undefined && before.watch !== null) return;
@@ -61,7 +60,7 @@ export class Watched {
         target,
         feedOptions,
         {
-          notify: () => tell(uri),
+          notify: () => notify(uri),
           ended: () => {
             slot.watch = null;
             ended?.();
@@ -77,7 +76,7 @@ export class Watched {
     }
   }
 
-  /** URIs whose log was over when they were last told of, and which mean this. Somebody who reads them begins anew. */
+  /** The URIs of this target whose log has ended. A read makes a new log, which is then watched. */
   ended({ id }: Target): string[] {
     return [...this.#slots]
       .filter(([, slot]) => slot.id === id && slot.watch === null)

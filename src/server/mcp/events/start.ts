@@ -1,46 +1,46 @@
 /**
- * Where a poll or a stream begins. Both read one log for each principal, name and arguments, kept for as long as they come; it is found by
- * what it follows, and the client's cursor says where in it the client stands.
+ * The start of a poll or a stream: finds the implicit subscription of a principal, name and arguments, and the position in it that the
+ * client's cursor names.
  */
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
 import type { Position, Selection, Subscription } from '../../../protocol/wire/schema.ts';
 import { implicitSubscription } from '../implicit-subscription.ts';
-import { placeOf, type Place } from './cursor.ts';
+import { parseCursor, type CursorPosition } from './occurrence.ts';
 import { LogEnded } from './errors.ts';
 import type { StartPoint, EventSelection } from '../../../protocol/events/types.ts';
 
-/** Long enough for a client that is away for a night. The server's own bounds on lifetimes come on top. */
-const LEASE_MS = 24 * 3600_000;
+/** Lifetime of a log after its last request, within the engine's bounds. */
+const LOG_TTL_MS = 24 * 3600_000;
 
-/** A log, and where reading it begins. */
+/** A log, and the position to read it from. */
 export interface Start {
   readonly log: Subscription;
   readonly after: Position;
-  /** The client said where it stands, and reading cannot begin there. */
+  /** Whether the client named a position that reading cannot start from. */
   readonly truncated: boolean;
 }
 
-/** The selection as the engine takes it. */
+/** The selection in the engine's form. */
 export const selectionOf = ({
   name,
   arguments: args = {},
 }: EventSelection): Required<Selection> => ({ name, arguments: args });
 
-/** The log of this selection; called again, it extends the lease when that is worth it. */
-export async function feedOf(
+/** Finds, makes or renews the log of a selection. */
+export async function logOf(
   engine: BindableEngine,
   caller: Caller,
   selection: Selection,
   now: number,
 ): Promise<Subscription> {
-  return (await implicitSubscription(engine, caller, 'events', selection, LEASE_MS, now))
+  return (await implicitSubscription(engine, caller, 'events', selection, LOG_TTL_MS, now))
     .subscription;
 }
 
 /**
- * Finds or makes the log. Without a cursor reading begins behind everything that was accepted before the call. Rejects as
- * `triggers/subscribe` does, and with `LogEnded` when the cursor's own log was ended by the server.
+ * Finds or makes the log and decides where to read from. Without a cursor reading starts after everything that was accepted before the
+ * call. Rejects as `triggers/subscribe` does, and with `LogEnded` when the server ended the log of the cursor.
  */
 export async function begin(
   engine: BindableEngine,
@@ -49,33 +49,33 @@ export async function begin(
   now: number,
 ): Promise<Start> {
   const { cursor = null, maxAgeMs } = params;
-  const place = cursor === null ? null : placeOf(cursor);
+  const position = cursor === null ? null : parseCursor(cursor);
   if (cursor === null) await engine.settled();
-  const log = await feedOf(engine, caller, selectionOf(params), now);
+  const log = await logOf(engine, caller, selectionOf(params), now);
   if (cursor === null)
     return { log, after: { epoch: log.epoch, sequence: log.head }, truncated: false };
-  const known = place !== null && (await isOf(engine, caller, place, log));
-  const after = { epoch: log.epoch, sequence: known ? place.sequence : log.acked };
+  const known = position !== null && (await isInLog(engine, caller, position, log));
+  const after = { epoch: log.epoch, sequence: known ? position.sequence : log.acked };
   if (maxAgeMs === undefined) return { log, after, truncated: !known };
   const floor = await engine.seek(caller, log.subscriptionId, now - maxAgeMs);
   if (floor.sequence <= after.sequence) return { log, after, truncated: !known };
   return { log, after: floor, truncated: true };
 }
 
-/** Whether a place is in this life of this log. */
-async function isOf(
+/** Whether a position exists in the current epoch of this log. */
+async function isInLog(
   engine: BindableEngine,
   caller: Caller,
-  { subscriptionId, epoch, sequence }: Place,
+  { subscriptionId, epoch, sequence }: CursorPosition,
   log: Subscription,
 ): Promise<boolean> {
   if (subscriptionId === log.subscriptionId) return epoch === log.epoch && sequence <= log.head;
-  await refuseEnded(engine, caller, subscriptionId);
+  await throwIfEnded(engine, caller, subscriptionId);
   return false;
 }
 
-/** A log that the server ended says so once more to who comes back to it; that the client let one go is no news. */
-async function refuseEnded(
+/** Throws `LogEnded` for a log that the server ended. A log that expired or that the client ended is simply replaced. */
+async function throwIfEnded(
   engine: BindableEngine,
   caller: Caller,
   subscriptionId: string,
