@@ -1,6 +1,10 @@
-/** Reads what is written on the command line into protocol values. Every refusal says what was expected. */
+/** Parses arguments and options of the command line into protocol values. */
 import { check, type Position, type Selection } from 'mcp-triggers-experimental';
-import { UsageError } from './usage-error.ts';
+
+/** The command line is wrong. The message says what was expected and contains no secret. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
 
 const UNITS: Readonly<Record<string, number>> = {
   ms: 1,
@@ -10,29 +14,29 @@ const UNITS: Readonly<Record<string, number>> = {
   d: 86_400_000,
 };
 
-/** A lifetime such as `90s`, `1h`, `7d`; `none` = no expiry. */
-export function ttl(text: string): number | null {
+/** Parses `--ttl`, for example `90s`, `1h`, `7d`; `none` = no expiry. */
+export function lifetime(text: string): number | null {
   return text === 'none'
     ? null
-    : (span(text) ?? refuse('--ttl must look like 90s, 15m, 1h or 7d, or be "none".'));
+    : (parseDuration(text) ?? fail('--ttl must be a time such as 90s, 15m, 1h or 7d, or "none".'));
 }
 
-/** A time such as `90s`, `15m`. */
+/** Parses a time such as `90s` or `15m` into milliseconds. */
 export const duration =
   (name: string) =>
   (text: string): number =>
-    span(text) ?? refuse(`${name} must look like 90s, 15m, 1h or 7d.`);
+    parseDuration(text) ?? fail(`${name} must be a time such as 90s, 15m, 1h or 7d.`);
 
-function span(text: string): number | undefined {
+function parseDuration(text: string): number | undefined {
   const [, count, unit] = /^([0-9]{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
   return count === undefined || unit === undefined ? undefined : Number(count) * UNITS[unit]!;
 }
 
-function refuse(problem: string): never {
+function fail(problem: string): never {
   throw new UsageError(problem);
 }
 
-/** A whole number from `min` to `max`. */
+/** Parses a whole number from `min` to `max`. */
 export const count =
   (name: string, min: number, max: number) =>
   (text: string): number => {
@@ -42,27 +46,26 @@ export const count =
     return value;
   };
 
-/** Collects values, each of which must be one of these. */
+/** Collects the values of a repeated option, each of which must be one of `choices`. */
 export const oneOf =
   <T extends string>(name: string, choices: readonly T[]) =>
-  (text: string, sofar: readonly T[] = []): T[] => {
+  (text: string, previous: readonly T[] = []): T[] => {
     const choice = choices.find((one) => one === text);
     return choice === undefined
-      ? refuse(`${name} must be one of ${choices.join(', ')}.`)
-      : [...sofar, choice];
+      ? fail(`${name} must be one of ${choices.join(', ')}.`)
+      : [...previous, choice];
   };
 
-/** Collects `--arg name=value`. A value that is JSON is taken as JSON, everything else as text. */
-export function argument(
-  text: string,
-  sofar: Readonly<Record<string, unknown>> = {},
-): Record<string, unknown> {
-  const at = text.indexOf('=');
-  if (at < 1) throw new UsageError('--arg must look like name=value.');
-  return { ...sofar, [text.slice(0, at)]: jsonOr(text.slice(at + 1)) };
-}
+/** Collects `name=value` of a repeated option. A value that is valid JSON becomes its JSON value, any other becomes a string. */
+export const argument =
+  (option: string) =>
+  (text: string, previous: Readonly<Record<string, unknown>> = {}): Record<string, unknown> => {
+    const at = text.indexOf('=');
+    if (at < 1) throw new UsageError(`${option} must have the form name=value.`);
+    return { ...previous, [text.slice(0, at)]: jsonOrText(text.slice(at + 1)) };
+  };
 
-function jsonOr(text: string): unknown {
+function jsonOrText(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -70,7 +73,7 @@ function jsonOr(text: string): unknown {
   }
 }
 
-/** `--select`: one selection or an array of them, as JSON. */
+/** Parses `--select`: one selection or an array of selections, as JSON. */
 export function selections(text: string): Selection[] {
   let parsed: unknown;
   try {
@@ -82,30 +85,30 @@ export function selections(text: string): Selection[] {
   const checked = check('SubscribeParams', { select: list });
   if (!checked.ok)
     throw new UsageError(
-      `--select: expected ${checked.expected} at ${checked.path || 'the root'}.`,
+      `--select is not valid: expected ${checked.expected} at ${checked.path || 'the root'}.`,
     );
   return checked.value.select;
 }
 
-/** An instant in the form the protocol has it; anything a `Date` reads is taken. */
+/** Parses `--since`: any text that `Date` can parse, converted to RFC 3339. */
 export function instant(text: string): string {
   const time = Date.parse(text);
   if (Number.isNaN(time))
-    throw new UsageError('--since must be an instant such as 2026-11-21T10:00:00Z.');
+    throw new UsageError('--since must be a date and time such as 2026-11-21T10:00:00Z.');
   return new Date(time).toISOString();
 }
 
-/** `epoch` and `sequence` as two words. */
+/** Parses a position from its two parts. */
 export function position(epoch: string, sequence: string): Position {
   if (!/^[A-Za-z0-9_-]{8,64}$/.test(epoch))
     throw new UsageError(
-      'The epoch must be 8 to 64 letters, digits, "_" or "-", as "get" shows it.',
+      'The epoch must be 8 to 64 letters, digits, "_" or "-". Copy it from the output of "get".',
     );
   return { epoch, sequence: count('The sequence', 0, Number.MAX_SAFE_INTEGER)(sequence) };
 }
 
-/** Splits a command line into words; quotes keep words together. */
-export function words(line: string): [command: string, ...args: string[]] {
+/** Splits `--stdio` into a command and its arguments. Text in quotes is one argument. */
+export function commandLine(line: string): [command: string, ...args: string[]] {
   const found = [...line.matchAll(/(?:"([^"]*)"|'([^']*)'|([^\s"']+))+/g)].map(([word]) =>
     word.replace(
       /"([^"]*)"|'([^']*)'/g,
@@ -113,6 +116,7 @@ export function words(line: string): [command: string, ...args: string[]] {
     ),
   );
   const [command, ...args] = found;
-  if (command === undefined) throw new UsageError('--stdio must name a command.');
+  if (command === undefined)
+    throw new UsageError('--stdio must be a command, for example "node server.js".');
   return [command, ...args];
 }

@@ -1,4 +1,4 @@
-/** Trigger types and subscriptions as people read them. */
+/** Trigger types and subscriptions as text for people. */
 import type { Subscription, TriggerType } from 'mcp-triggers-experimental';
 import { cut, duration, printable, rows } from './text.ts';
 
@@ -8,13 +8,16 @@ export function describeTrigger(type: TriggerType, width: number): string {
     ['about', cut(printable(type.description), width - 14)],
     ['arguments', properties.length === 0 ? 'none' : cut(properties.join(', '), width - 14)],
     ['drains', type.drains.join(', ')],
-    ['order', type.ordering === 'source' ? 'as the source has it' : 'as events arrive'],
-    ['kept', `${duration(type.retention.maxAgeMs)}, at most ${type.retention.maxEvents} events`],
+    ['order', type.ordering === 'source' ? 'the order of the source' : 'the order of arrival'],
+    [
+      'retention',
+      `${duration(type.retention.maxAgeMs)}, at most ${type.retention.maxEvents} events`,
+    ],
     [
       'history',
       type.history === undefined
         ? undefined
-        : `--since up to ${duration(type.history.maxAgeMs)} back`,
+        : `${duration(type.history.maxAgeMs)} (see watch --since)`,
     ],
   ]);
   return `${printable(type.name)}\n${text}`;
@@ -35,7 +38,7 @@ export function describeSubscription(subscription: Subscription): string {
     callback,
     select,
   } = subscription;
-  const trouble =
+  const health =
     callback?.health.lastError === undefined
       ? 'healthy'
       : `${callback.health.lastError}, ${callback.health.attempts} failed attempts`;
@@ -44,12 +47,12 @@ export function describeSubscription(subscription: Subscription): string {
     ['status', status],
     [
       'log',
-      `epoch ${epoch}, head ${head}, acknowledged ${acked}, ${head - acked} waiting, oldest kept ${oldest}`,
+      `epoch ${epoch}, head ${head}, acknowledged ${acked}, ${head - acked} waiting, oldest ${oldest}`,
     ],
     ['expires', expiresAt ?? 'never'],
     [
       'callback',
-      callback === undefined ? 'none' : `${callback.origin}, ${trouble}, on failure ${onFailure}`,
+      callback === undefined ? 'none' : `${callback.origin}, ${health}, on failure ${onFailure}`,
     ],
     ['etag', etag],
     ...select.map(

@@ -1,6 +1,6 @@
 /**
- * A callback endpoint on this machine's loopback, open while `watch` runs. Its keys and secrets live as long as the process: each
- * run registers a new URL, and the server verifies it before it delivers.
+ * A callback endpoint on the loopback interface, open while `watch` runs. Its keys and secrets are not stored: each run registers a new
+ * URL, which the server verifies.
  */
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
@@ -12,12 +12,12 @@ import { createReceiver, type Receiver } from 'mcp-triggers-experimental/receive
 
 const HOST = '127.0.0.1';
 const PATH = '/callback';
-/** A delivery is small and the server impatient: whoever sends slowly is not it. */
+/** A server sends its deliveries quickly, so slower requests are rejected. */
 const LIMITS = { headersTimeout: 10_000, requestTimeout: 15_000 };
 
 export interface Endpoint {
   readonly receiver: Receiver;
-  /** Without the token that makes it a secret. */
+  /** The origin of the callback URL, which is no secret. */
   readonly origin: string;
   close(): Promise<void>;
 }
@@ -25,16 +25,16 @@ export interface Endpoint {
 export interface EndpointOptions {
   /** 0 = any free port. */
   readonly port: number;
-  /** Where the server publishes the keys of its deliveries. */
+  /** The URL of the server's public delivery keys. */
   readonly jwksUri: string | undefined;
-  readonly onRefused: (code: string) => void;
+  readonly onRejected: (code: string) => void;
 }
 
-/** Starts to listen. Rejects with Node's own error, such as `EADDRINUSE`. */
+/** Opens the endpoint. Rejects with Node's error, such as `EADDRINUSE`. */
 export async function openEndpoint({
   port,
   jwksUri,
-  onRefused,
+  onRejected,
 }: EndpointOptions): Promise<Endpoint> {
   let receiver: Receiver | undefined;
   const { origin, close } = await listenOnLoopback(port, (request) => receiver!.fetch(request));
@@ -44,12 +44,12 @@ export async function openEndpoint({
     issuer: origin,
     signingKey: generateKeyPairSync('ed25519').privateKey,
     serverKeys: () => keys,
-    onRejectedRequest: onRefused,
+    onRejectedRequest: onRejected,
   });
   return { receiver, origin, close };
 }
 
-/** A fetch handler behind HTTP on this machine. Requests come only after somebody was told of the origin. */
+/** Serves a fetch handler over HTTP on the loopback interface. No request arrives before the caller has published the origin. */
 export async function listenOnLoopback(
   port: number,
   handler: (request: Request) => Promise<Response>,

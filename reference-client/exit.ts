@@ -1,7 +1,4 @@
-/**
- * What a failure means to whoever started the program: an exit code, one line that says what was wrong, and a hint what to do
- * about it. Scripts read the code, people read the lines.
- */
+/** Converts errors into an exit code, a message that says what was wrong, and a hint that says what to do. */
 import { CommanderError } from 'commander';
 import {
   LocalError,
@@ -9,39 +6,39 @@ import {
   WireError,
   type LocalErrorCode,
 } from 'mcp-triggers-experimental/client';
-import { UsageError } from './usage-error.ts';
+import { UsageError } from './arguments.ts';
 
-/** The exit codes by name. */
+/** The exit codes. */
 export const EXIT = {
   ok: 0,
   failure: 1,
   usage: 2,
   unreachable: 3,
-  refused: 4,
+  rejected: 4,
   ended: 5,
   unsupported: 6,
   misbehaved: 7,
 } as const;
 
-/** The exit codes as `--help` and the README tell them. */
+/** The exit codes with their meanings, for `--help` and the README. */
 export const EXIT_MEANINGS: readonly (readonly [code: number, meaning: string])[] = [
-  [EXIT.ok, 'done, or stopped with Ctrl+C'],
+  [EXIT.ok, 'success, or stopped with Ctrl+C'],
   [EXIT.failure, 'unexpected failure'],
   [EXIT.usage, 'wrong option, argument or file'],
-  [EXIT.unreachable, 'the server cannot be reached, or refuses the access token'],
-  [EXIT.refused, 'the server refused the request with a typed error'],
+  [EXIT.unreachable, 'the server cannot be reached, or it rejects the access token'],
+  [EXIT.rejected, 'the server rejected the request with a typed error'],
   [EXIT.ended, 'the subscription has ended on the server'],
   [
     EXIT.unsupported,
-    'the server lacks the extension, the method, the drain or the protocol revision',
+    'the server does not support the extension, the method, the drain or the protocol revision',
   ],
-  [EXIT.misbehaved, 'the server broke the protocol'],
+  [EXIT.misbehaved, 'the server violated the protocol'],
 ];
 
-/** A failure, ready to be printed. */
-export interface Verdict {
+/** A failure to print. */
+export interface Failure {
   readonly code: number;
-  /** Registry name of a typed error, code of a local one. */
+  /** The registry name of a typed error, or the code of a local one. */
   readonly name: string;
   readonly message: string;
   readonly hint?: string;
@@ -52,26 +49,26 @@ export interface Verdict {
 const LOCAL: Partial<Record<LocalErrorCode, readonly [code: number, hint: string]>> = {
   unreachable: [
     EXIT.unreachable,
-    'Is the server running, and is this its address? See --url and --stdio.',
+    'Check that the server is running, and that --url or --stdio is correct.',
   ],
-  timeout: [EXIT.unreachable, 'Try again, or look at the server.'],
-  closed: [EXIT.unreachable, 'The server has closed the connection. Is it still running?'],
+  timeout: [EXIT.unreachable, 'Try again, or check the server.'],
+  closed: [EXIT.unreachable, 'Check that the server is still running.'],
   unauthorized: [
     EXIT.unreachable,
-    'Give a token with --token, --token-file or MCP_TRIGGERS_TOKEN. The development server writes one to DATA_DIR/token.',
+    'Pass a token with --token, --token-file or MCP_TRIGGERS_TOKEN. The development server writes one to DATA_DIR/token.',
   ],
   not_supported: [
     EXIT.unsupported,
-    'See what the server offers with "list", choose another --drain or --protocol, or name a --resource or --tool to look at.',
+    'Run "list" to see what the server offers, choose another --drain or --protocol, or give a --resource or --tool to poll.',
   ],
-  terminated: [EXIT.ended, 'Subscribe again with "watch" if you still want the events.'],
-  peer_misbehaved: [EXIT.misbehaved, 'This is a fault of the server; its log may say more.'],
-  ledger_corrupt: [EXIT.usage, 'Nothing was changed.'],
+  terminated: [EXIT.ended, 'Run "watch" to subscribe again.'],
+  peer_misbehaved: [EXIT.misbehaved, 'Check the log of the server and report the error there.'],
+  ledger_corrupt: [EXIT.usage, 'The file was not changed. Restore it, or name another --ledger.'],
   config_invalid: [EXIT.usage, 'See --help.'],
 };
 
-/** Judges whatever was thrown. */
-export function verdictOf(error: unknown): Verdict {
+/** The failure for a thrown value. */
+export function failureOf(error: unknown): Failure {
   if (error instanceof UsageError)
     return { code: EXIT.usage, name: 'usage', message: error.message, hint: 'See --help.' };
   if (error instanceof CommanderError)
@@ -83,7 +80,7 @@ export function verdictOf(error: unknown): Verdict {
     };
   if (error instanceof WireError)
     return {
-      code: EXIT.refused,
+      code: EXIT.rejected,
       name: error.name,
       message: error.message,
       hint: hintOf(error),
@@ -91,13 +88,13 @@ export function verdictOf(error: unknown): Verdict {
     };
   if (error instanceof RemoteError)
     return {
-      code: EXIT.refused,
+      code: EXIT.rejected,
       name: `code ${error.code}`,
       message: error.message,
-      hint: 'This error is none of the extension; ask whoever runs the server.',
+      hint: 'The extension does not define this error. Ask the operator of the server.',
     };
   if (error instanceof LocalError) {
-    const [code, hint] = LOCAL[error.code] ?? [EXIT.failure, 'Please report this.'];
+    const [code, hint] = LOCAL[error.code] ?? [EXIT.failure, 'Report this as a bug.'];
     return { code, name: error.code, message: error.message, hint };
   }
   const { code, message } = Object(error) as NodeJS.ErrnoException;
@@ -106,54 +103,55 @@ export function verdictOf(error: unknown): Verdict {
       code: EXIT.usage,
       name: code,
       message: 'The port of the callback endpoint is in use.',
-      hint: 'Choose another with --port, or leave it out.',
+      hint: 'Choose another port with --port, or omit the option.',
     };
   if (typeof code === 'string' && /^E[A-Z]+$/.test(code))
     return {
       code: EXIT.usage,
       name: code,
       message: String(message),
-      hint: 'Check the files that were named.',
+      hint: 'Check the files that the options name.',
     };
   return {
     code: EXIT.failure,
     name: 'unexpected',
     message: String(message ?? error),
-    hint: 'Please report this.',
+    hint: 'Report this as a bug.',
   };
 }
 
-/** What to do about a typed refusal. */
+/** What to do about a typed error. */
 function hintOf(error: WireError): string {
   if (error.is('InvalidParams'))
     return `Correct ${error.data.path === '' ? 'the params' : error.data.path}: expected ${error.data.expected}.`;
   if (error.is('Conflict')) {
     switch (error.data.kind) {
       case 'etag':
-        return `Somebody changed it meanwhile. Look at it with "get", then repeat with --if-match ${error.data.etag}.`;
+        return `The subscription was changed in between. Run "get" to see it, then repeat with --if-match ${error.data.etag}.`;
       case 'key':
-        return `${error.data.subscriptionId} has this key and other settings. Change that one with "update", or choose another --key.`;
+        return `Subscription ${error.data.subscriptionId} has this key and other settings. Change it with "update", or choose another --key.`;
       default:
-        return `The log is now in epoch ${error.data.epoch}, head ${error.data.head}. Use a position of that log.`;
+        return `The log is in epoch ${error.data.epoch} with head ${error.data.head}. Use a position of this epoch.`;
     }
   }
   if (error.is('NotFound')) {
-    if (error.data.kind === 'trigger') return 'See the names with "list".';
+    if (error.data.kind === 'trigger') return 'Run "list" to see the trigger types.';
     const { reason, final } = error.data;
-    if (reason === undefined) return 'See your subscriptions with "subscriptions".';
-    return `It ended: ${reason}.${final === undefined ? '' : ` Its log ended at ${final.head}, acknowledged to ${final.acked}, in epoch ${final.epoch}.`}`;
+    if (reason === undefined) return 'Run "subscriptions" to see your subscriptions.';
+    return `The subscription has ended (${reason}). Run "watch" to subscribe again.${final === undefined ? '' : ` Its log ended in epoch ${final.epoch} at ${final.head}, acknowledged up to ${final.acked}.`}`;
   }
-  if (error.is('Forbidden')) return 'This token may not do that. Ask whoever gave it to you.';
+  if (error.is('Forbidden'))
+    return 'The token does not permit this. Ask the operator of the server for access.';
   if (error.is('ResourceExhausted')) {
     const { max, retryAfterMs } = error.data;
-    const limit = max === undefined ? '' : `At most ${max}. `;
+    const limit = max === undefined ? '' : `The limit is ${max}. `;
     return retryAfterMs === undefined
-      ? `${limit}Give something back first, for example with "unsubscribe".`
+      ? `${limit}Free something first, for example with "unsubscribe".`
       : `${limit}Try again in ${Math.ceil(retryAfterMs / 1000)} s.`;
   }
-  if (error.is('Unsupported')) return 'See what a trigger type offers with "list".';
+  if (error.is('Unsupported')) return 'Run "list" to see what each trigger type offers.';
   if (error.is('CallbackEndpointError')) {
-    return `The server could not verify the callback (${error.data.reason}). A server delivers to this machine's loopback only with TRIGGERS_UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS=true; or use --drain stream.`;
+    return `The server could not verify the callback (${error.data.reason}). Use --drain stream, or start the server with TRIGGERS_UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS=true: otherwise it does not deliver to loopback addresses.`;
   }
-  return 'The server has failed; its log says why.';
+  return 'The server failed. Its log has the cause.';
 }

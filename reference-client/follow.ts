@@ -1,6 +1,6 @@
 /**
- * Follows on any server and tells everything about it: what is promised and by which way, every event with its number, every loss, and
- * every change of the connection or of a subscription's status.
+ * Prints what a `Following` yields: the mode and its guarantee, every event with its number, every loss, and every change of the connection
+ * or of a subscription's status.
  */
 import type { SubscriptionStatus } from 'mcp-triggers-experimental';
 import type {
@@ -13,10 +13,10 @@ import type {
 import type { Printer } from './printer.ts';
 import { duration, printable, summary } from './text.ts';
 
-/** How often the status is looked at: it also changes while no event comes. */
-const LOOK_MS = 500;
+/** How often the status is checked. It also changes while no events arrive. */
+const STATUS_CHECK_MS = 500;
 
-/** `names`: of what is followed. Prints until it is closed, or `limit` events have been printed and acknowledged. Rejects with what ended it. */
+/** Prints until the following is closed or `limit` events have been printed and acknowledged. `names` are the names of what is followed. */
 export async function follow(
   following: Following,
   names: readonly string[],
@@ -37,30 +37,29 @@ export async function follow(
   }
 }
 
-/** `triggers, stream`, `events.push`. */
-const wayOf = ({
-  mode: rung,
+/** The mode and its drain: `triggers (stream)` or `events.push`. */
+const modeText = ({
+  mode,
   drain,
 }: Pick<FollowGuarantee, 'mode'> & { readonly drain?: string | undefined }): string =>
-  drain === undefined ? rung : `${rung}, ${drain}`;
+  drain === undefined ? mode : `${mode} (${drain})`;
 
-function promise({ mode: rung, drain, order, loss, gaps, numbers }: FollowGuarantee): string {
-  return `${wayOf({ mode: rung, drain })}: order ${order}; loss ${loss}; gaps ${gaps}; numbers ${numbers}`;
-}
+const guaranteeText = ({ mode, drain, order, loss, gaps, numbers }: FollowGuarantee): string =>
+  `${modeText({ mode, drain })}: order ${order}; loss ${loss}; gaps ${gaps}; numbers ${numbers}`;
 
 function changeLine(
   { selection, reason, to, error }: ModeChange,
   names: readonly string[],
 ): string {
   const what = printable(selection?.name ?? names.join(', '));
-  if (reason === 'chosen') return `${what} by ${promise(to)}`;
+  if (reason === 'chosen') return `${what}, mode ${guaranteeText(to)}`;
   const { name, message } = Object(error) as Partial<Error>;
   const why = message === undefined ? '' : ` (${printable(`${name}: ${message}`)})`;
-  return `-- ${reason}: ${what} by ${promise(to)}${why}`;
+  return `-- ${reason}: ${what}, mode ${guaranteeText(to)}${why}`;
 }
 
-/** The subscription of the extension, once there is one. */
-function header(following: Following, printer: Printer): void {
+/** Prints the subscription of the mode `triggers`. */
+function printSubscription(following: Following, printer: Printer): void {
   const {
     subscription,
     position,
@@ -69,7 +68,7 @@ function header(following: Following, printer: Printer): void {
   const { subscriptionId, key, expiresAt, head, acked } = subscription!;
   printer.result(
     { type: 'subscription', guarantee: following.guarantee, durability, subscription, position },
-    `  log ${acked} of ${head} acknowledged, expires ${expiresAt ?? 'never'}, server storage ${durability}\n  ${subscriptionId}, key ${printable(key)}`,
+    `  log: ${acked} of ${head} acknowledged, expires ${expiresAt ?? 'never'}, server storage ${durability}\n  subscription ${subscriptionId}, key ${printable(key)}`,
   );
 }
 
@@ -78,22 +77,22 @@ function describe(item: FollowItem, names: readonly string[], width: number): st
     case 'event':
       return eventLine(item, width);
     case 'gap':
-      return `  GAP   ${item.numbers === undefined ? 'something before this is missing' : `${item.numbers.from} to ${item.numbers.to} will not be delivered`}: ${item.reason}`;
+      return `  GAP   ${item.numbers === undefined ? 'events before this one are missing' : `${item.numbers.from} to ${item.numbers.to} will not be delivered`}: ${item.reason}`;
     case 'mode':
       return changeLine(item, names);
     case 'epoch':
-      return `  EPOCH the server lost its log after ${item.previous.sequence}; what was not acknowledged comes again from 1 in epoch ${printable(item.current.epoch)}`;
+      return `  EPOCH the server lost its log after ${item.previous.sequence}; unacknowledged events come again, numbered from 1 in epoch ${printable(item.current.epoch)}`;
     case 'lost': {
       const missed =
         item.final?.epoch === item.last.epoch
           ? `events ${item.last.sequence + 1} to ${item.final.head} were missed`
-          : 'how much was missed is not known';
-      return `  LOST  the log read up to ${item.last.sequence} is gone (${item.reason}): ${missed}`;
+          : 'the number of missed events is unknown';
+      return `  LOST  the log, read up to ${item.last.sequence}, has ended (${item.reason}): ${missed}`;
     }
   }
 }
 
-/** A number that was counted here is marked: it means nothing to the server. */
+/** One event. `~` marks a number that the client counted itself, which the server does not know. */
 function eventLine(
   { number, event: { timestamp, name, eventId, data } }: Extract<FollowItem, { type: 'event' }>,
   width: number,
@@ -103,11 +102,11 @@ function eventLine(
     ? ''
     : new Date(timestamp).toISOString().slice(11, 23);
   const start = `${count.padStart(6)}  ${time}  ${printable(name)}  ${printable(eventId)}`;
-  // A narrow terminal still gets some of the data, on a wrapped line.
+  // On a narrow terminal the line wraps.
   return `${start}  ${summary(data, Math.max(30, width - start.length - 2))}`;
 }
 
-/** What a reader of JSON lines gets: the item without its method, errors by name and message. */
+/** The item as JSON: without its method, errors with name and message. */
 function withoutAck(item: FollowItem): object {
   const {
     ack: _ack,
@@ -122,7 +121,7 @@ const briefly = (error: unknown): object => {
   return { name, message };
 };
 
-/** One line per change of the connection. What a change of the way says already is not repeated. */
+/** Returns a listener that prints one line per change of the connection. It does not repeat what a change of mode says. */
 export function stateNotices(
   printer: Printer,
   following: () => Following,
@@ -148,7 +147,7 @@ export function stateNotices(
         const isNew = subscription?.subscription !== undefined && subscription !== shown;
         if (isNew) {
           shown = subscription;
-          header(following(), printer);
+          printSubscription(following(), printer);
         }
         const now = JSON.stringify(state);
         if (now === last) return;
@@ -156,7 +155,7 @@ export function stateNotices(
         if (printer.json || interrupted)
           printer.notice(
             { type: 'state', ...state },
-            `-- following${interrupted ? ' again' : ''} by ${wayOf(state)}`,
+            `-- following${interrupted ? ' again' : ''}, mode ${modeText(state)}`,
           );
         interrupted = false;
         return;
@@ -175,5 +174,5 @@ function watchStatus(following: Following, printer: Printer): NodeJS.Timeout {
     if (last !== undefined)
       printer.notice({ type: 'status', status, before: last }, `-- status ${last} -> ${status}`);
     last = status;
-  }, LOOK_MS);
+  }, STATUS_CHECK_MS);
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-/** Runs the reference client: one command, its output, an exit code (`exit.ts`). The first Ctrl+C ends in good order, the second at once. */
-import { EXIT, verdictOf } from './exit.ts';
+/** Runs one command of the reference client and sets the exit code (`exit.ts`). The first Ctrl+C stops gracefully, the second immediately. */
+import { EXIT, failureOf } from './exit.ts';
 import { createPrinter, type Outputs } from './printer.ts';
 import { createProgram } from './program.ts';
 
@@ -17,14 +17,14 @@ async function main(argv: readonly string[]): Promise<number> {
     await createProgram(outputs, stop.signal).parseAsync(argv);
     return EXIT.ok;
   } catch (error) {
-    const verdict = verdictOf(error);
-    if (verdict.code === EXIT.ok || stop.signal.aborted) return EXIT.ok;
-    createPrinter(argv.includes('--json'), outputs).error(verdict);
-    return verdict.code;
+    const failure = failureOf(error);
+    if (failure.code === EXIT.ok || stop.signal.aborted) return EXIT.ok;
+    createPrinter(argv.includes('--json'), outputs).error(failure);
+    return failure.code;
   }
 }
 
-// Whoever reads the output may stop reading, as `head` does: no reason to complain.
+// A reader that closes the pipe early, such as `head`, is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) =>
   process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failure),
 );

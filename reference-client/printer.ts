@@ -1,19 +1,19 @@
 /**
- * Where output goes: results to standard output, as text or as one JSON object per line; what is only worth knowing to standard
- * error, so that a pipe carries results and nothing else.
+ * Prints results to standard output, as text or as one JSON object per line. Notices as text go to standard error, so that a pipe has only
+ * results.
  */
 import { printable } from './text.ts';
-import type { Verdict } from './exit.ts';
+import type { Failure } from './exit.ts';
 
 export interface Printer {
   readonly json: boolean;
-  /** Columns of the terminal; 100 where there is none. */
+  /** The columns of the terminal; 100 without a terminal. */
   readonly width: number;
-  /** A result: `value` is the line in JSON mode, `text` what people read. */
+  /** Prints a result: `value` with `--json`, else `text`. */
   result(value: object, text: string): void;
-  /** News about the connection, in the same two forms. Text goes to standard error. */
+  /** Prints a notice, for example about the connection: `value` with `--json`, else `text` to standard error. */
   notice(value: object, text: string): void;
-  error(verdict: Verdict): void;
+  error(failure: Failure): void;
 }
 
 export interface Outputs {

@@ -1,18 +1,13 @@
-/** The command line as a whole: global options, the commands, and what `--help` says at its end. */
+/** The command line: global options, commands, and the end of `--help`. */
 import { Command, Option } from 'commander';
 import packageJson from 'mcp-triggers-experimental/package.json' with { type: 'json' };
-import type { Shell } from './command.ts';
-import { ack } from './commands/ack.ts';
-import { get } from './commands/get.ts';
-import { list } from './commands/list.ts';
-import { subscriptions } from './commands/subscriptions.ts';
-import { unsubscribe } from './commands/unsubscribe.ts';
-import { update } from './commands/update.ts';
-import { watch } from './commands/watch.ts';
+import { ack, get, list, subscriptions, unsubscribe, update } from './commands.ts';
 import { EXIT_MEANINGS } from './exit.ts';
 import type { Outputs } from './printer.ts';
+import type { Shell } from './session.ts';
+import { watch } from './watch.ts';
 
-/** In the order of `--help`. */
+/** The commands in the order of `--help`. */
 const COMMANDS = [list, watch, subscriptions, get, update, ack, unsubscribe] as const;
 
 const AFTER = `
@@ -23,9 +18,10 @@ Examples:
   triggers list
   triggers watch github.push --drain stream --ledger positions.json
   triggers --stdio "npm run --silent server -- --stdio" list
+In this repository, "triggers" is: npm run client --
 `;
 
-/** Builds the program. Nothing in it ends the process. */
+/** Creates the program. It never ends the process itself. */
 export function createProgram(outputs: Outputs, stop: AbortSignal): Command {
   const program = new Command('triggers');
   program
@@ -35,25 +31,22 @@ export function createProgram(outputs: Outputs, stop: AbortSignal): Command {
     .version(packageJson.version)
     .exitOverride()
     .configureOutput({ writeOut: outputs.out, writeErr: outputs.err, outputError: () => undefined })
-    .option('--url <url>', 'MCP endpoint over HTTP', 'http://127.0.0.1:4600/mcp')
-    .option('--stdio <command>', 'start this command and speak MCP on its pipe, instead of --url')
-    .option(
-      '--token <token>',
-      'access token; also MCP_TRIGGERS_TOKEN, which does not show in process lists',
-    )
+    .option('--url <url>', 'URL of the MCP endpoint', 'http://127.0.0.1:4600/mcp')
+    .option('--stdio <command>', 'start this command and use MCP on its pipe, instead of --url')
+    .option('--token <token>', 'access token; MCP_TRIGGERS_TOKEN keeps it out of process lists')
     .option(
       '--token-file <file>',
-      'read the access token from this file (default: data/token of a development server here)',
+      'file with the access token (default: data/token, where a development server writes it)',
     )
     .addOption(
-      new Option('--protocol <revision>', 'protocol revision')
+      new Option('--protocol <revision>', 'protocol revision of MCP')
         .choices(['auto', '2026-07-28', '2025-11-25'])
         .default('auto'),
     )
-    .option('--json', 'one JSON object per line')
+    .option('--json', 'print one JSON object per line')
     .option(
       '--ledger <file>',
-      'remember positions in this file (mode 0600), so that a restart continues where it was',
+      'store positions in this file (mode 0600), so that the next run continues there',
     )
     .addHelpText('after', AFTER);
   const shell: Shell = { program, outputs, stop };

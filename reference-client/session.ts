@@ -1,5 +1,6 @@
-/** From the global options to a connected client, and back to a closed one, whatever happens in between. */
+/** Runs a command with a connected client: reads the global options, connects, and closes the connection in any case. */
 import { readFile } from 'node:fs/promises';
+import type { Command } from 'commander';
 import {
   connect,
   triggersClient,
@@ -7,10 +8,18 @@ import {
   type TriggersClient,
 } from 'mcp-triggers-experimental/client';
 import packageJson from 'mcp-triggers-experimental/package.json' with { type: 'json' };
-import { words } from './arguments.ts';
-import { UsageError } from './usage-error.ts';
+import { commandLine, UsageError } from './arguments.ts';
+import { createPrinter, type Outputs, type Printer } from './printer.ts';
 
-/** The options every command has. */
+/** What every command needs. */
+export interface Shell {
+  readonly program: Command;
+  readonly outputs: Outputs;
+  /** Fires at the first Ctrl+C or SIGTERM. */
+  readonly stop: AbortSignal;
+}
+
+/** The global options. */
 export interface Globals {
   readonly url: string;
   readonly stdio?: string;
@@ -21,29 +30,31 @@ export interface Globals {
   readonly ledger?: string;
 }
 
-/** Not TRIGGERS_TOKEN: that prefix is the server's, which refuses variables it does not know. */
+/** Not TRIGGERS_TOKEN: the reference server rejects unknown variables with the prefix TRIGGERS_. */
 const TOKEN_VARIABLE = 'MCP_TRIGGERS_TOKEN';
-/** Where the development server of the same folder leaves its token. */
+/** Where a development server, started in the same directory, writes its token. */
 const DEVELOPMENT_TOKEN_FILE = 'data/token';
 
-/** Runs `work` with a connected client and closes the connection afterwards. */
-export async function withClient<T>(
-  globals: Globals,
-  work: (client: TriggersClient) => Promise<T>,
-): Promise<T> {
+/** Connects, runs a command, and closes the connection. */
+export async function run(
+  shell: Shell,
+  command: (client: TriggersClient, printer: Printer, globals: Globals) => Promise<void>,
+): Promise<void> {
+  const globals = shell.program.opts<Globals>();
+  const printer = createPrinter(globals.json === true, shell.outputs);
   const connection = await connect(await targetOf(globals), {
     protocol: globals.protocol,
     clientInfo: { name: 'mcp-triggers-reference-client', version: packageJson.version },
   });
   const client = triggersClient(connection);
   try {
-    return await work(client);
+    await command(client, printer, globals);
   } finally {
     await client.close();
   }
 }
 
-/** Whether the server runs on this machine, so that it could reach a loopback address of ours. */
+/** Whether the server runs on this machine and can reach a loopback address. */
 export function isLocal({ url, stdio }: Globals): boolean {
   return (
     stdio !== undefined || /^(localhost|127(\.[0-9]+){3}|\[::1\])$/.test(endpointOf(url).hostname)
@@ -52,7 +63,7 @@ export function isLocal({ url, stdio }: Globals): boolean {
 
 async function targetOf(globals: Globals): Promise<Target> {
   if (globals.stdio !== undefined) {
-    const [command, ...args] = words(globals.stdio);
+    const [command, ...args] = commandLine(globals.stdio);
     return { command, args, env: environment() };
   }
   const token = await tokenOf(globals);
@@ -61,7 +72,7 @@ async function targetOf(globals: Globals): Promise<Target> {
 
 function endpointOf(text: string): URL {
   if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol))
-    throw new UsageError('--url must be the http or https URL of an MCP endpoint.');
+    throw new UsageError('--url must be an http or https URL.');
   return new URL(text);
 }
 
@@ -74,11 +85,11 @@ async function tokenOf(globals: Globals): Promise<string | undefined> {
   try {
     return (await readFile(DEVELOPMENT_TOKEN_FILE, 'utf8')).trim();
   } catch {
-    return undefined; // No development server has run here: the server says what it thinks of no token.
+    return undefined; // Without a token the server answers with what it requires.
   }
 }
 
-/** A server on a pipe is configured by our environment; the token is for servers over HTTP. */
+/** The environment of a server on a pipe: this process's own, without the access token, which is for HTTP. */
 function environment(): Record<string, string> {
   const { [TOKEN_VARIABLE]: _token, ...rest } = process.env;
   return Object.fromEntries(

@@ -1,18 +1,18 @@
-/** How things look in a terminal. What came from a peer is made harmless first: it must not be able to move the cursor. */
+/** Formats text for a terminal. Control characters are removed from text of a peer, which could move the cursor otherwise. */
 
 const CONTROL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
-/** One line without control characters. */
+/** Replaces control characters and line breaks by spaces. */
 export const printable = (text: string): string => text.replace(CONTROL, ' ');
 
-/** Cut to `width` characters, with a sign that it was cut. */
+/** Shortens text to `width` characters; `…` marks the cut. */
 export const cut = (text: string, width: number): string =>
   text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
 
-/** What stands for an object inside an event: the first of these members that it has. */
-const HANDLES = ['full_name', 'login', 'name', 'title', 'path', 'number', 'id', 'sha'];
+/** The members that represent a nested object in a summary, by preference. */
+const LABELS = ['full_name', 'login', 'name', 'title', 'path', 'number', 'id', 'sha'];
 
-/** One line that says what an event's data is about. */
+/** Summarizes an event's data in one line. */
 export function summary(data: unknown, width: number): string {
   if (typeof data !== 'object' || data === null)
     return cut(printable(JSON.stringify(data) ?? ''), width);
@@ -29,10 +29,10 @@ function brief(value: unknown): string | undefined {
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (Array.isArray(value)) return value.length === 0 ? undefined : `[${value.length}]`;
   if (typeof value !== 'object' || value === null) return undefined;
-  const handle = HANDLES.map((name) => (value as Record<string, unknown>)[name]).find(
+  const label = LABELS.map((name) => (value as Record<string, unknown>)[name]).find(
     (one) => typeof one === 'string' || typeof one === 'number',
   );
-  return handle === undefined ? undefined : brief(handle);
+  return label === undefined ? undefined : brief(label);
 }
 
 const DURATIONS: readonly (readonly [unit: string, ms: number])[] = [
@@ -43,17 +43,17 @@ const DURATIONS: readonly (readonly [unit: string, ms: number])[] = [
   ['ms', 1],
 ];
 
-/** `5400000` as `1.5 h`. */
+/** Formats milliseconds: `5400000` as `1.5 h`. */
 export function duration(ms: number): string {
   const [unit, size] = DURATIONS.find(([, one]) => ms >= one) ?? ['ms', 1];
   return `${Math.round((ms / size) * 10) / 10} ${unit}`;
 }
 
-/** Rows of name and value below each other; rows without a value are left out. */
+/** Formats names and values as aligned rows. Rows without a value are omitted. */
 export function rows(
   list: readonly (readonly [name: string, value: string | undefined])[],
 ): string {
-  const there = list.filter((row): row is readonly [string, string] => row[1] !== undefined);
-  const width = Math.max(...there.map(([name]) => name.length));
-  return there.map(([name, value]) => `  ${name.padEnd(width)}  ${printable(value)}`).join('\n');
+  const present = list.filter((row): row is readonly [string, string] => row[1] !== undefined);
+  const width = Math.max(...present.map(([name]) => name.length));
+  return present.map(([name, value]) => `  ${name.padEnd(width)}  ${printable(value)}`).join('\n');
 }

@@ -1,7 +1,4 @@
-/**
- * The routes. Everything that is not MCP is small and says nothing private: discovery documents, health, metrics, and the
- * webhook of a source, whose body must stay the very bytes that were signed.
- */
+/** The HTTP routes: the MCP endpoint, discovery documents, health, metrics, and the webhook of the GitHub source. */
 import type { HttpBindings } from '@hono/node-server';
 import { validateOriginHeader } from '@modelcontextprotocol/server';
 import { Hono } from 'hono';
@@ -10,27 +7,26 @@ import { publicJwks, type DeliveryKey, type Engine } from 'mcp-triggers-experime
 import type { Auth } from './auth.ts';
 import type { McpEndpoint } from './endpoint.ts';
 import type { Metrics } from './metrics.ts';
-import { readBody } from './read-body.ts';
 
 /** GitHub's own limit for a webhook's payload. */
 const WEBHOOK_BYTES_MAX = 25 * 2 ** 20;
-/** A verifier may keep the keys this long; a rotation announces the new key for longer than that before using it. */
+/** How long a verifier may cache the keys. A key rotation must announce a new key for longer than this before using it. */
 const JWKS_MAX_AGE_SECONDS = 300;
 
-/** A webhook as it came in. `rawBody` is exactly what was sent. */
+/** A webhook request. `rawBody` has the bytes as sent, because the signature covers them. */
 export interface WebhookRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly rawBody: Uint8Array;
 }
 
-/** What to answer the sender of a webhook. */
+/** The response to a webhook. */
 export interface WebhookAnswer {
   readonly status: number;
   readonly body: string;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** The parts the routes lead to. */
+/** What the routes need. */
 export interface Parts {
   readonly engine: Pick<Engine, 'health'>;
   readonly auth: Auth;
@@ -40,17 +36,17 @@ export interface Parts {
   readonly metrics: Metrics | null;
   /** Null = the source is off. */
   readonly github: ((request: WebhookRequest) => Promise<WebhookAnswer>) | null;
-  /** False once the server is stopping: a balancer then sends its traffic elsewhere. */
+  /** False once the server is stopping; `/readyz` then fails, and a load balancer routes elsewhere. */
   readonly accepting: () => boolean;
   readonly onError: (error: Error) => void;
 }
 
-/** The HTTP application; serve it with `@hono/node-server` or call `fetch`. */
+/** Creates the HTTP application. Serve it with `@hono/node-server` or call `fetch`. */
 export function createApp(parts: Parts): Hono<{ Bindings: HttpBindings }> {
   const { engine, auth, endpoint, deliveryKeys, metrics, github, accepting, onError } = parts;
   const app = new Hono<{ Bindings: HttpBindings }>();
 
-  // A page of an allowed origin may call; the endpoint itself refuses the others.
+  // CORS only tells browsers which origins are allowed; the endpoint rejects the others.
   app.use(
     '/mcp',
     cors({
@@ -85,7 +81,7 @@ export function createApp(parts: Parts): Hono<{ Bindings: HttpBindings }> {
   };
   app.get(auth.metadataPath, (c) => c.json(auth.metadata, 200, discovery));
   app.get('/.well-known/oauth-protected-resource', (c) => c.json(auth.metadata, 200, discovery));
-  // The second is where the draft of SEP-3415 has receivers look for the keys of `v1a`.
+  // The draft of SEP-3415 uses the second path for the keys of `v1a` signatures.
   for (const path of ['/.well-known/jwks.json', '/.well-known/mcp-webhook-jwks.json'])
     app.get(path, (c) => c.json(publicJwks(deliveryKeys), 200, discovery));
 
@@ -101,12 +97,16 @@ export function createApp(parts: Parts): Hono<{ Bindings: HttpBindings }> {
 
   if (github) {
     app.post('/sources/github', async (c) => {
-      // What was signed are the bytes before any decoding, so there must be none.
+      // The signature covers the bytes as sent, so the body must need no decoding.
       if (!/^(identity)?$/i.test(c.req.header('content-encoding') ?? ''))
-        return c.text('Send the body uncompressed.', 415);
+        return c.text('Unsupported content encoding. Send the body uncompressed.', 415);
       const rawBody = await readBody(c.req.raw, WEBHOOK_BYTES_MAX);
       if (rawBody === null)
-        return c.text(`At most ${WEBHOOK_BYTES_MAX} bytes are read.`, 413, { connection: 'close' });
+        return c.text(
+          `The request body is too large. Send at most ${WEBHOOK_BYTES_MAX} bytes.`,
+          413,
+          { connection: 'close' },
+        );
       const { status, body, headers } = await github({ headers: c.req.header(), rawBody });
       return new Response(body, {
         status,
@@ -118,7 +118,21 @@ export function createApp(parts: Parts): Hono<{ Bindings: HttpBindings }> {
   app.notFound((c) => c.text('Not found. The MCP endpoint is /mcp.', 404));
   app.onError((error, c) => {
     onError(error);
-    return c.text('Internal error.', 500);
+    return c.text('Internal error. Try again later.', 500);
   });
   return app;
+}
+
+/** Reads a body; null = it has more than `maxBytes`. Never holds more than that in memory. */
+async function readBody(request: Request, maxBytes: number): Promise<Uint8Array | null> {
+  if (Number(request.headers.get('content-length') ?? 0) > maxBytes) return null;
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  // A chunked body announces no length, so the bytes are counted while they are read.
+  for await (const chunk of request.body ?? []) {
+    size += chunk.byteLength;
+    if (size > maxBytes) return null;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }

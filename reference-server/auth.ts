@@ -1,7 +1,6 @@
 /**
- * Who may come in: OAuth 2.0 bearer tokens (JWT, RFC 9068 shape) of one issuer, for this resource, with scope `triggers`. This
- * server is a resource server only. Development without an issuer makes its own and hands out one token; there is no way
- * to run without checking.
+ * Authentication: accepts OAuth 2.0 bearer tokens (JWTs as in RFC 9068) of one issuer, for this resource, with the scope `triggers`. In
+ * development without an issuer the server makes its own and one token; it cannot run without authentication.
  */
 import {
   getOAuthProtectedResourceMetadataUrl,
@@ -23,26 +22,26 @@ import {
 import type { Config } from './config.ts';
 import { signingKeyFile } from './keys.ts';
 
-/** The scope a token needs for everything this server does. */
+/** The scope that a token must have. */
 export const SCOPE = 'triggers';
 
-/** Symmetric algorithms are left out: with them, whoever can check a token can make one. */
+/** Asymmetric algorithms only: with a symmetric one, every program that verifies tokens could also forge them. */
 const ALGORITHMS = ['EdDSA', 'Ed25519', 'ES256', 'ES384', 'PS256', 'RS256'];
 const DEVELOPMENT_TOKEN_SECONDS = 30 * 86_400;
 
-/** The door of the MCP endpoint. */
+/** Authentication of the MCP endpoint. */
 export interface Auth {
-  /** The verified token, or the refusal to send (401 or 403 with `WWW-Authenticate`). */
-  gate(request: Request): Promise<AuthInfo | Response>;
-  /** RFC 9728: where to get a token for which resource. */
+  /** Returns the verified token, or the response to send (401 or 403 with `WWW-Authenticate`). */
+  authenticate(request: Request): Promise<AuthInfo | Response>;
+  /** The protected resource metadata (RFC 9728). */
   readonly metadata: Readonly<Record<string, unknown>>;
-  /** Path of that document. */
+  /** The path of that document. */
   readonly metadataPath: string;
-  /** The one token of a development issuer; null when there is a real issuer. */
+  /** The token of the development issuer; null = the configuration names an issuer. */
   readonly developmentToken: string | null;
 }
 
-/** Builds the door from the configuration. */
+/** Creates the authentication that the configuration asks for. */
 export async function createAuth(config: Config): Promise<Auth> {
   const audience = config.AUTH_AUDIENCE ?? config.resource;
   const resourceMetadataUrl = getOAuthProtectedResourceMetadataUrl(config.resource);
@@ -55,7 +54,7 @@ export async function createAuth(config: Config): Promise<Auth> {
         }
       : await developmentIssuer(config, audience);
   return {
-    gate: requireBearerAuth({
+    authenticate: requireBearerAuth({
       verifier: { verifyAccessToken: (token) => verify(token, issuer.keys, issuer.iss, audience) },
       requiredScopes: [SCOPE],
       expectedResource: audience,
@@ -73,7 +72,7 @@ export async function createAuth(config: Config): Promise<Auth> {
   };
 }
 
-/** An issuer is compared as text, and most have no trailing slash, which `URL` would add to a bare origin. */
+/** The issuer as text, without the slash that `URL` appends to a bare origin: tokens name most issuers without it. */
 const issuerText = (url: URL) =>
   url.pathname === '/' && url.search === '' ? url.origin : url.href;
 
@@ -92,7 +91,10 @@ async function verify(
       clockTolerance: 5,
     });
     if (typeof payload.sub !== 'string' || payload.sub === '')
-      throw new OAuthError(OAuthErrorCode.InvalidToken, 'The access token has no subject.');
+      throw new OAuthError(
+        OAuthErrorCode.InvalidToken,
+        'The access token has no subject. Get a token that has one.',
+      );
     return {
       token,
       clientId: typeof payload['client_id'] === 'string' ? payload['client_id'] : payload.sub,
@@ -105,15 +107,18 @@ async function verify(
       extra: { iss: issuer, sub: payload.sub },
     };
   } catch (error) {
-    throw refusal(error);
+    throw tokenError(error);
   }
 }
 
-/** One sentence per kind of failure. None tells a forger more than that it did not work. */
-function refusal(error: unknown): OAuthError {
+/** The error to send. Says no more about an invalid token than that it is invalid. */
+function tokenError(error: unknown): OAuthError {
   if (error instanceof OAuthError) return error;
   if (error instanceof errors.JWTExpired)
-    return new OAuthError(OAuthErrorCode.InvalidToken, 'The access token has expired.');
+    return new OAuthError(
+      OAuthErrorCode.InvalidToken,
+      'The access token has expired. Get a new one.',
+    );
   const keysUnavailable =
     error instanceof errors.JWKSTimeout ||
     !(error instanceof errors.JOSEError) ||
@@ -125,11 +130,11 @@ function refusal(error: unknown): OAuthError {
     );
   return new OAuthError(
     OAuthErrorCode.InvalidToken,
-    'The access token is not valid for this server.',
+    'The access token is not valid for this server. Get a token for this resource.',
   );
 }
 
-/** An issuer for one machine: its key stays in the data directory, its only subject is `developer`. */
+/** An issuer for development on one machine. Its key is in the data directory, its only subject is `developer`. */
 async function developmentIssuer(config: Config, audience: URL) {
   const jwk = await signingKeyFile(config.DATA_DIR, 'issuer');
   const kid = await calculateJwkThumbprint(jwk);

@@ -1,6 +1,6 @@
 /**
- * The reference server's configuration: environment variables, described once. The table below is at the same time the
- * parser, the documentation (`describeConfig`) and the list of what must never be printed.
+ * The reference server's configuration from environment variables. One table is the parser, the documentation (`describeConfig`) and the list
+ * of secrets that must never be printed.
  */
 import { resolve } from 'node:path';
 import { z } from 'zod';
@@ -38,7 +38,7 @@ const url = () =>
       return parsed;
     context.addIssue({
       code: 'custom',
-      message: 'must be an absolute http or https URL without credentials and fragment',
+      message: 'must be an absolute http or https URL without credentials or fragment',
     });
     return z.NEVER;
   });
@@ -49,7 +49,7 @@ const storeKey = () =>
     if (bytes.length === 32 && bytes.toString('base64') === text) return new Uint8Array(bytes);
     context.addIssue({
       code: 'custom',
-      message: 'must be base64 of exactly 32 bytes, for example from: openssl rand -base64 32',
+      message: 'must be base64 of exactly 32 bytes; make one with: openssl rand -base64 32',
     });
     return z.NEVER;
   });
@@ -60,7 +60,7 @@ const privateJwk = () =>
     context.addIssue({
       code: 'custom',
       message:
-        'must be an Ed25519 private key as JWK: {"kty":"OKP","crv":"Ed25519","x":"…","d":"…"}',
+        'must be an Ed25519 private key as a JWK: {"kty":"OKP","crv":"Ed25519","x":"…","d":"…"}',
     });
     return z.NEVER;
   });
@@ -75,7 +75,7 @@ const schedules = () =>
       return pairs.map(([, name, cron]) => ({ name: name ?? '', cron: (cron ?? '').trim() }));
     context.addIssue({
       code: 'custom',
-      message: 'must look like name=cron;name=cron, for example nightly=0 3 * * *',
+      message: 'must have the form name=cron;name=cron, for example nightly=0 3 * * *',
     });
     return z.NEVER;
   });
@@ -92,9 +92,9 @@ const PrivateJwk = z.object({
 export type PrivateJwk = z.infer<typeof PrivateJwk>;
 
 interface Variable {
-  /** Reads the text of the variable; optional ones may be absent. */
+  /** Parses the text of the variable. Optional variables may be absent. */
   readonly schema: z.ZodType;
-  /** What applies when it is absent, as one would write it; null = nothing. */
+  /** The text to parse when the variable is absent; null = none. */
   readonly fallback: string | null;
   readonly about: string;
   readonly secret?: true;
@@ -112,176 +112,176 @@ const secret = <S extends z.ZodType>(schema: S, about: string) => ({
   secret: true as const,
 });
 
-/** Every variable, without its prefix. */
+/** All variables, without their prefix. */
 const variables = {
   MODE: variable(
     z.enum(['development', 'production'], 'must be development or production'),
     'development',
-    '`production` refuses to start with anything generated or unsafe.',
+    '`production` does not start with generated keys or unsafe settings.',
   ),
-  HOST: variable(z.string(), '127.0.0.1', 'Address to listen on.'),
-  PORT: variable(integer(1, 65_535), '4600', 'Port to listen on.'),
+  HOST: variable(z.string(), '127.0.0.1', 'The address to listen on.'),
+  PORT: variable(integer(1, 65_535), '4600', 'The port to listen on.'),
   PUBLIC_URL: variable(
     url().optional(),
     null,
-    'Where clients reach this server, without `/mcp`. Default: `http://HOST:PORT`. Required in production, where it must be `https`.',
+    'The URL at which clients reach this server, without `/mcp`. Default: `http://HOST:PORT`. Required in production, with `https`.',
   ),
   DATA_DIR: variable(
     path(),
     './data',
-    'Directory of the store and of generated keys. Created if missing, readable by the owner only.',
+    'The directory of the store and of generated keys. Created if missing, accessible to its owner only.',
   ),
   STORE_KEY: secret(
     storeKey().optional(),
-    'Encrypts callback URLs and secrets at rest: base64 of 32 bytes. Development generates one into `DATA_DIR/store.key`; production requires it.',
+    'The key that encrypts callback URLs and secrets at rest: base64 of 32 bytes. Required in production; in development it is generated into `DATA_DIR/store.key`.',
   ),
   STORE_MAX_BYTES: variable(
     integer(2 ** 20, 2 ** 50),
     String(4 * GIB),
-    'Size at which the store refuses new events. Acknowledging and trimming still work.',
+    'The size at which the store rejects new events. Acknowledging and trimming still work.',
   ),
   DELIVERY_KEY: secret(
     privateJwk().optional(),
-    'Signs deliveries (`MCP-Delivery-Signature`): an Ed25519 private JWK. Generated into `DATA_DIR/delivery.jwk` when absent.',
+    'The key that signs deliveries (`MCP-Delivery-Signature`): an Ed25519 private JWK. Required in production; in development it is generated into `DATA_DIR/delivery.jwk`.',
   ),
   AUTH_ISSUER: variable(
     url().optional(),
     null,
-    'Issuer (`iss`) of accepted access tokens. Development without it makes its own issuer and writes a token to `DATA_DIR/token`.',
+    'The issuer (`iss`) of accepted access tokens. Required in production; in development the server makes its own issuer and writes a token to `DATA_DIR/token`.',
   ),
   AUTH_JWKS_URI: variable(
     url().optional(),
     null,
-    'Public keys of `AUTH_ISSUER`. Required together with it.',
+    'The URL of the public keys of `AUTH_ISSUER`. Required together with it.',
   ),
   AUTH_AUDIENCE: variable(
     url().optional(),
     null,
-    'Audience (`aud`) of accepted access tokens. Default: `PUBLIC_URL/mcp`.',
+    'The audience (`aud`) of accepted access tokens. Default: `PUBLIC_URL/mcp`.',
   ),
   DEV_TOKEN_FILE: variable(
     path().optional(),
     null,
-    'Where development writes its access token. Default: `DATA_DIR/token`.',
+    'The file that gets the access token in development. Default: `DATA_DIR/token`.',
   ),
   ALLOWED_HOSTS: variable(
     list(),
     '',
-    'More host names, comma separated, that requests to `/mcp` may name besides that of `PUBLIC_URL` and, on loopback, `localhost`.',
+    'Further host names that requests to `/mcp` may use, comma separated. The host of `PUBLIC_URL` and, on loopback, `localhost` are always allowed.',
   ),
   ALLOWED_ORIGINS: variable(
     list(),
     '',
-    'More host names, comma separated, whose web pages may call `/mcp`.',
+    'Further host names whose web pages may call `/mcp`, comma separated.',
   ),
   TTL_MIN_MS: variable(
     integer(1000, 365 * DAY_MS),
     '60000',
-    'Shortest lifetime of a subscription that is granted.',
+    'The shortest lifetime that a subscription gets.',
   ),
   TTL_DEFAULT_MS: variable(
     integer(1000, 365 * DAY_MS),
     '3600000',
-    'Lifetime when the client suggests none.',
+    'The lifetime of a subscription if the client suggests none.',
   ),
   TTL_MAX_MS: variable(
     integer(1000, 365 * DAY_MS),
     String(30 * DAY_MS),
-    'Longest lifetime of a subscription that is granted.',
+    'The longest lifetime that a subscription gets.',
   ),
   ALLOW_NO_EXPIRY: variable(
     flag(),
     'true',
-    'Grant `ttlMs: null`: subscriptions that never expire.',
+    'Whether clients get subscriptions that never expire (`ttlMs: null`).',
   ),
   MAX_SUBSCRIPTIONS_PER_PRINCIPAL: variable(
     integer(1, 1_000_000),
     '1000',
-    'More are refused with `ResourceExhausted`.',
+    'Subscriptions per principal; more are rejected with `ResourceExhausted`.',
   ),
   MAX_STREAMS_PER_PRINCIPAL: variable(
     integer(1, 100_000),
     '32',
-    'Streams open at once; more are refused with `ResourceExhausted`.',
+    'Open streams per principal; more are rejected with `ResourceExhausted`.',
   ),
   MAX_REQUESTS_PER_MINUTE: variable(
     integer(1, 1_000_000),
     '1200',
-    'Requests per principal; more are refused with 429 and `Retry-After`.',
+    'Requests per principal and minute; more are rejected with 429 and `Retry-After`.',
   ),
   MAX_SESSIONS: variable(
     integer(1, 1_000_000),
     '1000',
-    'Sessions of 2025-11-25 clients open at once, all principals together.',
+    'Open sessions (2025-11-25 clients) of all principals together.',
   ),
   SESSION_IDLE_MS: variable(
     integer(1000, DAY_MS),
     '1800000',
-    'A 2025-11-25 session with nothing open is ended after this long without a request.',
+    'A session (2025-11-25 clients) without an open response ends after this time without a request.',
   ),
   GITHUB_SECRET: secret(
     z.string().min(16, 'must have at least 16 characters').optional(),
-    'Secret of the GitHub webhook that posts to `/sources/github`. Without it that source is off.',
+    'The secret of the GitHub webhook that posts to `/sources/github`. Enables this source.',
   ),
   WATCH_FOLDER: variable(
     path().optional(),
     null,
-    'Folder whose changes become events. Without it that source is off.',
+    'The folder whose changes become events. Enables this source.',
   ),
   SCHEDULES: variable(
     schedules().optional(),
     null,
-    'Schedules that become events, `name=cron;name=cron`: five fields, or six with seconds first, in UTC. Without it that source is off.',
+    'Schedules that become events, as `name=cron;name=cron`: five fields, or six with seconds first, in UTC. Enables this source.',
   ),
   UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS: variable(
     flag(),
     'false',
-    'Development only: deliver to `http` callbacks on loopback addresses.',
+    'Development only: allows `http` callbacks to loopback addresses.',
   ),
   EVENTS_PROFILE: variable(
     z.enum(['sketch', 'suite', 'sep'], 'must be sketch, suite or sep'),
     'sketch',
-    'How a client of `events/*` is spoken to that does not declare that extension: see `sep/mapping-events.md`.',
+    'The profile of `events/*` for clients that do not declare that extension: see `sep/mapping-events.md`.',
   ),
   FIXTURES: variable(
     z.enum(['conformance'], 'must be conformance').optional(),
     null,
-    'Development only, for tests: adds the tools, prompts and resources that the official conformance suite asks for. Whoever has a token may call them.',
+    'Development only, for tests: adds the tools, prompts and resources that the official conformance suite needs. Every client with a token may use them.',
   ),
   METRICS: variable(
     flag(),
     'true',
-    'Serve Prometheus metrics at `/metrics`. They name no principal and no subscription.',
+    'Whether `/metrics` serves Prometheus metrics. They name no principal and no subscription.',
   ),
   LOG_LEVEL: variable(
     z.enum(['debug', 'info', 'warn', 'error'], 'must be debug, info, warn or error'),
     'info',
-    'Least severe level that is logged, to stderr.',
+    'The least severe level that is logged (to stderr).',
   ),
   LOG_FORMAT: variable(
     z.enum(['text', 'json'], 'must be text or json').optional(),
     null,
-    'Default: `text` in development, `json` in production.',
+    'The format of logs. Default: `text` in development, `json` in production.',
   ),
   SHUTDOWN_GRACE_MS: variable(
     integer(0, 300_000),
     '15000',
-    'How long a stop waits for open responses before it cuts them.',
+    'How long a stop waits for open responses before it closes their connections.',
   ),
 } as const satisfies Record<string, Variable>;
 
 type Name = keyof typeof variables;
 type Values = { readonly [N in Name]: z.output<(typeof variables)[N]['schema']> };
 
-/** The configuration, ready to use. Members have the names of their variables. */
+/** The parsed configuration. Members have the names of their variables. */
 export interface Config extends Omit<Values, 'PUBLIC_URL' | 'LOG_FORMAT'> {
   readonly PUBLIC_URL: URL;
   readonly LOG_FORMAT: 'text' | 'json';
-  /** The MCP endpoint, which is also this server's resource identifier (RFC 8707). */
+  /** The URL of the MCP endpoint, which is also the resource identifier (RFC 8707). */
   readonly resource: URL;
 }
 
-/** One row of the documentation. */
+/** The documentation of a variable. */
 export interface VariableDescription {
   readonly name: string;
   readonly fallback: string | null;
@@ -289,7 +289,7 @@ export interface VariableDescription {
   readonly secret: boolean;
 }
 
-/** Every variable in the order of the table, for the README and for a test that it names them all. */
+/** The documentation of all variables, for the README. */
 export function describeConfig(): VariableDescription[] {
   return Object.entries<Variable>(variables).map(
     ([name, { fallback, about, secret: hidden = false }]) => ({
@@ -301,29 +301,29 @@ export function describeConfig(): VariableDescription[] {
   );
 }
 
-/** Lists everything that is wrong with the environment, one line each. Repeats no value. */
+/** An invalid environment. Lists all problems, one per line, without values. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly problems: readonly string[];
 
   constructor(problems: readonly string[]) {
     super(
-      `The configuration is not usable:\n${problems.map((problem) => `  ${problem}`).join('\n')}`,
+      `The configuration is not valid:\n${problems.map((problem) => `  ${problem}`).join('\n')}`,
     );
     this.problems = problems;
   }
 }
 
 /**
- * Reads the environment. An empty variable counts as absent; an unknown one with our prefix is an error, because a misspelt
- * limit that limits nothing is worse than a server that does not start.
+ * Reads the environment. An empty variable counts as absent. An unknown variable with the prefix is an error, because a misspelled limit
+ * would have no effect.
  * @throws ConfigError
  */
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const problems: string[] = [];
   for (const name of Object.keys(env)) {
     if (name.startsWith(PREFIX) && !Object.hasOwn(variables, name.slice(PREFIX.length)))
-      problems.push(`${name}: there is no such variable`);
+      problems.push(`${name}: unknown variable`);
   }
   const read: Record<string, unknown> = {};
   for (const [name, { schema, fallback }] of Object.entries<Variable>(variables)) {
@@ -355,14 +355,14 @@ function complete(values: Values): Config {
   };
 }
 
-/** What is wrong between variables that are fine by themselves. */
+/** Problems between variables that are valid by themselves. */
 function conflictsIn(config: Config, publicUrlGiven: boolean): string[] {
   const production = config.MODE === 'production';
   const rules: readonly (readonly [broken: boolean, problem: string])[] = [
-    [config.PUBLIC_URL.search !== '', 'TRIGGERS_PUBLIC_URL: must have no query'],
+    [config.PUBLIC_URL.search !== '', 'TRIGGERS_PUBLIC_URL: must not have a query'],
     [
       (config.AUTH_ISSUER === undefined) !== (config.AUTH_JWKS_URI === undefined),
-      'TRIGGERS_AUTH_ISSUER and TRIGGERS_AUTH_JWKS_URI: set both or none',
+      'TRIGGERS_AUTH_ISSUER and TRIGGERS_AUTH_JWKS_URI: must be set both or not at all',
     ],
     [
       config.TTL_MIN_MS > config.TTL_DEFAULT_MS,
@@ -378,7 +378,7 @@ function conflictsIn(config: Config, publicUrlGiven: boolean): string[] {
     ],
     [
       production && config.AUTH_ISSUER === undefined,
-      'TRIGGERS_AUTH_ISSUER: required in production; a server without an issuer would have to invent its users',
+      'TRIGGERS_AUTH_ISSUER: required in production; the development issuer knows one user only',
     ],
     [
       production &&
@@ -388,11 +388,11 @@ function conflictsIn(config: Config, publicUrlGiven: boolean): string[] {
     ],
     [
       production && config.STORE_KEY === undefined,
-      'TRIGGERS_STORE_KEY: required in production; a key generated beside the data would protect nothing',
+      'TRIGGERS_STORE_KEY: required in production; a key stored beside the data does not protect it',
     ],
     [
       production && config.DELIVERY_KEY === undefined,
-      'TRIGGERS_DELIVERY_KEY: required in production, so that receivers can go on trusting it when the data directory is replaced',
+      'TRIGGERS_DELIVERY_KEY: required in production, so that receivers keep trusting it when the data directory is replaced',
     ],
     [
       production && config.UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS,
@@ -406,7 +406,7 @@ function conflictsIn(config: Config, publicUrlGiven: boolean): string[] {
   return rules.filter(([broken]) => broken).map(([, problem]) => problem);
 }
 
-/** The configured secrets as texts, so that the log can make sure it never writes one. */
+/** The configured secrets as text, for removing them from the log. */
 export function secretsOf(config: Config): string[] {
   const { STORE_KEY, DELIVERY_KEY, GITHUB_SECRET } = config;
   return [

@@ -1,6 +1,6 @@
 /**
- * The MCP endpoint: one URL for both protocol eras. A request passes the checks in the order in which they cost least and
- * tell least: where it comes from, who sends it, how often, and only then what it says.
+ * The MCP endpoint: one URL for both protocol eras. Cheap checks come first: host and origin, authentication, rate limit, then the content
+ * of the request.
  */
 import {
   createMcpHandler,
@@ -19,18 +19,18 @@ import { callerOf, withBoundedBacklog } from 'mcp-triggers-experimental/server';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import {
   bodyTooLarge,
-  contentTypeRefused,
-  encodingRefused,
   exhausted,
   methodNotAllowed,
   notJson,
   stopping,
-} from './answers.ts';
+  unsupportedContentType,
+  unsupportedEncoding,
+} from './error-responses.ts';
 import type { Auth } from './auth.ts';
 import type { Config } from './config.ts';
 import { Sessions } from './sessions.ts';
 
-/** Fixed: the largest request. A subscription with 64 selections is far below it. */
+/** The largest request body. A subscription with 64 selections is far smaller. */
 const BODY_BYTES_MAX = 4 * 2 ** 20;
 const METHODS = new Set(['POST', 'GET', 'DELETE']);
 const REAP_INTERVAL_MS = 30_000;
@@ -38,11 +38,11 @@ const REAP_INTERVAL_MS = 30_000;
 export interface EndpointOptions {
   readonly config: Config;
   readonly auth: Auth;
-  /** A fresh SDK server with everything attached. */
+  /** Makes an SDK server with all bindings attached. */
   readonly build: () => McpServer;
-  /** Where `subscriptions/listen` hears of changes. */
+  /** Carries changes to `subscriptions/listen`. */
   readonly bus: ServerEventBus;
-  /** Lets listeners hear of feeds. */
+  /** Adds feeds to `subscriptions/listen`. */
   readonly withFeeds: (fetch: McpHttpHandler['fetch']) => McpHttpHandler['fetch'];
   readonly onError: (error: Error) => void;
 }
@@ -54,10 +54,10 @@ export class McpEndpoint {
   readonly #sessions: Sessions;
   readonly #rate: RateLimiterMemory;
   readonly #hosts: string[];
-  /** Host names whose web pages may call. */
+  /** Host names whose web pages may call the endpoint. */
   readonly origins: readonly string[];
   readonly #reaper: NodeJS.Timeout;
-  readonly #answers = new OpenAnswers();
+  readonly #responses = new OpenResponses();
   #stopping = false;
 
   constructor(options: EndpointOptions) {
@@ -91,24 +91,24 @@ export class McpEndpoint {
     ).unref();
   }
 
-  /** Sessions of handshake clients. */
+  /** The number of open sessions (2025-11-25 clients). */
   get sessions(): number {
     return this.#sessions.size;
   }
 
-  /** `onAnswered` registers what to run when the answer is over, sent or cut; `drop` breaks the connection off. */
+  /** Serves a request. `onResponseEnd` registers a function to run when the response was sent or cut; `drop` closes the connection. */
   async handle(
     request: Request,
-    onAnswered: (run: () => void) => void,
+    onResponseEnd: (run: () => void) => void,
     drop: () => void,
   ): Promise<Response> {
-    return withBoundedBacklog(await this.#answer(request, onAnswered), () => {
-      this.#options.onError(new Error('a client that does not read its stream was cut off'));
+    return withBoundedBacklog(await this.#respond(request, onResponseEnd), () => {
+      this.#options.onError(new Error('The client does not read its stream; connection closed.'));
       drop();
     });
   }
 
-  async #answer(request: Request, onAnswered: (run: () => void) => void): Promise<Response> {
+  async #respond(request: Request, onResponseEnd: (run: () => void) => void): Promise<Response> {
     if (this.#stopping) return stopping();
     const misdirected =
       hostHeaderValidationResponse(request, this.#hosts) ??
@@ -116,7 +116,7 @@ export class McpEndpoint {
     if (misdirected) return misdirected;
     if (!METHODS.has(request.method)) return methodNotAllowed();
 
-    const authInfo = await this.#options.auth.gate(request);
+    const authInfo = await this.#options.auth.authenticate(request);
     if (authInfo instanceof Response) return authInfo;
     const { principal } = callerOf({ http: { authInfo } });
 
@@ -124,17 +124,17 @@ export class McpEndpoint {
     if (body instanceof Response) return body;
     const overLimit = await this.#overLimit(principal, body);
     if (overLimit) return overLimit;
-    // It may have come to that while the token was checked and the body read.
+    // `stop` may have been called during the checks.
     if (this.#stopping) return stopping();
 
-    // Everything but the streams of the SDK, which only `close` ends.
+    // The SDK's own streams end only on `close`, so a stop must not wait for them.
     if (
       body !== undefined &&
       !messagesIn(body).some(({ method }) => method === 'subscriptions/listen')
     )
-      onAnswered(this.#answers.open());
+      onResponseEnd(this.#responses.open());
     if (await isLegacyRequest(request, body))
-      return this.#sessions.handle({ request, body, principal, authInfo, onAnswered });
+      return this.#sessions.handle({ request, body, principal, authInfo, onResponseEnd });
     return this.#fetch(request, { authInfo, ...(body === undefined ? {} : { parsedBody: body }) });
   }
 
@@ -153,26 +153,26 @@ export class McpEndpoint {
     }
   }
 
-  /** Refuses new requests from now on. What is open goes on. */
+  /** Rejects new requests from now on. Open ones continue. */
   stop(): void {
     this.#stopping = true;
   }
 
-  /** Waits, but not longer than `graceMs`, until what was asked is answered; then ends what never ends by itself. */
+  /** Waits up to `graceMs` for open responses, then ends sessions and streams. */
   async close(graceMs: number): Promise<void> {
     this.stop();
     clearInterval(this.#reaper);
-    await this.#answers.over(graceMs);
+    await this.#responses.allEnded(graceMs);
     await Promise.all([this.#sessions.close(), this.#modern.close()]);
   }
 }
 
-/** How many answers are on their way. */
-class OpenAnswers {
+/** Counts open responses. */
+class OpenResponses {
   #count = 0;
   #whenNone: (() => void) | null = null;
 
-  /** Counts one; call the result when it is over. */
+  /** Counts one response; call the returned function when it has ended. */
   open(): () => void {
     this.#count += 1;
     return () => {
@@ -181,8 +181,8 @@ class OpenAnswers {
     };
   }
 
-  /** Resolves when there is none, or after `graceMs`. */
-  async over(graceMs: number): Promise<void> {
+  /** Resolves when no response is open, or after `graceMs`. */
+  async allEnded(graceMs: number): Promise<void> {
     if (this.#count === 0) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, graceMs);
@@ -194,11 +194,12 @@ class OpenAnswers {
   }
 }
 
-/** The parsed body, or why it is refused. */
+/** Returns the parsed body, or the response that rejects it. */
 async function readJson(request: Request): Promise<unknown> {
-  if (!isJsonContentType(request.headers.get('content-type'))) return contentTypeRefused();
+  if (!isJsonContentType(request.headers.get('content-type'))) return unsupportedContentType();
   const encoding = request.headers.get('content-encoding');
-  if (encoding !== null && encoding.trim().toLowerCase() !== 'identity') return encodingRefused();
+  if (encoding !== null && encoding.trim().toLowerCase() !== 'identity')
+    return unsupportedEncoding();
   const read = await readRequestBody(request, BODY_BYTES_MAX);
   if (read.tooLarge) return bodyTooLarge(BODY_BYTES_MAX);
   try {
@@ -208,7 +209,7 @@ async function readJson(request: Request): Promise<unknown> {
   }
 }
 
-/** Early clients of the handshake era may send several messages at once. */
+/** The messages of a body. Clients of early revisions may send a batch. */
 function messagesIn(body: unknown): { readonly method?: unknown; readonly id?: unknown }[] {
   return (Array.isArray(body) ? body : [body]).filter(
     (message) => typeof message === 'object' && message !== null,

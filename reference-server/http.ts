@@ -1,13 +1,10 @@
-/** The HTTP listener: Node's server with the timeouts and sizes that keep slow and greedy peers from holding it. */
+/** The HTTP listener: Node's server with limits against slow and oversized requests, and a graceful stop. */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { createAdaptorServer, type HttpBindings } from '@hono/node-server';
 import type { Hono } from 'hono';
 
-/**
- * Receiving a request is bounded, answering is not: a stream stays open for as long as its client reads. A header block holds
- * a bearer token and little else.
- */
+/** Bounds on receiving a request. Sending a response has none: a stream stays open for as long as its client reads. */
 const LIMITS = {
   maxHeaderSize: 8 * 1024,
   headersTimeout: 10_000,
@@ -15,9 +12,9 @@ const LIMITS = {
   connectionsCheckingInterval: 2000,
   keepAliveTimeout: 5000,
 };
-const LOOK_FOR_IDLE_MS = 50;
+const IDLE_CHECK_MS = 50;
 
-/** Serves `app` there. Rejects with Node's own error, such as `EADDRINUSE`. */
+/** Listens on an address and serves `app`. Rejects with Node's error, such as `EADDRINUSE`. */
 export async function listen(
   app: Hono<{ Bindings: HttpBindings }>,
   at: { readonly host: string; readonly port: number },
@@ -33,13 +30,13 @@ export async function listen(
   return server;
 }
 
-/** Accepts no more connections and resolves when the open ones are done. What is still open after `graceMs` is cut. */
+/** Accepts no more connections and resolves when the open ones have ended. Closes those that are still open after `graceMs`. */
 export async function finish(server: Server, graceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  // Connections that become idle later are not noticed by `close`.
-  const looking = setInterval(() => server.closeIdleConnections(), LOOK_FOR_IDLE_MS);
-  const cutting = setTimeout(() => server.closeAllConnections(), graceMs);
+  // `close` ends only connections that are idle when it is called.
+  const idleCheck = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
+  const deadline = setTimeout(() => server.closeAllConnections(), graceMs);
   await closed;
-  clearInterval(looking);
-  clearTimeout(cutting);
+  clearInterval(idleCheck);
+  clearTimeout(deadline);
 }

@@ -1,6 +1,6 @@
 /**
- * Key material that development may generate: each in its own file, readable by the owner only, made once and then kept, so
- * that a restart changes no key. Production gives its keys in the environment and never comes here.
+ * Generated keys, for development: each in a file of its own, readable by the owner only, and kept across restarts. In production the keys
+ * come from the environment.
  */
 import { randomBytes } from 'node:crypto';
 import { chmod, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -8,50 +8,53 @@ import { dirname, join } from 'node:path';
 import { exportJWK, generateKeyPair } from 'jose';
 import type { PrivateJwk } from './config.ts';
 
-/** Creates the data directory if it is missing. It holds keys and other people's URLs: nobody else may look inside. */
+/** Creates the data directory if it is missing, for its owner only: it holds keys and callback URLs. */
 export async function prepareDataDir(dataDir: string): Promise<void> {
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
 }
 
-/** The 32 bytes that seal secrets in the store. */
+/** Reads or makes the key of 32 bytes that encrypts secrets in the store. */
 export async function storeKeyFile(dataDir: string): Promise<Uint8Array> {
-  const text = await keep(join(dataDir, 'store.key'), async () =>
+  const text = await readOrMake(join(dataDir, 'store.key'), async () =>
     randomBytes(32).toString('base64'),
   );
   const key = new Uint8Array(Buffer.from(text.trim(), 'base64'));
   if (key.length !== 32)
     throw new Error(
-      `${join(dataDir, 'store.key')} is damaged: expected base64 of 32 bytes. Restore it; without it the store cannot be read.`,
+      `${join(dataDir, 'store.key')} is damaged: expected base64 of 32 bytes. Restore the file; without it the store cannot be read.`,
     );
   return key;
 }
 
-/** An Ed25519 private key in `<name>.jwk`. */
+/** Reads or makes an Ed25519 private key in `<name>.jwk`. */
 export async function signingKeyFile(dataDir: string, name: string): Promise<PrivateJwk> {
   const file = join(dataDir, `${name}.jwk`);
-  const text = await keep(file, async () => {
+  const text = await readOrMake(file, async () => {
     const { privateKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
     return JSON.stringify(await exportJWK(privateKey));
   });
   try {
     return JSON.parse(text) as PrivateJwk;
   } catch (cause) {
-    throw new Error(`${file} is damaged: expected a JWK. Delete it to have a new key made.`, {
-      cause,
-    });
+    throw new Error(
+      `${file} is damaged: expected a JWK. Restore the file, or delete it to get a new key.`,
+      {
+        cause,
+      },
+    );
   }
 }
 
-/** Writes a secret for another program of the same user, replacing what was there. */
+/** Writes or replaces a file that only its owner can read. */
 export async function writeSecretFile(file: string, text: string): Promise<void> {
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   await writeFile(file, text, { mode: 0o600 });
-  // The mode above applies to a new file only.
+  // The mode of `writeFile` applies to new files only.
   await chmod(file, 0o600);
 }
 
-/** The file's text; made first if there is none. A link is atomic, so of two processes that start together one wins. */
-async function keep(file: string, make: () => Promise<string>): Promise<string> {
+/** Reads a file and makes it first if it is missing. `link` is atomic, so two processes that start together get the same file. */
+async function readOrMake(file: string, make: () => Promise<string>): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {

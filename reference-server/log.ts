@@ -1,10 +1,10 @@
 /**
- * Structured logs on stderr. Two nets keep secrets out: known member names are redacted, and every finished line is searched
- * for the secrets this process knows and for anything shaped like one, so that a new code path cannot leak by being forgotten.
+ * Structured logs on stderr. Secrets are removed twice: members with certain names are redacted, and every finished line is searched for known
+ * secrets and for text that has the form of one.
  */
 import { pino, type Logger } from 'pino';
 
-/** Members that are never printed, wherever they stand in the top two levels of a line. */
+/** Members that are redacted in the top two levels of a line. */
 const REDACTED = [
   'authorization',
   'cookie',
@@ -20,40 +20,40 @@ const REDACTED = [
   'storeKey',
 ];
 
-/** The first net's paths, in pino's notation. */
+/** The redacted members in pino's notation. */
 export const redactPaths: readonly string[] = REDACTED.flatMap((name) => [name, `*.${name}`]);
 
-/** What looks like a secret, whoever's it is: a `whsec_` secret, a JWT or JWS, a bearer header, a callback URL's token. */
-const SHAPES = [
+/** Text that has the form of a secret: a `whsec_` secret, a JWT or JWS, a bearer header, the token in a callback URL. */
+const SECRET_PATTERNS = [
   /whsec_[A-Za-z0-9+/=]{8,}/g,
   /\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*/g,
   /\bBearer\s+[^\s"\\]+/gi,
   /([?&]cb=)[^\s"\\&]+/g,
 ];
 
-const PRINTED = '[secret]';
+const REPLACEMENT = '[secret]';
 
-/** Where finished lines go. */
+/** Receives finished lines. */
 export interface LineSink {
   write(line: string): void;
 }
 
 export interface LogOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
-  /** `json` for machines, `text` for a person at a terminal. */
+  /** `json` = one JSON object per line; `text` = for reading in a terminal. */
   readonly format: 'json' | 'text';
-  /** Secrets this process knows. Read at every line, so that one made later is covered too. */
+  /** Returns the known secrets. Called for every line, because secrets are added while the server runs. */
   readonly secrets: () => readonly string[];
   readonly out: LineSink;
 }
 
-/** A pino logger behind both nets. */
+/** Creates a pino logger that writes no secrets. */
 export function createLog({ level, format, secrets, out }: LogOptions): Logger {
   return pino(
     {
       level,
       base: null,
-      redact: { paths: [...redactPaths], censor: PRINTED },
+      redact: { paths: [...redactPaths], censor: REPLACEMENT },
       serializers: { err: printedError },
       formatters: { level: (label) => ({ level: label }) },
     },
@@ -64,7 +64,7 @@ export function createLog({ level, format, secrets, out }: LogOptions): Logger {
   );
 }
 
-/** An error as a line shows it. */
+/** The logged members of an error. */
 interface PrintedError {
   readonly type: string;
   readonly message: string;
@@ -75,7 +75,7 @@ interface PrintedError {
 
 const CAUSES_MAX = 5;
 
-/** Names what a line shows of an error: its other members can hold a request, a URL or a secret at any depth. */
+/** Selects the members of an error that are logged. Other members may contain requests, URLs or secrets at any depth. */
 function printedError(error: unknown, depth = 0): PrintedError {
   if (!(error instanceof Error))
     return {
@@ -94,15 +94,15 @@ function printedError(error: unknown, depth = 0): PrintedError {
   };
 }
 
-/** The second net. */
+/** Replaces known secrets, and text that has the form of one. */
 export function withoutSecrets(line: string, secrets: readonly string[]): string {
   let safe = line;
   for (const secret of secrets)
     if (secret !== '')
       safe = safe
-        .replaceAll(secret, PRINTED)
-        .replaceAll(JSON.stringify(secret).slice(1, -1), PRINTED);
-  for (const shape of SHAPES) safe = safe.replace(shape, PRINTED);
+        .replaceAll(secret, REPLACEMENT)
+        .replaceAll(JSON.stringify(secret).slice(1, -1), REPLACEMENT);
+  for (const pattern of SECRET_PATTERNS) safe = safe.replace(pattern, REPLACEMENT);
   return safe;
 }
 
@@ -114,7 +114,7 @@ interface Line {
   readonly [field: string]: unknown;
 }
 
-/** `09:30:00.000 warn  message  field=value`, and below it the stacks of an error and its causes. */
+/** A line as text: `09:30:00.000 warn  message field=value`, then the stacks of the error and its causes. */
 function readable(json: string): string {
   const { level, time, msg = '', err, ...fields } = JSON.parse(json) as Line;
   const pairs = Object.entries(fields).map(

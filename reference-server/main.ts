@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /**
- * Starts the reference server: over HTTP, or with `--stdio` on a pipe. Configured by environment variables (`config.ts`).
+ * Starts the reference server over HTTP, or with `--stdio` on a pipe. Configured by environment variables (`config.ts`).
  *
- * Exit codes: 0 stopped as asked; 1 unexpected failure; 2 unusable configuration; 3 the store or its directory cannot be used
- * (locked by another process, damaged, wrong key, no permission); 4 the address cannot be listened on.
+ * Exit codes: 0 = stopped by a signal or by the client; 1 = unexpected failure; 2 = invalid configuration; 3 = the store or its directory
+ * is not usable (locked by another process, damaged, wrong key, no permission); 4 = the address is not available.
  */
 import { LocalError } from 'mcp-triggers-experimental';
 import { ConfigError, loadConfig, secretsOf } from './config.ts';
@@ -12,11 +12,18 @@ import { runHttp } from './run-http.ts';
 import { runStdio } from './run-stdio.ts';
 import { sourcesOf } from './sources.ts';
 
-/** The exit codes by name. */
+/** The exit codes. */
 export const EXIT = { ok: 0, failure: 1, config: 2, store: 3, address: 4 } as const;
 
-const USAGE = `Usage: main.ts [--stdio]
-Starts the MCP triggers reference server. Configuration: environment variables TRIGGERS_*, see README.md.
+const USAGE = `Usage: npm run server [-- --stdio]
+
+Starts the MCP triggers reference server.
+
+Options:
+  --stdio  serve one client on standard input and output instead of HTTP
+  --help   show this text
+
+Configuration: environment variables with the prefix TRIGGERS_. README.md lists them.
 `;
 
 async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
@@ -26,7 +33,7 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
   }
   const unknown = args.find((arg) => arg !== '--stdio');
   if (unknown !== undefined) {
-    process.stderr.write(`There is no option ${unknown}.\n${USAGE}`);
+    process.stderr.write(`Unknown option ${unknown}. See --help.\n`);
     return EXIT.config;
   }
   const secrets: string[] = [];
@@ -39,39 +46,39 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
       secrets: () => secrets,
       out: process.stderr,
     });
-    // Node would print it as it is; what it holds is not known.
+    // Node would print the error unredacted.
     process.once('uncaughtException', (error) => {
-      log.error({ err: error }, 'unexpected failure: the process ends');
+      log.error({ err: error }, 'uncaught exception; exiting');
       process.exit(EXIT.failure);
     });
     const piped = args.includes('--stdio');
-    // Nobody can post a webhook to a pipe.
+    // Webhooks need HTTP.
     const sources = sourcesOf(piped ? { ...config, GITHUB_SECRET: undefined } : config, log);
     await (piped ? runStdio : runHttp)({
       config,
       log,
       sources,
       stop: stopSignal(),
-      remember: (secret) => void secrets.push(secret),
+      addSecret: (secret) => void secrets.push(secret),
       print: (text) => void process.stdout.write(text),
     });
     return EXIT.ok;
   } catch (error) {
-    const { code, line } = verdict(error);
+    const { code, line } = exitOf(error);
     process.stderr.write(withoutSecrets(`${line}\n`, secrets));
     return code;
   }
 }
 
-/** Fires on the first SIGTERM or SIGINT. The second one is Node's own: it ends the process at once. */
+/** A signal that fires on the first SIGTERM or SIGINT. The second one ends the process immediately, as is Node's default. */
 function stopSignal(): AbortSignal {
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
   return stop.signal;
 }
 
-/** The exit code of a failure, and the one line that says what to do. */
-function verdict(error: unknown): { readonly code: number; readonly line: string } {
+/** The exit code for an error, and the line to print. */
+function exitOf(error: unknown): { readonly code: number; readonly line: string } {
   if (error instanceof ConfigError) return { code: EXIT.config, line: error.message };
   if (error instanceof LocalError)
     return {
@@ -87,12 +94,12 @@ function verdict(error: unknown): { readonly code: number; readonly line: string
   if (syscall === 'listen' || syscall === 'getaddrinfo')
     return {
       code: EXIT.address,
-      line: `Cannot listen there (${code}). Check TRIGGERS_HOST and TRIGGERS_PORT.`,
+      line: `Cannot listen on this address (${code}). Check TRIGGERS_HOST and TRIGGERS_PORT.`,
     };
   if (code !== undefined && FILES.test(code))
     return {
       code: EXIT.store,
-      line: `Cannot use the data directory (${code}, ${syscall}). Check TRIGGERS_DATA_DIR: this user must be able to write there.`,
+      line: `Cannot use the data directory (${code}, ${syscall}). Set TRIGGERS_DATA_DIR to a directory that this user can write to.`,
     };
   return { code: EXIT.failure, line: `Unexpected failure: ${stack ?? message}` };
 }
@@ -103,5 +110,5 @@ const LOCAL: readonly (readonly [code: RegExp, exit: number])[] = [
 ];
 const FILES = /^(EACCES|EPERM|EROFS|ENOSPC|ENOTDIR|EISDIR|EEXIST|ENOENT)$/;
 
-// Set, not called: what is still being written to a pipe gets there before the process ends.
+// `process.exit` would lose output that is still being written to a pipe.
 process.exitCode = await main(process.argv.slice(2), process.env);

@@ -1,11 +1,11 @@
 /**
- * The engine's counts as Prometheus metrics. The engine names a thing where it happens, in Prometheus' own manner; here it gets
- * a type and a place to be read. No label ever names a principal, a subscription or a host: there would be too many, and they are private.
+ * The engine's metrics for Prometheus. The engine passes names and values; each metric is registered here when it is first used. No label
+ * names a principal, a subscription or a host: they are private, and too many.
  */
 import type { Meter } from 'mcp-triggers-experimental/server';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
-/** From a fast commit to a slow callback. */
+/** Covers the range from a fast commit to a slow callback. */
 const SECONDS_BUCKETS = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 ];
@@ -13,14 +13,14 @@ const SIZE_BUCKETS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000];
 
 type Labels = Readonly<Record<string, string>>;
 
-/** A meter for the engine and the page to read it on. */
+/** A meter for the engine, and its content as Prometheus text. */
 export interface Metrics {
   readonly meter: Meter;
   readonly contentType: string;
   page(): Promise<string>;
 }
 
-/** One registry of its own, so that two servers in one process do not mix. */
+/** Creates metrics with a registry of their own, so that two servers in one process stay apart. */
 export function createMetrics(): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
@@ -29,7 +29,7 @@ export function createMetrics(): Metrics {
   const gauges = new Map<string, () => number>();
 
   const counter = (name: string, labels: Labels) =>
-    made(
+    getOrMake(
       counters,
       name,
       () =>
@@ -41,7 +41,7 @@ export function createMetrics(): Metrics {
         }),
     );
   const histogram = (name: string, labels: Labels) =>
-    made(
+    getOrMake(
       histograms,
       name,
       () =>
@@ -61,7 +61,7 @@ export function createMetrics(): Metrics {
       observe: (name, value, labels = {}) => histogram(name, labels).observe(labels, value),
       gauge(name, read) {
         const known = gauges.has(name);
-        // A later reader replaces an earlier one; Prometheus wants the metric itself to be registered once.
+        // A metric is registered once, and a later reader replaces an earlier one.
         gauges.set(name, read);
         if (known) return;
         new Gauge({
@@ -77,7 +77,7 @@ export function createMetrics(): Metrics {
   };
 }
 
-function made<T>(all: Map<string, T>, name: string, make: () => T): T {
+function getOrMake<T>(all: Map<string, T>, name: string, make: () => T): T {
   let one = all.get(name);
   if (one === undefined) all.set(name, (one = make()));
   return one;

@@ -1,4 +1,4 @@
-/** The server over HTTP: starts the parts in order, says where it is, and on a stop takes them down in the opposite order. */
+/** Runs the server over HTTP: starts its parts in order, prints the address, and stops the parts in reverse order. */
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
@@ -13,22 +13,22 @@ import { createMetrics } from './metrics.ts';
 import { createService, type Service, type ServiceOptions } from './service.ts';
 import type { Sources } from './sources.ts';
 
-/** What a way of running is given. */
+/** What `runHttp` and `runStdio` need. */
 export interface Run {
   readonly config: Config;
   readonly log: Logger;
   readonly sources: Sources;
   /** Fires when the server is asked to stop. */
   readonly stop: AbortSignal;
-  /** Another secret that the log must never write. */
-  readonly remember: (secret: string) => void;
-  /** For the person who started it. */
+  /** Adds a secret that the log must never contain. */
+  readonly addSecret: (secret: string) => void;
+  /** Prints to standard output. */
   readonly print: (text: string) => void;
-  /** What of the engine is not as configured, for tests. */
+  /** Overrides of engine options, for tests. */
   readonly engine?: ServiceOptions['engine'];
-  /** Who may come in, instead of what the configuration says; for tests. */
+  /** Overrides the authentication, for tests. */
   readonly auth?: Auth;
-  /** Given the parts before they start, for tests. */
+  /** Called with the parts before they start, for tests. */
   readonly onService?: (service: Service) => void;
 }
 
@@ -38,13 +38,13 @@ export async function runHttp({
   log,
   sources: { sources, github },
   stop,
-  remember,
+  addSecret,
   print,
   engine,
   auth: given,
   onService,
 }: Run): Promise<void> {
-  const onError = (error: Error) => log.debug({ err: error }, 'a request was refused or lost');
+  const onError = (error: Error) => log.debug({ err: error }, 'request rejected or aborted');
   const metrics = config.METRICS ? createMetrics() : null;
   const jwksUri = new URL('.well-known/jwks.json', `${config.PUBLIC_URL.href.replace(/\/$/, '')}/`);
   const service = await createService({
@@ -62,7 +62,7 @@ export async function runHttp({
       ? null
       : (config.DEV_TOKEN_FILE ?? join(config.DATA_DIR, 'token'));
   if (auth.developmentToken !== null && tokenFile !== null) {
-    remember(auth.developmentToken);
+    addSecret(auth.developmentToken);
     await writeSecretFile(tokenFile, auth.developmentToken);
   }
   const endpoint = new McpEndpoint({
@@ -81,7 +81,7 @@ export async function runHttp({
     metrics,
     github,
     accepting: () => !stop.aborted,
-    onError: (error) => log.error({ err: error }, 'a request failed unexpectedly'),
+    onError: (error) => log.error({ err: error }, 'request failed; status 500 sent'),
   });
 
   let finished: Promise<void> | undefined;
@@ -102,7 +102,7 @@ export async function runHttp({
   } finally {
     endpoint.stop();
     if (server) finished = finish(server, config.SHUTDOWN_GRACE_MS);
-    // Streams end with their result first, then what is left of sessions, then the connections are empty and close.
+    // Streams end with their result first; then sessions and connections can close.
     await service.stop();
     await endpoint.close(config.SHUTDOWN_GRACE_MS);
     await finished;
@@ -117,26 +117,26 @@ function banner(config: Config, triggers: readonly string[], tokenFile: string |
     ['data', config.DATA_DIR],
     [
       'trigger types',
-      triggers.length === 0 ? 'none: configure a source' : families(triggers).join(', '),
+      triggers.length === 0 ? 'none (configure a source)' : grouped(triggers).join(', '),
     ],
     [
       'access tokens',
       tokenFile === null
-        ? `from ${config.AUTH_ISSUER?.href}`
-        : `one for subject "developer", in ${tokenFile}`,
+        ? `issued by ${config.AUTH_ISSUER?.href}`
+        : `one for the subject "developer", in ${tokenFile}`,
     ],
     ...(config.UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS
       ? [['UNSAFE', 'http callbacks to loopback are allowed'] as const]
       : []),
     ...(config.FIXTURES === undefined
       ? []
-      : [['UNSAFE', `fixtures for the ${config.FIXTURES} suite are offered`] as const]),
+      : [['UNSAFE', `fixtures for the ${config.FIXTURES} suite are enabled`] as const]),
   ];
   return `MCP triggers reference server (experimental)\n${rows.map(([name, value]) => `  ${name.padEnd(14)} ${value}\n`).join('')}Stop with Ctrl+C.\n`;
 }
 
-/** Names that share what is before the dot are told as one once there are several: a source can declare dozens. */
-function families(names: readonly string[]): string[] {
+/** Shortens a list of names: more than three names with the same prefix become one entry. A source can declare dozens. */
+function grouped(names: readonly string[]): string[] {
   const groups = new Map<string, string[]>();
   for (const name of names) {
     const family = name.split('.')[0] ?? name;

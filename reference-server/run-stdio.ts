@@ -1,23 +1,23 @@
 /**
- * The server on a pipe, for one client that started it. Nothing is opened before the first request of the extension: a client
- * that probes for the protocol era starts the program twice, and only one of the two may own the store.
+ * Runs the server on a pipe, for the one client that started it. The store is opened at the first request of the extension: a client that
+ * probes for the protocol era starts the program twice, and only one process can own the store.
  */
 import { once } from 'node:events';
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import type { Run } from './run-http.ts';
 import { createService } from './service.ts';
 
-/** Runs until the client closes the pipe or `stop` fires. Standard output belongs to the protocol; logs go to stderr. */
+/** Runs until the client closes the pipe or `stop` fires. */
 export async function runStdio({
   config,
   log,
   sources: { sources },
   stop,
-}: Omit<Run, 'print' | 'remember'>): Promise<void> {
-  // A store that does not open is nothing the client could do anything about: the process ends and says why.
+}: Omit<Run, 'print' | 'addSecret'>): Promise<void> {
+  // A client cannot fix a store that does not open, so the process ends with an error.
   let onStartFailed: (error: unknown) => void = () => undefined;
   const failed = new Promise<never>((_, reject) => (onStartFailed = reject));
-  // Nobody could fetch this process's keys, so deliveries are signed with the client's secret alone.
+  // Without HTTP no receiver can fetch this server's keys, so deliveries are signed with the client's secret only.
   const service = await createService({
     config,
     sources,
@@ -26,13 +26,13 @@ export async function runStdio({
     onStartFailed: (error) => onStartFailed(error),
   });
   const stdio = serveStdio(() => service.buildMcpServer(), {
-    onerror: (error) => log.debug({ err: error }, 'a message was refused or lost'),
+    onerror: (error) => log.debug({ err: error }, 'message rejected or lost'),
   });
   try {
     if (!stop.aborted)
       await Promise.race([failed, once(process.stdin, 'close'), once(stop, 'abort')]);
   } finally {
-    // An open pipe keeps the process alive, whatever became of the store.
+    // An open pipe keeps the process alive, so it is closed even if closing the store fails.
     await service.stop().finally(() => stdio.close());
   }
 }

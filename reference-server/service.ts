@@ -1,6 +1,5 @@
 /**
- * The parts that do the work, wired from one configuration and independent of how clients reach them: store, engine, the way
- * out, and the sources that feed it. `main` puts HTTP or a pipe in front.
+ * Wires store, engine, egress and sources from the configuration. Independent of the transport: `run-http.ts` and `run-stdio.ts` add it.
  */
 import { join } from 'node:path';
 import {
@@ -31,7 +30,7 @@ import packageJson from 'mcp-triggers-experimental/package.json' with { type: 'j
 import type { Config } from './config.ts';
 import { conformanceFixtures } from './fixtures/conformance.ts';
 import { prepareDataDir, signingKeyFile, storeKeyFile } from './keys.ts';
-import type { Source } from './source.ts';
+import type { Source } from './sources/source.ts';
 
 const DRAINS = ['callback', 'stream', 'pull'] as const;
 
@@ -40,12 +39,12 @@ export interface ServiceOptions {
   readonly sources: readonly Source[];
   readonly log: Log;
   readonly meter?: Meter;
-  /** Where the public halves of the delivery keys can be fetched; null = nowhere, then deliveries carry only the client's HMAC. */
+  /** The URL of the public delivery keys; null = they are not published, and deliveries are signed with the client's HMAC only. */
   readonly jwksUri: URL | null;
-  /** What of the engine and its way out is not as configured, for tests: its clock, who may follow what, how names are resolved. */
+  /** Overrides of engine and egress options, for tests. */
   readonly engine?: Pick<Partial<EngineOptions>, 'clock' | 'authorize' | 'reauthorize'> &
     Pick<EgressOptions, 'lookup'>;
-  /** Told when `start` fails, for whoever does not call it. */
+  /** Called when `start` fails; on a pipe, `start` is called by the first request. */
   readonly onStartFailed?: (error: unknown) => void;
 }
 
@@ -53,19 +52,19 @@ export interface ServiceOptions {
 export interface Service {
   readonly engine: Engine;
   readonly deliveryKeys: readonly DeliveryKey[];
-  /** Carries changes to whoever listens over HTTP without a session. */
+  /** Carries changes to clients that listen over HTTP without a session. */
   readonly bus: ServerEventBus;
-  /** A fresh MCP server with the extension attached. */
+  /** Makes an MCP server with all bindings attached. */
   readonly buildMcpServer: () => McpServer;
-  /** Lets the handler of such servers tell listeners of feeds. */
+  /** Adds feeds to `subscriptions/listen` of the handler for these servers. */
   readonly withFeeds: (fetch: McpHttpHandler['fetch']) => McpHttpHandler['fetch'];
-  /** Opens the store and starts the sources. The same promise however often it is called. */
+  /** Opens the store and starts the sources. Later calls return the same promise. */
   readonly start: () => Promise<void>;
   /** Stops the sources, ends streams, waits for attempts in flight, closes the store. */
   readonly stop: () => Promise<void>;
 }
 
-/** Makes the parts; nothing is opened before `start`. */
+/** Creates the parts. Only `start` opens the store. */
 export async function createService({
   config,
   sources,
@@ -112,11 +111,11 @@ export async function createService({
     },
   });
   const bus = new InMemoryServerEventBus((error) =>
-    log.error({ err: error }, 'a listener could not be told of a change'),
+    log.error({ err: error }, 'change notification failed; a listener missed it'),
   );
   const fixtures = config.FIXTURES === undefined ? null : conformanceFixtures(bus);
 
-  // Resources that are no feeds are the fixtures', which are everybody's.
+  // All resources that are not feeds are fixtures, which every caller may read.
   const feeds = { log, ready: () => service.start(), mayRead: () => fixtures !== null };
 
   let starting: Promise<void> | undefined;
@@ -133,13 +132,13 @@ export async function createService({
         { name: packageJson.name, version: packageJson.version },
         fixtures?.options,
       );
-      // First, as an application's own things are: what is attached after them leaves them in place.
+      // Attached first, as the resources and tools of an application would be.
       fixtures?.attach(mcp);
       attachTriggers(mcp, engine, {
         drains: [...DRAINS],
         durability: store.durability,
         minTtlMs: config.TTL_MIN_MS,
-        // Also where no expiry is granted: a suggestion that is a number is cut to it all the same.
+        // Applies also when the server grants subscriptions without expiry: it bounds every suggested lifetime.
         maxTtlMs: config.TTL_MAX_MS,
         ...(jwksUri === null ? {} : { jwksUri: jwksUri.href }),
         log,
@@ -158,9 +157,9 @@ export async function createService({
         throw error;
       })),
     async stop() {
-      // What is being started cannot be stopped half-way.
+      // A start in progress has to finish before it can be undone.
       await starting?.catch(() => undefined);
-      await Promise.all(sources.map((source) => source.stop()));
+      await Promise.all(sources.map(async (source) => source.stop()));
       await engine.close();
     },
   };

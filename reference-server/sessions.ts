@@ -1,6 +1,6 @@
 /**
- * Sessions of 2025-11-25 clients. The SDK neither binds a session to its principal nor ends one whose client has gone, and
- * most clients never say goodbye; both are done here.
+ * Sessions of 2025-11-25 clients: binds each session to its principal and ends idle ones. The SDK does neither, and most clients never end
+ * their sessions.
  */
 import { randomUUID } from 'node:crypto';
 import {
@@ -10,17 +10,17 @@ import {
   type McpServer,
 } from '@modelcontextprotocol/server';
 import { WireError, type LocalError } from 'mcp-triggers-experimental';
-import { exhausted, sessionNotFound, sessionRequired } from './answers.ts';
+import { exhausted, sessionNotFound, sessionRequired } from './error-responses.ts';
 
-/** A request that belongs to the handshake era, already authenticated and read. */
+/** An authenticated request of a 2025-11-25 client, with its parsed body. */
 export interface SessionRequest {
   readonly request: Request;
-  /** Parsed; undefined for GET and DELETE. */
+  /** Undefined for GET and DELETE. */
   readonly body: unknown;
   readonly principal: string;
   readonly authInfo: AuthInfo;
-  /** Calls back once the answer is over: sent, or cut. */
-  readonly onAnswered: (run: () => void) => void;
+  /** Registers a function to run when the response was sent or cut. */
+  readonly onResponseEnd: (run: () => void) => void;
 }
 
 export interface SessionsOptions {
@@ -36,14 +36,14 @@ interface Session {
   readonly principal: string;
   readonly mcp: McpServer;
   readonly transport: WebStandardStreamableHTTPServerTransport;
-  /** Answers that are not over. A session with one is in use, however long ago it was asked. */
+  /** Open responses. A session with an open response is in use, however old the request is. */
   open: number;
   usedAt: number;
 }
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** Share of all sessions one principal may hold, so that one cannot lock the others out. */
+/** The share of all sessions that one principal may hold, so that no principal can lock the others out. */
 const SHARE = 0.1;
 
 export class Sessions {
@@ -89,7 +89,7 @@ export class Sessions {
     };
     await mcp.connect(transport);
     mcp.server.onerror = this.#options.onError;
-    // Stored before the answer names it, so that the client's next request finds it.
+    // Stored before the response names the session, so that the client's next request finds it.
     this.#sessions.set(id, session);
     const response = await this.#serve(session, incoming);
     if (!response.ok) await this.#end(session);
@@ -99,7 +99,7 @@ export class Sessions {
   async #serve(session: Session, incoming: SessionRequest): Promise<Response> {
     session.open += 1;
     session.usedAt = this.#options.now();
-    incoming.onAnswered(() => {
+    incoming.onResponseEnd(() => {
       session.open -= 1;
       session.usedAt = this.#options.now();
     });
@@ -110,7 +110,7 @@ export class Sessions {
     });
   }
 
-  /** Null if there is room for one more, otherwise the limit that is reached. A principal's own unused session gives way first. */
+  /** Makes room for one more session, by ending an unused one of the same principal if necessary; otherwise returns the limit. */
   #makeRoom(principal: string): number | null {
     const share = Math.max(1, Math.floor(this.#options.max * SHARE));
     const own = [...this.#sessions.values()].filter((session) => session.principal === principal);
@@ -124,7 +124,7 @@ export class Sessions {
     return null;
   }
 
-  /** Ends sessions that nobody has used for the idle time. Called at intervals. */
+  /** Ends sessions that have been unused for the idle time. Call it at intervals. */
   async reap(): Promise<void> {
     const before = this.#options.now() - this.#options.idleMs;
     const idle = [...this.#sessions.values()].filter(
@@ -143,13 +143,13 @@ export class Sessions {
   }
 }
 
-/** On this stream a client hears of what it may know, so it ends with the authorization that it was opened with. A client opens another one. */
+/** Ends the session's notification stream when the authorization of its request expires. The client can open another one. */
 function endWithAuthorization(
   { transport }: Session,
-  { authInfo: { expiresAt }, onAnswered }: SessionRequest,
+  { authInfo: { expiresAt }, onResponseEnd }: SessionRequest,
 ): void {
   if (expiresAt === undefined) return;
   const leftMs = Math.min(Math.max(0, expiresAt * 1000 - Date.now()), LONGEST_TIMER_MS);
   const timer = setTimeout(() => transport.closeStandaloneSSEStream(), leftMs).unref();
-  onAnswered(() => clearTimeout(timer));
+  onResponseEnd(() => clearTimeout(timer));
 }

@@ -1,19 +1,19 @@
-/** Which sources are on: each is switched on by its own variable. */
+/** The configured sources: each is enabled by a variable of its own. */
 import type { Log } from 'mcp-triggers-experimental/server';
 import type { WebhookAnswer, WebhookRequest } from './app.ts';
 import type { Config } from './config.ts';
-import type { Source } from './source.ts';
+import type { Source } from './sources/source.ts';
 import { folderSource } from './sources/folder.ts';
 import { githubSource } from './sources/github.ts';
 import { scheduleSource } from './sources/schedule.ts';
 
 export interface Sources {
   readonly sources: readonly Source[];
-  /** Takes what is posted to `/sources/github`; null = off. */
+  /** Handles `POST /sources/github`; null = off. */
   readonly github: ((request: WebhookRequest) => Promise<WebhookAnswer>) | null;
 }
 
-/** Makes the configured sources. Throws `LocalError` `config_invalid` for a schedule that makes no sense. */
+/** Creates the configured sources. Throws `LocalError` `config_invalid` for an invalid schedule. */
 export function sourcesOf(
   config: Pick<Config, 'GITHUB_SECRET' | 'WATCH_FOLDER' | 'SCHEDULES'>,
   log: Log,

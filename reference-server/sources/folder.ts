@@ -1,7 +1,7 @@
 /**
- * Events of a folder: files created, modified and deleted below it. The watcher only says where to look; what happened is the
- * difference between the file now and the version last told of, so bursts fold together and a full store loses nothing. A
- * version of a file has one id, so that a restart, which looks at every file again, repeats none.
+ * A source of file changes in a directory. The watcher only names paths; the event is the difference between the file and the version that
+ * was emitted last, so bursts are merged and nothing is lost while the store is full. The event id is made from the version, so a restart,
+ * which checks every file again, emits no version twice.
  */
 import { createHash } from 'node:crypto';
 import { lstat, realpath } from 'node:fs/promises';
@@ -15,15 +15,14 @@ import {
   type Log,
 } from 'mcp-triggers-experimental/server';
 import { z } from 'zod';
-import type { Emit, Source } from '../source.ts';
-import { readRefusal } from './refusals.ts';
+import { emitFailure, type Emit, type Source } from './source.ts';
 
 export interface FolderSourceOptions {
   readonly folder: string;
   readonly log: Log;
-  /** A file counts as written when it has not changed for this long. Default: 500 ms. */
+  /** A file counts as completely written when it has not changed for this long. Default: 500 ms. */
   readonly settleMs?: number;
-  /** Files that changed while the server was down are told of if that is not longer ago. Default: one day. */
+  /** At start, changes that are at most this old are emitted. Default: one day. */
   readonly catchUpMs?: number;
   readonly clock?: Clock;
 }
@@ -31,9 +30,9 @@ export interface FolderSourceOptions {
 const DAY_MS = 86_400_000;
 const SETTLE_MS = 500;
 const RETRY_MS = 5_000;
-/** Born at most this long before it was last written, a file found at start counts as created. */
+/** A file found at start counts as created if it was written within this time after its creation, else as modified. */
 const WRITE_MS = 10_000;
-/** Longer than `catchUpMs` may be: a version's id must be remembered for as long as a restart can tell of it again. */
+/** Longer than `catchUpMs`, because the log has to recognize every event id that a restart may emit again. */
 const RETENTION = { maxAgeMs: 7 * DAY_MS, maxEvents: 10_000 };
 
 const KINDS = ['created', 'modified', 'deleted'] as const;
@@ -71,28 +70,33 @@ const fileChanged = defineTrigger({
   ordering: 'arrival',
 });
 
-/** What is known of a file. */
+/** A version of a file. */
 interface Version {
   readonly id: string;
   readonly size: number;
   readonly modifiedAt: string;
-  /** When its content or its place last changed, epoch milliseconds. */
+  /** When the content or the path last changed, in epoch milliseconds. */
   readonly changedMs: number;
   readonly bornMs: number;
 }
 
-/** `start` rejects if the folder does not exist; it resolves when every file there has been looked at. */
+/** Creates the source. `start` resolves when every file has been checked; it rejects if the directory does not exist. */
 export function folderSource(options: FolderSourceOptions): Source {
   const { log, settleMs = SETTLE_MS, catchUpMs = DAY_MS, clock = systemClock } = options;
   const known = new Map<string, Version>();
-  /** Paths to look at, in the order in which they were named; true = found at start, and perhaps there for years. */
+  /** Paths to check, in the order in which the watcher named them; true = found at start. */
   const pending = new Map<string, boolean>();
   let watcher: FSWatcher | null = null;
   let emit: Emit | null = null;
   let working: Promise<void> | null = null;
   let cancelRetry: (() => void) | null = null;
 
-  const tell = async (to: Emit, path: string, kind: Kind, version: Version): Promise<void> => {
+  const emitChange = async (
+    to: Emit,
+    path: string,
+    kind: Kind,
+    version: Version,
+  ): Promise<void> => {
     const eventId = digest([path, kind === 'deleted', version.id]);
     const timestamp = kind === 'deleted' ? clock.now() : version.changedMs;
     await to(
@@ -109,17 +113,17 @@ export function folderSource(options: FolderSourceOptions): Source {
     const now = await versionOf(`${root}/${path}`);
     if (now?.id === before?.id) return;
     if (now === null) {
-      if (before) await tell(to, path, 'deleted', before);
+      if (before) await emitChange(to, path, 'deleted', before);
       known.delete(path);
       return;
     }
     const isNew = atStart ? now.changedMs - now.bornMs <= WRITE_MS : before === undefined;
     if (!atStart || now.changedMs >= clock.now() - catchUpMs)
-      await tell(to, path, isNew ? 'created' : 'modified', now);
+      await emitChange(to, path, isNew ? 'created' : 'modified', now);
     known.set(path, now);
   };
 
-  /** Works through the pending paths one by one. Where the store refuses for now, the path waits, and all after it. */
+  /** Checks the pending paths one by one. If the store rejects an event for the moment, its path and all later ones wait. */
   const work = async (to: Emit, root: string): Promise<void> => {
     for (const [path, atStart] of pending) {
       if (emit !== to) return;
@@ -127,8 +131,8 @@ export function folderSource(options: FolderSourceOptions): Source {
       try {
         await look(to, root, path, atStart);
       } catch (cause) {
-        const again = readRefusal(cause).verdict === 'later';
-        log.error({ source: 'folder', again, err: cause }, 'a change of a file was not accepted');
+        const again = emitFailure(cause).kind === 'transient';
+        log.error({ source: 'folder', again, err: cause }, 'file change not accepted');
         if (!again) continue;
         pending.set(path, pending.get(path) ?? atStart);
         const retry = (): void => {
@@ -154,7 +158,10 @@ export function folderSource(options: FolderSourceOptions): Source {
       let scanning = true;
       const root = await realpath(options.folder);
       if (!(await lstat(root)).isDirectory())
-        throw new LocalError('config_invalid', 'What is to be watched is not a folder.');
+        throw new LocalError(
+          'config_invalid',
+          'The watch path is not a directory. Set TRIGGERS_WATCH_FOLDER to a directory.',
+        );
       const watching = watch(root, {
         followSymlinks: false,
         ignorePermissionErrors: true,
@@ -178,7 +185,10 @@ export function folderSource(options: FolderSourceOptions): Source {
         watching.once('ready', resolve).once('error', reject),
       );
       watching.on('error', (cause) =>
-        log.error({ source: 'folder', err: cause }, 'the folder cannot be watched completely'),
+        log.error(
+          { source: 'folder', err: cause },
+          'watching the folder failed; changes may be missed',
+        ),
       );
       nudge(to, root);
       await working;
@@ -199,7 +209,7 @@ export function folderSource(options: FolderSourceOptions): Source {
   };
 }
 
-/** Null if there is no regular file: a link is not followed, what it points at may be anywhere. */
+/** The version of a file; null = there is no regular file. Links are not followed: they may lead out of the directory. */
 async function versionOf(path: string): Promise<Version | null> {
   const stats = await lstat(path, { bigint: true }).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return null;
@@ -207,7 +217,7 @@ async function versionOf(path: string): Promise<Version | null> {
   });
   if (!stats?.isFile()) return null;
   return {
-    // The time of change tells a file that was moved away and back from one that never went.
+    // ctime distinguishes a file that was moved away and back from one that was not.
     id: digest([stats.mtimeNs, stats.ctimeNs, stats.size, stats.ino].map(String)),
     size: Number(stats.size),
     modifiedAt: new Date(Number(stats.mtimeMs)).toISOString(),

@@ -1,12 +1,12 @@
-/** The events a GitHub webhook can send, each with what it tells and by what it can be filtered. Data only. */
+/** The events of GitHub webhooks, with a description and the members to filter by. */
 
 export interface GithubEvent {
-  /** As in the header `X-GitHub-Event`; the trigger type is `github.` and this. */
+  /** The value of the header `X-GitHub-Event`. The trigger type is `github.<name>`. */
   readonly name: string;
   readonly about: string;
-  /** Payloads have `action`. */
+  /** Whether payloads have `action`. */
   readonly action: boolean;
-  /** Payloads have `repository`, at least where the event concerns one. */
+  /** Whether payloads have `repository`. It may be absent from events that concern none. */
   readonly repository: boolean;
 }
 
@@ -29,7 +29,7 @@ const withAction = (name: string, about: string): GithubEvent => ({
   repository: false,
 });
 
-/** All but `ping`, which is answered and not emitted. */
+/** All events except `ping`, which gets a response and is not emitted. */
 export const GITHUB_EVENTS: readonly GithubEvent[] = [
   both('branch_protection_rule', 'A branch protection rule was created, edited or deleted.'),
   both('check_run', 'A check run was created, requested again or completed.'),

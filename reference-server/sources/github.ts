@@ -1,7 +1,7 @@
 /**
- * Events of GitHub: a webhook comes in, its signature is checked over the raw bytes, and it is answered with 2xx only after it
- * is on disk. GitHub does not retry by itself, so every refusal says in its text what to change or when to redeliver; a
- * redelivery has the same id and appends nothing.
+ * A source of GitHub webhooks. Verifies the signature over the raw bytes and returns 2xx only when the event is durable. GitHub does not retry
+ * by itself, so every error text says what to change or that the event can be redelivered; a redelivery has the same id and is not
+ * emitted twice.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import {
@@ -11,20 +11,19 @@ import {
   type Trigger,
 } from 'mcp-triggers-experimental/server';
 import type { WebhookAnswer, WebhookRequest } from '../app.ts';
-import type { Emit, Source } from '../source.ts';
+import { emitFailure, type Emit, type Source } from './source.ts';
 import { GITHUB_EVENTS, type GithubEvent } from './github-events.ts';
-import { readRefusal } from './refusals.ts';
 
-/** What GitHub posts: a JSON object, delivered as it is. */
+/** The payload of a webhook: a JSON object, which becomes the event's data unchanged. */
 type Payload = Readonly<Record<string, unknown>>;
 
 export interface GithubSource extends Source {
-  /** Takes one webhook. Resolves with 202 once its event is durable (or was before). */
+  /** Handles one webhook. Resolves with 202 once its event is durable. */
   readonly handle: (request: WebhookRequest) => Promise<WebhookAnswer>;
 }
 
 export interface GithubSourceOptions {
-  /** The webhook's secret. */
+  /** The secret that GitHub signs the webhook with. */
   readonly secret: string;
   readonly log: Log;
 }
@@ -34,7 +33,7 @@ const RETRY_AFTER_SECONDS = 60;
 const RETENTION = { maxAgeMs: 7 * 86_400_000, maxEvents: 10_000 };
 const HISTORY = { maxAgeMs: 3 * 86_400_000 };
 
-/** The source behind `POST /sources/github`. */
+/** Creates the source. */
 export function githubSource({ secret, log }: GithubSourceOptions): GithubSource {
   const triggers = new Map(GITHUB_EVENTS.map((event) => [event.name, triggerOf(event)]));
   let emit: Emit | null = null;
@@ -45,22 +44,26 @@ export function githubSource({ secret, log }: GithubSourceOptions): GithubSource
     stop: () => void (emit = null),
 
     async handle({ headers, rawBody }) {
-      if (rawBody.byteLength > MAX_BYTES) return say(413, `At most ${MAX_BYTES} bytes are read.`);
+      if (rawBody.byteLength > MAX_BYTES)
+        return say(413, `The request body is too large. Send at most ${MAX_BYTES} bytes.`);
       if (!/^application\/json\s*(;|$)/i.test(headers['content-type'] ?? ''))
-        return say(415, 'Set the content type of the webhook to application/json.');
+        return say(
+          415,
+          'Unsupported media type. Set the content type of the webhook to application/json.',
+        );
       if (!signed(rawBody, headers['x-hub-signature-256'], secret))
         return say(
           401,
-          'The signature does not fit. Set the secret of the webhook to that of this server.',
+          'The signature is not valid. Set the secret of the webhook to the secret of this server.',
         );
 
-      // From here on the sender knows the secret.
+      // The signature is valid, so error texts may be specific from here on.
       const name = headers['x-github-event'];
       const eventId = headers['x-github-delivery'];
       if (name === undefined || !/^[a-z][a-z0-9_]{0,63}$/.test(name))
         return say(400, 'The header X-GitHub-Event is missing or malformed.');
       if (eventId === undefined || !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(eventId))
-        return say(400, 'The header X-GitHub-Delivery is missing or no GUID.');
+        return say(400, 'The header X-GitHub-Delivery is missing or not a GUID.');
       const data = objectIn(rawBody);
       if (data === null) return say(400, 'The body is not a JSON object in UTF-8.');
       if (name === 'ping') return say(200, 'pong');
@@ -68,7 +71,7 @@ export function githubSource({ secret, log }: GithubSourceOptions): GithubSource
       if (trigger === undefined)
         return say(
           422,
-          `There is no trigger type github.${name}. Take this event off the webhook, or update the server.`,
+          `There is no trigger type github.${name}. Remove this event from the webhook, or update the server.`,
         );
       if (emit === null) return later();
 
@@ -76,13 +79,15 @@ export function githubSource({ secret, log }: GithubSourceOptions): GithubSource
         const { duplicate } = await emit(trigger.event({ eventId: eventId.toLowerCase(), data }));
         return say(202, duplicate ? 'duplicate' : 'accepted');
       } catch (error) {
-        const { verdict, code } = readRefusal(error);
-        if (verdict === 'unknown') throw error;
+        const { kind, code } = emitFailure(error);
+        if (kind === 'unknown') throw error;
         log.warn(
           { source: 'github', delivery: eventId, event: name, code },
-          'a webhook was not accepted',
+          'webhook not accepted',
         );
-        return verdict === 'later' ? later() : say(422, 'The payload cannot be an event.');
+        return kind === 'transient'
+          ? later()
+          : say(422, 'The payload does not fit the trigger type. Do not redeliver it.');
       }
     },
   };
@@ -91,15 +96,15 @@ export function githubSource({ secret, log }: GithubSourceOptions): GithubSource
 const say = (status: number, body: string): WebhookAnswer => ({ status, body });
 const later = (): WebhookAnswer => ({
   status: 503,
-  body: 'Not accepted. Redeliver it later.',
+  body: 'The event was not accepted. Redeliver it later.',
   headers: { 'retry-after': String(RETRY_AFTER_SECONDS) },
 });
 
-/** HMAC-SHA256 over the bytes as they came: a decoded string has lost what made them differ. */
+/** Verifies the HMAC-SHA256 over the raw bytes; decoding them to text first would lose differences. */
 function signed(body: Uint8Array, header: string | undefined, secret: string): boolean {
-  const given = /^sha256=([0-9a-f]{64})$/.exec(header ?? '')?.[1];
-  const due = createHmac('sha256', secret).update(body).digest();
-  return given !== undefined && timingSafeEqual(Buffer.from(given, 'hex'), due);
+  const received = /^sha256=([0-9a-f]{64})$/.exec(header ?? '')?.[1];
+  const expected = createHmac('sha256', secret).update(body).digest();
+  return received !== undefined && timingSafeEqual(Buffer.from(received, 'hex'), expected);
 }
 
 function objectIn(body: Uint8Array): Payload | null {

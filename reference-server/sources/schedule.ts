@@ -1,6 +1,6 @@
 /**
- * Events of the clock: named cron schedules. A tick is identified by its schedule and the instant it was due, so that a restart
- * repeats none. Of the ticks missed while the server was down, each schedule makes up for the last one, if it is recent.
+ * A source of named cron schedules. The event id of a tick is made from the schedule and the instant at which it was due, so a restart emits no
+ * tick twice. After downtime each schedule emits its last missed tick, if that is recent.
  */
 import { Cron } from 'croner';
 import {
@@ -11,8 +11,7 @@ import {
   type Log,
 } from 'mcp-triggers-experimental/server';
 import { z } from 'zod';
-import type { Emit, Source } from '../source.ts';
-import { readRefusal } from './refusals.ts';
+import { emitFailure, type Emit, type Source } from './source.ts';
 
 export interface Schedule {
   readonly name: string;
@@ -25,19 +24,19 @@ export interface Schedule {
 export interface ScheduleSourceOptions {
   readonly schedules: readonly Schedule[];
   readonly log: Log;
-  /** A tick missed longer ago than this is let go. Default: one hour. */
+  /** Missed ticks that are older than this are dropped. Default: one hour. */
   readonly catchUpMs?: number;
   readonly clock?: Clock;
 }
 
 const HOUR_MS = 3_600_000;
-/** A tick that comes later than this after it was due says so. */
+/** A tick that is emitted later than this after it was due has `late: true`. */
 const LATE_MS = 5_000;
-/** A tick that could not be stored is tried again after this long, while it is recent. */
+/** How long to wait before emitting a rejected tick again. */
 const RETRY_MS = 5_000;
 const RETENTION = { maxAgeMs: 7 * 24 * HOUR_MS, maxEvents: 10_000 };
 
-/** Throws `LocalError` `config_invalid` for a schedule that never comes, or two of one name. */
+/** Creates the source. Throws `LocalError` `config_invalid` for an invalid schedule, for two with the same name, and for none. */
 export function scheduleSource({
   schedules,
   log,
@@ -52,13 +51,13 @@ export function scheduleSource({
   if (names.length === 0 || new Set(names).size < names.length)
     throw new LocalError(
       'config_invalid',
-      'Schedules must have names of their own, and there must be one at least.',
+      'Schedules are missing or have the same name. Give at least one, each with a name of its own.',
     );
 
   const name = z.enum(names as [string, ...string[]]);
   const tick = defineTrigger({
     name: 'schedule.tick',
-    description: 'A configured schedule came due.',
+    description: 'A configured schedule is due.',
     input: z.strictObject({
       schedule: z
         .union([name, z.array(name).min(1).max(64)])
@@ -67,11 +66,11 @@ export function scheduleSource({
     }),
     payload: z.object({
       schedule: z.string(),
-      scheduledAt: z.iso.datetime().describe('When it was due.'),
+      scheduledAt: z.iso.datetime().describe('When the tick was due.'),
       late: z
         .boolean()
         .describe(
-          'True if it came more than five seconds after that, for example because the server was down.',
+          'True if the event was emitted more than five seconds later, for example because the server was down.',
         ),
     }),
     retention: RETENTION,
@@ -82,12 +81,12 @@ export function scheduleSource({
   const cancels = new Map<string, () => void>();
   let emit: Emit | null = null;
 
-  /** One timer per schedule: either for its next tick or for another try at the last one. */
+  /** Sets the timer of a schedule: for its next tick, or to emit the last one again. */
   const wait = (plan: Plan, at: number, run: () => void): void => {
     cancels.set(plan.name, clock.after(Math.max(0, at - clock.now()), run, { background: true }));
   };
 
-  /** Waits for the first tick after `after`. */
+  /** Sets the timer for the first tick after `after`. */
   const arm = (plan: Plan, after: number): void => {
     const due = plan.cron.nextRun(new Date(after))?.getTime();
     if (due !== undefined) wait(plan, due, () => void comeDue(plan, due));
@@ -95,9 +94,9 @@ export function scheduleSource({
 
   const comeDue = async (plan: Plan, due: number): Promise<void> => {
     const now = clock.now();
-    // A timer can fire early: very long ones are cut, and the wall clock can be set back.
+    // A timer fires early if its delay was too long for one timer or the wall clock was set back.
     if (now < due) return wait(plan, due, () => void comeDue(plan, due));
-    // And late, with other ticks missed in between: only the last one counts.
+    // A timer may fire late, after further ticks were due. Only the last one is emitted.
     const last = Math.max(due, lastRun(plan.cron, now) ?? due);
     await settle(plan, last, now - last > LATE_MS);
   };
@@ -116,10 +115,10 @@ export function scheduleSource({
       );
     } catch (cause) {
       const again =
-        readRefusal(cause).verdict === 'later' && clock.now() + RETRY_MS - due <= catchUpMs;
+        emitFailure(cause).kind === 'transient' && clock.now() + RETRY_MS - due <= catchUpMs;
       log.error(
         { source: 'schedule', schedule: plan.name, scheduledAt, again, err: cause },
-        'a tick was not accepted',
+        'tick not accepted',
       );
       if (again && emit === to)
         return wait(plan, clock.now() + RETRY_MS, () => void settle(plan, due, late));
@@ -151,11 +150,11 @@ export function scheduleSource({
 
 interface Plan {
   readonly name: string;
-  /** Used as a calculator only; it has no timer of its own. */
+  /** Calculates times only; its own timer is paused. */
   readonly cron: Cron;
 }
 
-/** When it last came due, `now` included. */
+/** When a schedule was last due, `now` included. */
 const lastRun = (cron: Cron, now: number): number | undefined =>
   cron.previousRuns(1, new Date(now + 1))[0]?.getTime();
 
@@ -167,9 +166,12 @@ function cronOf({ name, cron, timezone = 'UTC' }: Schedule, now: number): Cron {
   } catch (cause) {
     throw new LocalError(
       'config_invalid',
-      `Schedule "${name}": the cron expression or the time zone is not valid.`,
+      `Schedule "${name}": the cron expression or the time zone is not valid. Use five fields, or six with seconds first.`,
       { cause },
     );
   }
-  throw new LocalError('config_invalid', `Schedule "${name}" never comes due.`);
+  throw new LocalError(
+    'config_invalid',
+    `Schedule "${name}" is never due. Correct its cron expression.`,
+  );
 }

@@ -106,7 +106,7 @@ class Journey {
       this.#endpoint ??= await openEndpoint({
         port: 0,
         jwksUri: this.#client.capability?.jwksUri,
-        onRefused: () => undefined,
+        onRejected: () => undefined,
       });
   }
 

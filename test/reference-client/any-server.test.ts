@@ -23,14 +23,14 @@ describe('watch without the extension', () => {
     });
     const watching = watch(server.url, 'timer', '--count', '2');
     await watching.shows(
-      /^-- upgraded: timer by events\.push: order sent; loss flagged; gaps flag; numbers client$/m,
+      /^-- upgraded: timer, mode events\.push: order sent; loss flagged; gaps flag; numbers client$/m,
     );
     events.happen(2);
     const { code, stdout, stderr } = await watching.outcome();
     assert.deepEqual([code, stderr], [EXIT.ok, '']);
     assert.match(
       stdout,
-      /^timer by events\.push: order sent; loss undetected; gaps none; numbers client\n/,
+      /^timer, mode events\.push: order sent; loss undetected; gaps none; numbers client\n/,
     );
     assert.deepEqual(
       [...stdout.matchAll(/^ +~(\d) {2}\S+ {2}timer {2}(e\d)/gm)].map(([, count, id]) => [
@@ -53,21 +53,21 @@ describe('watch without the extension', () => {
     const watching = watch(
       server.url,
       'timer',
-      '--rung',
+      '--mode',
       'events.push',
-      '--rung',
+      '--mode',
       'events.poll',
       '--count',
       '1',
     );
     await watching.shows(
-      /^-- refused: timer by events\.poll: .* \(Forbidden: refused with -32024\)$/m,
+      /^-- refused: timer, mode events\.poll: .* \(Forbidden: refused with -32024\)$/m,
     );
-    await watching.shows('-- upgraded: timer by events.poll');
+    await watching.shows('-- upgraded: timer, mode events.poll');
     events.happen();
     assert.equal((await watching.outcome()).code, EXIT.ok);
-    const refused = await watch(server.url, 'timer', '--rung', 'events.push').outcome();
-    assert.equal(refused.code, EXIT.refused);
+    const refused = await watch(server.url, 'timer', '--mode', 'events.push').outcome();
+    assert.equal(refused.code, EXIT.rejected);
     assert.match(refused.stderr, /^Forbidden: /);
   });
 
@@ -92,13 +92,13 @@ describe('watch without the extension', () => {
     for (const [args, line, name, method] of [
       [
         ['--resource', 'note://1'],
-        'mcp.resource.updated by read: order observed; loss latest state only',
+        'mcp.resource.updated, mode read: order observed; loss latest state only',
         'mcp.resource.updated',
         'resources/read',
       ],
       [
         ['--tool', 'look', '--every', '1s'],
-        'mcp.tool.result by tool: order observed; loss latest state only',
+        'mcp.tool.result, mode tool: order observed; loss latest state only',
         'mcp.tool.result',
         'tools/call',
       ],
@@ -130,10 +130,10 @@ describe('watch without the extension', () => {
   for (const [what, args, message] of [
     [
       'an unknown mode',
-      ['timer', '--rung', 'fax'],
-      /--rung must be one of triggers, events\.webhook/,
+      ['timer', '--mode', 'fax'],
+      /--mode must be one of triggers, events\.webhook/,
     ],
-    ['an invalid interval', ['timer', '--every', 'often'], /--every must look like/],
+    ['an invalid interval', ['timer', '--every', 'often'], /--every must be a time such as/],
   ] as const) {
     test(`rejects ${what} as wrong usage`, async () => {
       const { code, stderr } = await watch('http://127.0.0.1:9/mcp', ...args).outcome();

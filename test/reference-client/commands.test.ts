@@ -83,7 +83,7 @@ describe('reference client', () => {
       assert.match(
         stdout,
         new RegExp(
-          `^github\\.push by triggers, ${drain === 'auto' ? 'callback' : drain}: order total; loss none silent; gaps exact; numbers server\n {2}log 0 of 0 acknowledged, expires 20.*, server storage durable\n`,
+          `^github\\.push, mode triggers \\(${drain === 'auto' ? 'callback' : drain}\\): order total; loss none silent; gaps exact; numbers server\n {2}log: 0 of 0 acknowledged, expires 20.*, server storage durable\n`,
         ),
       );
       const lines = [
@@ -145,7 +145,7 @@ describe('reference client', () => {
     assert.equal((await stat(join(folder.path, 'positions.json'))).mode & 0o777, 0o600);
     await feed.happen();
     const second = await run(...args, '--count', '1');
-    assert.match(second.stdout, /log 1 of 2 acknowledged/);
+    assert.match(second.stdout, /log: 1 of 2 acknowledged/);
     assert.match(second.stdout, /^ +2 {2}/m);
     assert.doesNotMatch(second.stdout, /^ +1 {2}/m);
   });
@@ -168,14 +168,14 @@ describe('reference client', () => {
     await feed.happen();
     const { code, stderr } = await watching.outcome();
     assert.equal(code, EXIT.ok);
-    assert.match(stderr, /^-- following again by triggers, stream$/m);
+    assert.match(stderr, /^-- following again, mode triggers \(stream\)$/m);
   });
 
   test('[upd-if-match, ack-cumulative, end-tombstone] get, update, ack and unsubscribe show and change the subscription', async () => {
     const { subscriptionId, etag, epoch } = await find('pull');
     assert.match(
       (await run('get', subscriptionId)).stdout,
-      /^ +log +epoch \S+, head \d+, acknowledged 3, \d+ waiting, oldest kept 1$/m,
+      /^ +log +epoch \S+, head \d+, acknowledged 3, \d+ waiting, oldest 1$/m,
     );
     assert.equal(
       (await run('get', subscriptionId, '--if-none-match', etag)).stdout.slice(0, 12),
@@ -187,7 +187,7 @@ describe('reference client', () => {
     );
     assert.deepEqual([paused.status, paused.ttlMs], ['paused', 7_200_000]);
     const stale = await run('update', subscriptionId, '--resume', '--if-match', etag);
-    assert.equal(stale.code, EXIT.refused);
+    assert.equal(stale.code, EXIT.rejected);
     assert.match(
       stale.stderr,
       new RegExp(
@@ -199,25 +199,28 @@ describe('reference client', () => {
     const behind = await run('ack', subscriptionId, epoch, '1');
     assert.match(
       behind.stdout,
-      /^Acknowledged to 3 of \d+\.$/m,
+      /^Acknowledged 3 of \d+\.$/m,
       'an acknowledgement never moves back',
     );
     const foreign = await run('ack', subscriptionId, 'another_epoch', '1');
-    assert.equal(foreign.code, EXIT.refused);
+    assert.equal(foreign.code, EXIT.rejected);
     assert.match(foreign.stderr, /"kind":"epoch"/);
 
     assert.equal((await run('unsubscribe', subscriptionId)).stdout, `Ended ${subscriptionId}.\n`);
     const gone = await run('--json', 'get', subscriptionId);
-    assert.equal(gone.code, EXIT.refused);
+    assert.equal(gone.code, EXIT.rejected);
     const { error, exitCode } = JSON.parse(gone.stderr) as {
       error: { name: string; data: { reason: string }; hint: string };
       exitCode: number;
     };
     assert.deepEqual(
       [error.name, error.data.reason, exitCode],
-      ['NotFound', 'unsubscribed', EXIT.refused],
+      ['NotFound', 'unsubscribed', EXIT.rejected],
     );
-    assert.match(error.hint, /^It ended: unsubscribed\. Its log ended at \d+/);
+    assert.match(
+      error.hint,
+      /^The subscription has ended \(unsubscribed\)\. .* Its log ended in epoch \S+ at \d+/,
+    );
   });
 
   test('watch exits with its own code when another client ends the subscription', async () => {
@@ -247,15 +250,14 @@ describe('reference client', () => {
     ).outcome();
     assert.equal(code, EXIT.ok, stderr);
     assert.match(stdout, /^file\.changed$/m);
-    // This server delivers to no loopback address, so the endpoint is refused and the next drain is
-    // used.
+    // This server delivers to no loopback address, so the callback is rejected and the next drain is used.
     const watching = new Running(
       ['--stdio', command, 'watch', 'file.changed', '--unsubscribe'],
       env,
       folder.path,
     );
-    await watching.shows(/^-- downgraded: file\.changed by triggers, stream: /m);
-    assert.match(watching.stdout, /^file\.changed by triggers, callback: /m);
+    await watching.shows(/^-- downgraded: file\.changed, mode triggers \(stream\): /m);
+    assert.match(watching.stdout, /^file\.changed, mode triggers \(callback\): /m);
     watching.interrupt();
     assert.equal((await watching.outcome()).code, EXIT.ok);
   });
@@ -289,13 +291,13 @@ describe('reference client', () => {
       'neither trigger nor selection',
       ['watch'],
       EXIT.usage,
-      /^usage: Name a trigger type, or give --select, --resource or --tool\./,
+      /^usage: Nothing to watch\. Name a trigger type, or give --select, --resource or --tool; /,
     ],
     [
       'an invalid lifetime',
       ['watch', 'x', '--ttl', 'soon'],
       EXIT.usage,
-      /^usage: --ttl must look like 90s/,
+      /^usage: --ttl must be a time such as 90s/,
     ],
     [
       'a selection that is not JSON',
@@ -307,9 +309,9 @@ describe('reference client', () => {
       'a selection without a name',
       ['watch', '--select', '[{}]'],
       EXIT.usage,
-      /^usage: --select: expected .* at \/select\/0/,
+      /^usage: --select is not valid: expected .* at \/select\/0/,
     ],
-    ['an empty update', ['update', 'sub_x'], EXIT.usage, /^usage: Say what to change/],
+    ['an empty update', ['update', 'sub_x'], EXIT.usage, /^usage: There is nothing to change/],
     ['a token file that is missing', ['--token-file', 'nowhere', 'list'], EXIT.usage, /^ENOENT: /],
     [
       'nothing listening at the address',
@@ -332,19 +334,19 @@ describe('reference client', () => {
     [
       'a trigger that does not exist',
       ['watch', 'no.such', '--drain', 'pull'],
-      EXIT.refused,
-      /^NotFound: .*\n {2}data {2}\{"kind":"trigger"\}\n {2}hint {2}See the names with "list"\./,
+      EXIT.rejected,
+      /^NotFound: .*\n {2}data {2}\{"kind":"trigger"\}\n {2}hint {2}Run "list" to see the trigger types\./,
     ],
     [
       'arguments that do not fit',
       ['watch', 'github.push', '--drain', 'pull', '--arg', 'repository=5'],
-      EXIT.refused,
+      EXIT.rejected,
       /^InvalidParams: /,
     ],
     [
       'an unknown subscription',
       ['get', `sub_${'a'.repeat(32)}`],
-      EXIT.refused,
+      EXIT.rejected,
       /^NotFound: .*\n {2}data {2}\{"kind":"subscription"\}/,
     ],
     [

@@ -189,7 +189,7 @@ export async function startServer(
         out: { write: (line) => void output.push(line) },
       }),
       stop: stopping.signal,
-      remember: (secret) => void secrets.push(secret),
+      addSecret: (secret) => void secrets.push(secret),
       print: (text) => {
         output.push(text);
         ready();

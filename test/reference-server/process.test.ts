@@ -170,13 +170,13 @@ describe('exits with one clear line and its own code', () => {
     assert.equal(await server.exited, 2);
     assert.equal(
       server.stderr(),
-      'The configuration is not usable:\n  TRIGGERS_PORT: must be a whole number\n',
+      'The configuration is not valid:\n  TRIGGERS_PORT: must be a whole number\n',
     );
   });
   test('2: an unknown option', async () => {
     const server = startProcess({}, ['--port=1']);
     assert.equal(await server.exited, 2);
-    assert.match(server.stderr(), /^There is no option --port=1\.\nUsage: /);
+    assert.match(server.stderr(), /^Unknown option --port=1\. See --help\.\n$/);
   });
   test('3: a store that another process owns', () =>
     inDirectory(async (directory) => {

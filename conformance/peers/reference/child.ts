@@ -8,9 +8,8 @@ import { createAuth, type Auth } from '../../../reference-server/auth.ts';
 import { loadConfig, secretsOf } from '../../../reference-server/config.ts';
 import { createLog } from '../../../reference-server/log.ts';
 import { runHttp } from '../../../reference-server/run-http.ts';
-import type { Emit } from '../../../reference-server/source.ts';
-import { LeadingClock } from './environment.ts';
-import { resolveName } from './environment.ts';
+import type { Emit } from '../../../reference-server/sources/source.ts';
+import { LeadingClock, resolveName } from './environment.ts';
 
 const text = { type: 'string' } as const;
 
@@ -50,8 +49,8 @@ async function twoIssuers(): Promise<Auth> {
   ]);
   return {
     ...first,
-    gate: (request) =>
-      (issuerIn(request)?.endsWith('/second') === true ? second : first).gate(request),
+    authenticate: (request) =>
+      (issuerIn(request)?.endsWith('/second') === true ? second : first).authenticate(request),
   };
 }
 
@@ -150,7 +149,7 @@ await runHttp({
     ],
   },
   stop: stop.signal,
-  remember: () => undefined,
+  addSecret: () => undefined,
   print: () => process.send!({ ready: true }),
   engine: {
     clock,

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { describe, test, type TestContext } from 'vitest';
 import { silentLog, type NewEvent } from 'mcp-triggers-experimental/server';
 import { manualClock } from 'mcp-triggers-experimental/testing';
-import type { Source } from '../../../reference-server/source.ts';
+import type { Source } from '../../../reference-server/sources/source.ts';
 import { folderSource } from '../../../reference-server/sources/folder.ts';
 import {
   collector,
@@ -289,7 +289,7 @@ describe('rejections', () => {
     assert.deepEqual(changes(to.events).toSorted(), ['created a', 'created b', 'created there']);
     assert.deepEqual(
       lines.map((line) => JSON.parse(line)),
-      [{ source: 'folder', again: true, message: 'a change of a file was not accepted' }],
+      [{ source: 'folder', again: true, message: 'file change not accepted' }],
     );
   });
 

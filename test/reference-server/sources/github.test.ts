@@ -356,7 +356,7 @@ describe('errors of the engine', () => {
             delivery,
             event: 'push',
             code,
-            message: 'a webhook was not accepted',
+            message: 'webhook not accepted',
           },
         ],
       );

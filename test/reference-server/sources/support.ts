@@ -14,7 +14,7 @@ import {
   type NewEvent,
 } from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
-import type { Emit, Source } from '../../../reference-server/source.ts';
+import type { Emit, Source } from '../../../reference-server/sources/source.ts';
 
 export const CALLER = { principal: 'local' };
 

@@ -76,10 +76,7 @@ function sinkOf(request: TriggersRequest): StreamSink {
   return {
     async send(delivery) {
       request.stop.throwIfAborted();
-      await request.notify(
-        'notifications/triggers/delivery',
-        tagged(delivery, request.requestId),
-      );
+      await request.notify('notifications/triggers/delivery', tagged(delivery, request.requestId));
     },
   };
 }

@@ -167,7 +167,7 @@ export class World {
           out: { write: (line) => void log.push(line) },
         }),
         stop: stopping.signal,
-        remember: () => undefined,
+        addSecret: () => undefined,
         print: () => ready(),
         engine: {
           authorize: ({ claims }, { name }) => !forbidden.has(`${String(claims?.['sub'])} ${name}`),

@@ -1,8 +1,8 @@
-/** The refusals this server gives before a request reaches the MCP SDK, each as the JSON-RPC error a client can read. */
+/** HTTP responses with a JSON-RPC error, for requests that are rejected before they reach the MCP SDK. */
 import type { ErrorData, ErrorObject } from 'mcp-triggers-experimental';
 
-/** An HTTP answer with a JSON-RPC error. `id` is the request's, where it is known. */
-export function refusal(
+/** A response with a JSON-RPC error. `id` is the id of the request, if known. */
+export function errorResponse(
   status: number,
   error: ErrorObject,
   options: { readonly id?: unknown; readonly headers?: Readonly<Record<string, string>> } = {},
@@ -14,7 +14,7 @@ export function refusal(
   );
 }
 
-/** Codes as the base protocol's SDK uses them on the same occasions. */
+/** The codes that the MCP SDK uses for the same errors. */
 const TRANSPORT_ERROR = -32000;
 const SESSION_NOT_FOUND = -32001;
 const PARSE_ERROR = -32700;
@@ -24,29 +24,26 @@ const plain = (
   code: number,
   message: string,
   headers?: Readonly<Record<string, string>>,
-) => refusal(status, { code, message }, headers === undefined ? {} : { headers });
+) => errorResponse(status, { code, message }, headers === undefined ? {} : { headers });
 
 export const methodNotAllowed = () =>
   plain(405, TRANSPORT_ERROR, 'Method not allowed. Use POST, GET or DELETE.', {
     allow: 'POST, GET, DELETE',
   });
-export const contentTypeRefused = () =>
+export const unsupportedContentType = () =>
   plain(415, TRANSPORT_ERROR, 'Unsupported media type. Send "content-type: application/json".');
-export const encodingRefused = () =>
+export const unsupportedEncoding = () =>
   plain(415, TRANSPORT_ERROR, 'Unsupported content encoding. Send the body uncompressed.', {
     'accept-encoding': 'identity',
   });
 export const bodyTooLarge = (maxBytes: number) =>
-  plain(
-    413,
-    TRANSPORT_ERROR,
-    `The request body is too large. At most ${maxBytes} bytes are read.`,
-    { connection: 'close' },
-  );
+  plain(413, TRANSPORT_ERROR, `The request body is too large. Send at most ${maxBytes} bytes.`, {
+    connection: 'close',
+  });
 export const notJson = () =>
-  plain(400, PARSE_ERROR, 'Parse error: the request body is not valid JSON.');
+  plain(400, PARSE_ERROR, 'The request body is not valid JSON. Send one JSON-RPC message.');
 export const stopping = () =>
-  plain(503, TRANSPORT_ERROR, 'The server is stopping. Try again.', {
+  plain(503, TRANSPORT_ERROR, 'The server is stopping. Try again later.', {
     'retry-after': '1',
     connection: 'close',
   });
@@ -54,13 +51,13 @@ export const sessionRequired = () =>
   plain(
     400,
     TRANSPORT_ERROR,
-    'Bad request: the header "mcp-session-id" is missing. Initialize a session first.',
+    'The header "mcp-session-id" is missing. Initialize a session first.',
   );
-/** The same for a session that does not exist and for somebody else's. */
+/** Also for a session of another principal, whose existence is not revealed. */
 export const sessionNotFound = () =>
   plain(404, SESSION_NOT_FOUND, 'Session not found. Initialize a new one.');
 
-/** A quota of this server is used up. */
+/** A quota of this server is exhausted. */
 export function exhausted(
   status: 429 | 503,
   error: ErrorObject & { readonly data?: ErrorData },
@@ -68,7 +65,7 @@ export function exhausted(
 ): Response {
   const wait =
     error.data && 'retryAfterMs' in error.data ? (error.data.retryAfterMs ?? 1000) : 1000;
-  return refusal(status, error, {
+  return errorResponse(status, error, {
     id,
     headers: { 'retry-after': String(Math.max(1, Math.ceil(wait / 1000))) },
   });

@@ -1,4 +1,4 @@
-/** `watch`: follows on any server, by the best way it has, and shows events as they come. */
+/** `watch`: follows a trigger type, a resource or a tool in the best mode that the server supports, and prints events as they arrive. */
 import { Option } from 'commander';
 import type { Drain, OnFailure, Selection } from 'mcp-triggers-experimental';
 import {
@@ -8,13 +8,20 @@ import {
   type ModeName,
   type TriggersClient,
 } from 'mcp-triggers-experimental/client';
-import { argument, count, duration, instant, oneOf, selections, ttl } from '../arguments.ts';
-import { run, type Shell } from '../command.ts';
-import { openEndpoint, type Endpoint } from '../endpoint.ts';
-import { follow, stateNotices } from '../follow.ts';
-import type { Printer } from '../printer.ts';
-import { isLocal, type Globals } from '../session.ts';
-import { UsageError } from '../usage-error.ts';
+import {
+  argument,
+  count,
+  duration,
+  instant,
+  lifetime,
+  oneOf,
+  selections,
+  UsageError,
+} from './arguments.ts';
+import { openEndpoint, type Endpoint } from './endpoint.ts';
+import { follow, stateNotices } from './follow.ts';
+import type { Printer } from './printer.ts';
+import { isLocal, run, type Globals, type Shell } from './session.ts';
 
 interface Options {
   readonly arg?: Readonly<Record<string, unknown>>;
@@ -23,7 +30,7 @@ interface Options {
   readonly tool?: string;
   readonly toolArg?: Readonly<Record<string, unknown>>;
   readonly every?: number;
-  readonly rung?: readonly ModeName[];
+  readonly mode?: readonly ModeName[];
   readonly drain: Drain | 'auto';
   readonly key?: string;
   readonly ttl?: number | null;
@@ -34,7 +41,7 @@ interface Options {
   readonly unsubscribe?: true;
 }
 
-const RUNGS: readonly ModeName[] = [
+const MODES: readonly ModeName[] = [
   'triggers',
   'events.webhook',
   'events.push',
@@ -43,64 +50,77 @@ const RUNGS: readonly ModeName[] = [
   'read',
   'tool',
 ];
-/** Ways on which the server calls back. */
-const CALLING_BACK: readonly ModeName[] = ['triggers', 'events.webhook'];
+/** The modes that can use a callback endpoint. */
+const CALLBACK_MODES: readonly ModeName[] = ['triggers', 'events.webhook'];
 
 export function watch(shell: Shell): void {
   shell.program
     .command('watch')
-    .description('follow and show events as they come, by the best way the server has')
+    .description('print events as they arrive, in the best mode that the server supports')
     .argument('[trigger]', 'name of a trigger type')
-    .option('--arg <name=value>', 'argument of the trigger; may be repeated', argument)
-    .option('--select <json>', 'selections as JSON, instead of a trigger and arguments', selections)
-    .option('--resource <uri>', 'a resource to look at, where the server has no such trigger type')
+    .option(
+      '--arg <name=value>',
+      'argument of the trigger type; can be repeated',
+      argument('--arg'),
+    )
+    .option(
+      '--select <json>',
+      'selections as JSON, instead of a trigger type and --arg',
+      selections,
+    )
+    .option('--resource <uri>', 'resource to watch if the server does not have the trigger type')
     .option(
       '--tool <name>',
-      'a tool to call again and again, where it has neither; it must change nothing',
+      'tool to call repeatedly if the server has neither; it must not change anything',
     )
-    .option('--tool-arg <name=value>', 'argument of the tool; may be repeated', argument)
+    .option(
+      '--tool-arg <name=value>',
+      'argument of the tool; can be repeated',
+      argument('--tool-arg'),
+    )
     .option(
       '--every <time>',
-      'how often to look when the server does not say: 10s, 5m',
+      'how often to poll if the server does not say it: 10s, 5m',
       duration('--every'),
     )
     .addOption(
-      new Option('--rung <way>', `only this way; may be repeated: ${RUNGS.join(', ')}`).argParser(
-        oneOf('--rung', RUNGS),
-      ),
+      new Option(
+        '--mode <mode>',
+        `use only this mode; can be repeated: ${MODES.join(', ')}`,
+      ).argParser(oneOf('--mode', MODES)),
     )
     .addOption(
       new Option(
-        '--drain <how>',
-        'how events of a trigger type get here; auto tries callback, stream, pull',
+        '--drain <drain>',
+        'drain of the mode "triggers"; auto tries callback, stream, pull',
       )
         .choices(['callback', 'stream', 'pull', 'auto'])
         .default('auto'),
     )
-    .option('--key <key>', 'name of the subscription; the same name continues the same log')
-    .option('--ttl <time>', 'suggest a lifetime: 90s, 1h, 7d, none', ttl)
-    .option('--since <instant>', 'start a new log with events accepted since then', instant)
+    .option('--key <key>', 'key of the subscription; the same key continues the same log')
+    .option('--ttl <time>', 'suggest a lifetime: 90s, 1h, 7d or none', lifetime)
+    .option('--since <instant>', 'start a new log with the events since this instant', instant)
     .addOption(
-      new Option('--on-failure <what>', 'when a callback keeps failing').choices([
-        'suspend',
-        'skip',
-      ]),
+      new Option(
+        '--on-failure <action>',
+        'what the server does when a callback keeps failing',
+      ).choices(['suspend', 'skip']),
     )
     .option(
       '--port <port>',
-      'port of the callback endpoint on 127.0.0.1; 0 = any',
+      'port of the callback endpoint on 127.0.0.1; 0 = any free port',
       count('--port', 0, 65_535),
       0,
     )
     .option(
       '--count <n>',
-      'stop after so many events',
+      'stop after this many events',
       count('--count', 1, Number.MAX_SAFE_INTEGER),
       Infinity,
     )
     .option(
       '--unsubscribe',
-      'end the subscription when stopping; otherwise it stays, and the next watch continues it',
+      'end the subscription when stopping; without it, the next watch continues the subscription',
     )
     .action((trigger: string | undefined, options: Options) =>
       run(shell, async (client, printer, globals) => {
@@ -136,7 +156,7 @@ async function watchWith(
   let closing: Promise<void> | undefined;
   const stopped = () => {
     closing = close();
-    // Awaited below; a failure in between must not end the process.
+    // It is awaited below; until then a rejection would be unhandled.
     closing.catch(() => undefined);
   };
   shell.stop.addEventListener('abort', stopped, { once: true });
@@ -156,26 +176,26 @@ async function watchWith(
   }
 }
 
-/** A server that is not on this machine could not call back to it. */
+/** Opens a callback endpoint if one can be used: a remote server cannot reach a loopback address. */
 async function endpointFor(
   client: TriggersClient,
   printer: Printer,
   globals: Globals,
-  { drain, port, rung = RUNGS }: Options,
+  { drain, port, mode = MODES }: Options,
 ): Promise<Endpoint | undefined> {
-  const mayBeCalled =
+  const isReachable =
     isLocal(globals) &&
     client.capability?.drains.includes('callback') !== false &&
-    CALLING_BACK.some((name) => rung.includes(name));
-  const wanted = drain === 'callback' || (drain === 'auto' && mayBeCalled);
-  if (!wanted) return undefined;
+    CALLBACK_MODES.some((name) => mode.includes(name));
+  const isNeeded = drain === 'callback' || (drain === 'auto' && isReachable);
+  if (!isNeeded) return undefined;
   return openEndpoint({
     port,
     jwksUri: client.capability?.jwksUri,
-    onRefused: (code) =>
+    onRejected: (code) =>
       printer.notice(
         { type: 'refused', code },
-        `-- refused a request at the callback endpoint: ${code}`,
+        `-- request to the callback endpoint rejected: ${code}`,
       ),
   });
 }
@@ -196,7 +216,7 @@ function followOptions(
     tool,
     toolArg,
     every,
-    rung,
+    mode,
   } = options;
   const otherwise = {
     ...(resource === undefined ? {} : { resource }),
@@ -207,7 +227,7 @@ function followOptions(
   return {
     select,
     otherwise: Object.fromEntries(select.map(({ name }) => [name, otherwise])),
-    ...(rung === undefined ? {} : { modes: rung }),
+    ...(mode === undefined ? {} : { modes: mode }),
     ...(every === undefined ? {} : { tuning: { pollMs: every } }),
     ...(endpoint === undefined ? {} : { callback: endpoint.receiver }),
     ...(globals.ledger === undefined ? {} : { ledger: fileLedger(globals.ledger) }),
@@ -227,7 +247,7 @@ function selectionOf(
 ): Selection[] {
   if (select !== undefined) {
     if (trigger !== undefined || arg !== undefined)
-      throw new UsageError('Give a trigger with --arg, or --select, not both.');
+      throw new UsageError('Give either a trigger type with --arg, or --select.');
     return select;
   }
   if (trigger !== undefined)
@@ -236,6 +256,6 @@ function selectionOf(
     return [{ name: 'mcp.resource.updated', arguments: { uri: resource } }];
   if (tool !== undefined) return [{ name: 'mcp.tool.result' }];
   throw new UsageError(
-    'Name a trigger type, or give --select, --resource or --tool. "list" shows what there is.',
+    'Nothing to watch. Name a trigger type, or give --select, --resource or --tool; "list" shows the trigger types.',
   );
 }

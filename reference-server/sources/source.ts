@@ -1,0 +1,37 @@
+/** The interface of a source of events, and the errors of emitting one. */
+import {
+  LocalError,
+  type Accepted,
+  type DeclaredTrigger,
+  type NewEvent,
+} from 'mcp-triggers-experimental/server';
+
+/** Emits an event; resolves once it is durable. Only then may a source acknowledge the event to its upstream. */
+export type Emit = (event: NewEvent) => Promise<Accepted>;
+
+/** A source of events. */
+export interface Source {
+  readonly triggers: readonly DeclaredTrigger[];
+  start(emit: Emit): Promise<void> | void;
+  stop(): Promise<void> | void;
+}
+
+const TRANSIENT: ReadonlySet<string> = new Set([
+  'store_full',
+  'store_failed',
+  'store_fenced',
+  'closed',
+]);
+const INVALID: ReadonlySet<string> = new Set(['payload_invalid', 'json_refused']);
+
+/** Classifies an error of {@link Emit}: `transient` = emit the event again later; `invalid` = it can never be emitted; `unknown` = a bug. */
+export function emitFailure(error: unknown): {
+  readonly kind: 'transient' | 'invalid' | 'unknown';
+  readonly code: string;
+} {
+  const code = error instanceof LocalError ? error.code : 'unknown';
+  return {
+    code,
+    kind: TRANSIENT.has(code) ? 'transient' : INVALID.has(code) ? 'invalid' : 'unknown',
+  };
+}
