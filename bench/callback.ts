@@ -9,7 +9,7 @@ import {
   CALLER,
   filler,
   interleaved,
-  lanes,
+  logs,
   median,
   percentile,
   perSecond,
@@ -24,18 +24,18 @@ import {
 
 const BODY_BYTES = 700;
 
-async function subscribeLanes(bench: Bench, receiver: Receiver, count: number): Promise<void> {
-  for (let lane = 0; lane < count; lane += 1) {
+async function subscribeLogs(bench: Bench, receiver: Receiver, count: number): Promise<void> {
+  for (let log = 0; log < count; log += 1) {
     await bench.engine.subscribe(CALLER, {
-      key: `lane-${lane}`,
-      select: [{ name: lanes.type.name, arguments: { lane } }],
-      callback: { url: `http://127.0.0.1:${receiver.port}/hook/${lane}`, secret: receiver.secret },
+      key: `log-${log}`,
+      select: [{ name: logs.type.name, arguments: { log } }],
+      callback: { url: `http://127.0.0.1:${receiver.port}/hook/${log}`, secret: receiver.secret },
       ttlMs: null,
     });
   }
 }
 
-/** Emits `total` events over the lanes as fast as they are accepted, and waits until the last one is acknowledged. */
+/** Emits `total` events, distributed over the logs, as fast as they are accepted, and waits until the last one is acknowledged. */
 async function deliver(
   bench: Bench,
   receiver: Receiver,
@@ -45,14 +45,14 @@ async function deliver(
   const data = filler(BODY_BYTES);
   await receiver.counted();
   const startedAt = performance.now();
-  // A few thousand in flight: enough to fill every lane, not so many that the emitter is what is measured.
+  // A few thousand in flight keep every log busy without measuring the emitter.
   const pending = new Set<Promise<unknown>>();
   for (let at = 0; at < total; at += 1) {
     const one: Promise<unknown> = bench.engine
       .emit({
-        name: lanes.type.name,
+        name: logs.type.name,
         eventId: `${startedAt}-${at}`,
-        data: { lane: at % count, data },
+        data: { log: at % count, data },
       })
       .finally(() => pending.delete(one));
     pending.add(one);
@@ -67,7 +67,7 @@ async function deliver(
   return (total / (performance.now() - startedAt)) * 1000;
 }
 
-/** The ceiling: the same HTTP client posting a body of the same size to the same receiver, 64 at once, with none of our code. */
+/** The limit: the same HTTP client posts bodies of the same size to the same receiver, 64 at once, without this library. */
 async function rawPosts(agent: Agent, receiver: Receiver, total: number): Promise<number> {
   const body = Buffer.from(
     JSON.stringify({
@@ -75,7 +75,7 @@ async function rawPosts(agent: Agent, receiver: Receiver, total: number): Promis
       method: 'notifications/triggers/delivery',
       params: {
         subscriptionId: 'sub_0123456789abcdef0123456789abcdef',
-        key: 'lane-1',
+        key: 'log-1',
         epoch: '0123456789abcdef012345',
         after: 0,
         head: 1,
@@ -87,9 +87,9 @@ async function rawPosts(agent: Agent, receiver: Receiver, total: number): Promis
           {
             sequence: 1,
             eventId: '1234',
-            name: 'bench.lane',
+            name: 'bench.log',
             timestamp: '2026-11-21T09:30:00.000Z',
-            data: { lane: 1, data: filler(BODY_BYTES) },
+            data: { log: 1, data: filler(BODY_BYTES) },
           },
         ],
       },
@@ -132,7 +132,7 @@ async function rawPosts(agent: Agent, receiver: Receiver, total: number): Promis
   return (total / (performance.now() - startedAt)) * 1000;
 }
 
-/** The ceiling of batches: rows a second into SQLite, 100 a commit, `synchronous=FULL`. */
+/** The limit of batches: rows per second into SQLite, 100 per commit, `synchronous=FULL`. */
 function rawRows(total: number): number {
   const folder = mkdtempSync(join(tmpdir(), 'mcp-triggers-bench-'));
   const database = new DatabaseSync(join(folder, 'raw.db'));
@@ -153,7 +153,7 @@ function rawRows(total: number): number {
   return rate;
 }
 
-async function withLanes<T>(
+async function withLogs<T>(
   receiver: Receiver,
   count: number,
   options: Partial<EngineOptions>,
@@ -161,7 +161,7 @@ async function withLanes<T>(
 ): Promise<T> {
   const bench = await startEngine(options);
   try {
-    await subscribeLanes(bench, receiver, count);
+    await subscribeLogs(bench, receiver, count);
     return await work(bench);
   } finally {
     await bench.close();
@@ -175,9 +175,9 @@ export async function callbackBench(rounds: number): Promise<Row[]> {
     const single = await startEngine({ batchEvents: 1 });
     const signed = await startEngine({ batchEvents: 1, deliveryKey: generateDeliveryKey() });
     const batched = await startEngine();
-    await subscribeLanes(single, receiver, 256);
-    await subscribeLanes(signed, receiver, 256);
-    await subscribeLanes(batched, receiver, 16);
+    await subscribeLogs(single, receiver, 256);
+    await subscribeLogs(signed, receiver, 256);
+    await subscribeLogs(batched, receiver, 16);
     const total = 20_000;
     await rawPosts(agent, receiver, 5_000);
     await deliver(single, receiver, 256, 5_000);
@@ -192,7 +192,7 @@ export async function callbackBench(rounds: number): Promise<Row[]> {
     for (const bench of [single, signed, batched]) await bench.close();
     const rows: Row[] = [
       {
-        measure: 'callback, 256 subscriptions, one event a POST, durable, HMAC',
+        measure: 'callback, 256 subscriptions, one event per POST, durable, HMAC',
         ours: spread(rates['single']!, perSecond),
         limit: `${perSecond(median(rates['raw']!))} undici dispatch`,
         ratio: (median(rates['single']!) / median(rates['raw']!)).toFixed(2),
@@ -206,7 +206,7 @@ export async function callbackBench(rounds: number): Promise<Row[]> {
         aim: '0.70',
       },
       {
-        measure: 'callback, 16 subscriptions, up to 100 events a POST',
+        measure: 'callback, 16 subscriptions, up to 100 events per POST',
         ours: spread(rates['batched']!, perSecond),
         limit: `${perSecond(median(rates['rows']!))} SQLite rows, 100 a commit`,
         ratio: (median(rates['batched']!) / median(rates['rows']!)).toFixed(2),
@@ -221,16 +221,16 @@ export async function callbackBench(rounds: number): Promise<Row[]> {
   }
 }
 
-/** Emit to receive at a steady rate, beside a bare POST plus one durable commit at the same rate. */
+/** Latency from emit to receipt at a steady rate, beside a bare POST plus one durable commit at the same rate. */
 async function latency(receiver: Receiver, agent: Agent, rate: number): Promise<Row[]> {
   const seconds = 4;
-  const ours = await withLanes(receiver, 64, {}, async (bench) =>
+  const ours = await withLogs(receiver, 64, {}, async (bench) =>
     paced(receiver, rate, seconds, (at) => {
       void bench.engine.emit({
-        name: lanes.type.name,
+        name: logs.type.name,
         eventId: `${at}`,
         data: {
-          lane: at % 64,
+          log: at % 64,
           madeAt: performance.timeOrigin + performance.now(),
           data: filler(BODY_BYTES),
         },

@@ -1,4 +1,4 @@
-/** What the benchmarks share: the receiver's process, an engine on a real store in a temporary folder, medians and a table. */
+/** Helpers of the benchmarks: the receiver's process, an engine with a real store in a temporary folder, medians and a table. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -52,11 +52,11 @@ export async function startReceiver(): Promise<Receiver> {
   };
 }
 
-/** One type; `lane` picks the subscription an event belongs to. */
-export const lanes = defineTrigger({
-  name: 'bench.lane',
-  description: 'One lane of a benchmark.',
-  input: { type: 'object', properties: { lane: { type: 'integer' } } },
+/** A trigger type whose `log` selects the subscription of an event. */
+export const logs = defineTrigger({
+  name: 'bench.log',
+  description: 'One log of a benchmark.',
+  input: { type: 'object', properties: { log: { type: 'integer' } } },
   payload: { type: 'object' },
 });
 
@@ -71,7 +71,7 @@ export async function startEngine(options: Partial<EngineOptions> = {}): Promise
   const engine = createEngine({
     store: sqliteStore({ path: join(folder, 'bench.db'), key: randomBytes(32) }),
     egress: createEgress({ unsafeAllowHttpLoopback: true }),
-    triggers: [lanes],
+    triggers: [logs],
     quotas: { subscriptionsPerPrincipal: 1_000_000 },
     ...options,
   });
@@ -87,7 +87,7 @@ export async function startEngine(options: Partial<EngineOptions> = {}): Promise
 
 export const CALLER = { principal: 'bench' };
 
-/** About this many bytes of JSON. */
+/** Text of about this many bytes of JSON. */
 export const filler = (bytes: number): string => 'x'.repeat(bytes);
 
 export function percentile(values: readonly number[], fraction: number): number {
@@ -100,7 +100,7 @@ export const median = (values: readonly number[]): number => percentile(values, 
 export const sleep = (ms: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Runs two measurements in turn, so that a machine whose speed drifts treats both alike. */
+/** Runs two measurements alternately, so that changes in the speed of the machine affect both. */
 export async function interleaved(
   rounds: number,
   runs: Readonly<Record<string, () => Promise<number>>>,

@@ -1,8 +1,8 @@
-/** What an idle subscription costs in memory, and whether a delivery costs more when there are many. */
+/** Memory of idle subscriptions, and the cost of deliveries beside many of them. */
 import {
   CALLER,
   filler,
-  lanes,
+  logs,
   median,
   perSecond,
   sleep,
@@ -32,7 +32,7 @@ export async function memoryBench(): Promise<Row[]> {
         Array.from({ length: Math.min(500, count - made) }, (_, at) =>
           bench.engine.subscribe(CALLER, {
             key: `idle-${made + at}`,
-            select: [{ name: lanes.type.name, arguments: { lane: made + at } }],
+            select: [{ name: logs.type.name, arguments: { log: made + at } }],
             ttlMs: null,
           }),
         ),
@@ -46,14 +46,14 @@ export async function memoryBench(): Promise<Row[]> {
     await grow(count);
     const after = await collect();
     if (count === 100_000) bytes = (after - before) / (made - had);
-    // The same hundred lanes each time: what changes is how many others there are.
+    // The same hundred logs each time; only the number of the others changes.
     const samples: number[] = [];
     for (let round = 0; round < 3; round += 1) {
       const startedAt = performance.now();
       for (let at = 0; at < 3_000; at += 100)
         await Promise.all(
-          Array.from({ length: 100 }, (_, lane) =>
-            bench.engine.emit({ name: lanes.type.name, data: { lane, data: filler(700) } }),
+          Array.from({ length: 100 }, (_, log) =>
+            bench.engine.emit({ name: logs.type.name, data: { log, data: filler(700) } }),
           ),
         );
       await bench.engine.settled();

@@ -1,4 +1,4 @@
-/** Streams and pulls through the MCP SDK, beside the SDK and the HTTP server doing nothing for us. */
+/** Streams and pulls through the MCP SDK, beside empty requests to the SDK and to the HTTP server. */
 import { createServer } from 'node:http';
 import { serve, type HttpBindings } from '@hono/node-server';
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
@@ -8,7 +8,7 @@ import { z } from 'zod';
 import {
   filler,
   interleaved,
-  lanes,
+  logs,
   median,
   perSecond,
   spread,
@@ -29,7 +29,7 @@ const META = {
 };
 const EVENT_BYTES = 900;
 
-/** A server with ours and an empty custom method side by side. */
+/** A server with the extension and an empty custom method. */
 async function startHttp(bench: Bench): Promise<{ url: string; close(): Promise<void> }> {
   const handler = createMcpHandler(() => {
     const mcp = new McpServer({ name: 'bench', version: '1' }, { capabilities: {} });
@@ -47,9 +47,9 @@ async function startHttp(bench: Bench): Promise<{ url: string; close(): Promise<
   };
   app.all('/mcp', (c) => handler.fetch(c.req.raw, { authInfo: claims }));
   app.get('/raw', (c) => {
-    // The ceiling of streams: the same bytes as server-sent events, several in one write, from a bare route.
+    // The limit of streams: the same bytes as server-sent events, several per write, from a bare route.
     const total = Number(c.req.query('total'));
-    const frame = `event: message\ndata: ${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: { subscriptionId: 's', key: 'k', epoch: 'e', after: 0, head: 1, acked: 0, events: Array.from({ length: 100 }, (_, sequence) => ({ sequence, eventId: '0123456789abcdef', name: 'bench.lane', timestamp: '2026-11-21T09:30:00.000Z', data: { lane: 1, data: filler(EVENT_BYTES) } })) } })}\n\n`;
+    const frame = `event: message\ndata: ${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: { subscriptionId: 's', key: 'k', epoch: 'e', after: 0, head: 1, acked: 0, events: Array.from({ length: 100 }, (_, sequence) => ({ sequence, eventId: '0123456789abcdef', name: 'bench.log', timestamp: '2026-11-21T09:30:00.000Z', data: { log: 1, data: filler(EVENT_BYTES) } })) } })}\n\n`;
     let sent = 0;
     const bytes = new TextEncoder().encode(frame);
     return new Response(
@@ -111,7 +111,7 @@ async function requests(
   return (total / (performance.now() - startedAt)) * 1000;
 }
 
-/** Reads server-sent events until `total` events have come, acknowledging as it goes when asked to. */
+/** Reads server-sent events until `total` events have arrived, and optionally acknowledges them. */
 async function readEvents(
   response: Response,
   total: number,
@@ -146,7 +146,7 @@ export async function protocolBench(rounds: number): Promise<Row[]> {
   const caller = { principal: JSON.stringify(['bench', 'bench']) };
   const idle = await bench.engine.subscribe(caller, {
     key: 'pull',
-    select: [{ name: lanes.type.name, arguments: { lane: 1 } }],
+    select: [{ name: logs.type.name, arguments: { log: 1 } }],
     ttlMs: null,
   });
   // Fewer than a log keeps, so that nothing is trimmed before it is read.
@@ -155,15 +155,15 @@ export async function protocolBench(rounds: number): Promise<Row[]> {
     const key = `stream-${performance.now()}`;
     const subscription = await bench.engine.subscribe(caller, {
       key,
-      select: [{ name: lanes.type.name, arguments: { lane: 2 } }],
+      select: [{ name: logs.type.name, arguments: { log: 2 } }],
       ttlMs: null,
     });
     for (let at = 0; at < total; at += 1000)
       await Promise.all(
         Array.from({ length: 1000 }, () =>
           bench.engine.emit({
-            name: lanes.type.name,
-            data: { lane: 2, data: filler(EVENT_BYTES) },
+            name: logs.type.name,
+            data: { log: 2, data: filler(EVENT_BYTES) },
           }),
         ),
       );

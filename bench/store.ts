@@ -1,7 +1,7 @@
 /**
- * What the store adds to SQLite itself. Each figure stands beside its limit: the same rows in the same run, written by a loop
- * over bare prepared statements under the same settings. The two take turns commit by commit, so that whatever else the disk
- * and the machine do meets both; the median of the rounds counts.
+ * The overhead of the store over SQLite. Each figure is measured beside its limit: the same rows, written by a loop over prepared statements
+ * with the same settings. The two alternate commit by commit, so that other load on the machine affects both; the median of the rounds
+ * counts.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -40,7 +40,7 @@ interface Work {
   readonly unit: string;
   readonly commits: number;
   readonly rows: number;
-  /** Before the clock starts. */
+  /** Runs before the measurement. */
   readonly before?: (store: Store, bare: DatabaseSync) => Promise<void>;
   writes(commit: number): readonly Write[];
   bare(database: DatabaseSync): (commit: number) => void;
@@ -111,7 +111,7 @@ const subscription = (row: number, head = 0) =>
   plain(`${row}`, { callback: callback('bench'), head, acked: head, sent: head, expiresAt: 1e12 });
 
 const progress: Work = {
-  name: 'progress, 64 a commit',
+  name: 'progress, 64 per commit',
   unit: 'updates/s',
   commits: 200,
   rows: 64,
@@ -142,7 +142,7 @@ const progress: Work = {
 };
 
 const delivery: Work = {
-  name: 'event, entry and progress of 64 deliveries in a commit',
+  name: 'event, entry and progress of 64 deliveries in one commit',
   unit: 'deliveries/s',
   commits: 100,
   rows: 64,
@@ -172,7 +172,7 @@ const delivery: Work = {
   },
 };
 
-/** Runs every work, store and bare loop in turn, and gives the medians. */
+/** Runs all kinds of work, alternately with the store and the bare loop, and returns the medians. */
 export async function storeBench(rounds = ROUNDS): Promise<Result[]> {
   const results: Result[] = [];
   for (const work of [accept(1, 1000), accept(100, 50), fanOut, progress, delivery]) {
@@ -228,7 +228,7 @@ async function oneRound({
   });
 }
 
-/** Reading back: batches of a log with their events, and whole subscriptions with a sealed callback. */
+/** Reads: batches of a log with their events, and whole subscriptions with an encrypted callback. */
 async function reading(rounds: number): Promise<Result[]> {
   return inDirectory(async (directory) => {
     const total = 10_000;
@@ -271,7 +271,11 @@ async function reading(rounds: number): Promise<Result[]> {
         unit: 'events/s',
         limit: median(limits),
       },
-      { name: 'load a subscription with a sealed callback', value: median(loads), unit: 'loads/s' },
+      {
+        name: 'load a subscription with an encrypted callback',
+        value: median(loads),
+        unit: 'loads/s',
+      },
     ];
   });
 }

@@ -17,7 +17,7 @@ const LIMITS = { headersTimeout: 10_000, requestTimeout: 15_000 };
 
 export interface Endpoint {
   readonly receiver: Receiver;
-  /** The origin of the callback URL, which is no secret. */
+  /** The origin of the callback URL; not a secret. */
   readonly origin: string;
   close(): Promise<void>;
 }

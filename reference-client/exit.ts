@@ -120,7 +120,7 @@ export function failureOf(error: unknown): Failure {
   };
 }
 
-/** What to do about a typed error. */
+/** Advice for a typed error. */
 function hintOf(error: WireError): string {
   if (error.is('InvalidParams'))
     return `Correct ${error.data.path === '' ? 'the params' : error.data.path}: expected ${error.data.expected}.`;

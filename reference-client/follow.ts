@@ -13,7 +13,7 @@ import type {
 import type { Printer } from './printer.ts';
 import { duration, printable, summary } from './text.ts';
 
-/** How often the status is checked. It also changes while no events arrive. */
+/** Interval between checks of the status, which also changes while no events arrive. */
 const STATUS_CHECK_MS = 500;
 
 /** Prints until the following is closed or `limit` events have been printed and acknowledged. `names` are the names of what is followed. */

@@ -11,7 +11,7 @@ import packageJson from 'mcp-triggers-experimental/package.json' with { type: 'j
 import { commandLine, UsageError } from './arguments.ts';
 import { createPrinter, type Outputs, type Printer } from './printer.ts';
 
-/** What every command needs. */
+/** The context of a command. */
 export interface Shell {
   readonly program: Command;
   readonly outputs: Outputs;

@@ -10,7 +10,7 @@ import type { Metrics } from './metrics.ts';
 
 /** GitHub's own limit for a webhook's payload. */
 const WEBHOOK_BYTES_MAX = 25 * 2 ** 20;
-/** How long a verifier may cache the keys. A key rotation must announce a new key for longer than this before using it. */
+/** Time for which a verifier may cache the keys. A key rotation must announce a new key for longer than this before using it. */
 const JWKS_MAX_AGE_SECONDS = 300;
 
 /** A webhook request. `rawBody` has the bytes as sent, because the signature covers them. */
@@ -26,7 +26,7 @@ export interface WebhookAnswer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** What the routes need. */
+/** The parts behind the routes. */
 export interface Parts {
   readonly engine: Pick<Engine, 'health'>;
   readonly auth: Auth;

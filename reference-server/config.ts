@@ -266,7 +266,7 @@ const variables = {
   SHUTDOWN_GRACE_MS: variable(
     integer(0, 300_000),
     '15000',
-    'How long a stop waits for open responses before it closes their connections.',
+    'Time for which a stop waits for open responses before it closes their connections.',
   ),
 } as const satisfies Record<string, Variable>;
 

@@ -13,7 +13,7 @@ import { createMetrics } from './metrics.ts';
 import { createService, type Service, type ServiceOptions } from './service.ts';
 import type { Sources } from './sources.ts';
 
-/** What `runHttp` and `runStdio` need. */
+/** Options of `runHttp` and `runStdio`. */
 export interface Run {
   readonly config: Config;
   readonly log: Logger;

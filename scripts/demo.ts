@@ -1,8 +1,8 @@
 /**
- * `npm run demo`: the whole idea in seconds, on this machine only. Real GitHub payloads reach three clients by callback,
- * stream and pull; the server is killed in the middle; everything arrives all the same, once and in order.
+ * `npm run demo`: demonstrates the extension in seconds, on this machine only. GitHub's example payloads reach three clients by callback,
+ * stream and pull. The server is killed in between, and every event still arrives once and in order.
  *
- * Exit codes: 0 everything held; 1 something did not, or could not be run; 130 stopped with Ctrl+C.
+ * Exit codes: 0 = all checks passed; 1 = a check or the demo failed; 130 = stopped with Ctrl+C.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createScreen, seconds } from './demo/screen.ts';
 import { freePort, ServerProcess } from './demo/server-process.ts';
-import { tell } from './demo/story.ts';
+import { runDemo } from './demo/story.ts';
 
 async function main(): Promise<number> {
   const startedAt = performance.now();
@@ -30,26 +30,26 @@ async function main(): Promise<number> {
     });
     defer(() => server.stop());
     screen.line(
-      'MCP triggers: a subscription is a durable, ordered, numbered log that one client drains',
+      'MCP triggers: a subscription is a durable, ordered, numbered log that one client drains.',
     );
-    const held = await tell({ server, secret, screen, signal: stop.signal, defer });
+    const passed = await runDemo({ server, secret, screen, signal: stop.signal, defer });
     screen.line(
-      held
-        ? `\nEverything held, in ${seconds(performance.now() - startedAt)}. Next: README.md, or npm run client -- --help`
-        : '\nSomething did not hold. Please report this output.',
+      passed
+        ? `\nAll checks passed in ${seconds(performance.now() - startedAt)}. Next: README.md, or npm run client -- --help`
+        : '\nA check failed. Please report this output.',
     );
-    return held ? 0 : 1;
+    return passed ? 0 : 1;
   } catch (error) {
     if (stop.signal.aborted) {
       screen.line('\nStopped.');
       return 130;
     }
-    process.stderr.write(`\nThe demo could not be run: ${(error as Error).message}\n`);
+    process.stderr.write(`\nThe demo failed: ${(error as Error).message}\n`);
     return 1;
   } finally {
     for (const run of deferred)
       await run().catch((error: unknown) =>
-        process.stderr.write(`While cleaning up: ${(error as Error).message}\n`),
+        process.stderr.write(`Cleaning up failed: ${(error as Error).message}\n`),
       );
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Fills the parts of README.md that other files already say: example code, environment variables, the client's options and exit
- * codes. Each stands between `<!-- <name> -->` and `<!-- /<name> -->`. `--check` changes nothing and fails if a part is stale.
+ * Writes the generated parts of README.md: example code, environment variables, the client's options and exit codes. Each part is between
+ * `<!-- <name> -->` and `<!-- /<name> -->`. `--check` writes nothing and fails if a part is stale.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -13,10 +13,10 @@ const REGION = /^\/\/ #region readme\n([\s\S]*?)^\/\/ #endregion$/m;
 
 const read = (path: string): Promise<string> => readFile(new URL(path, ROOT), 'utf8');
 
-/** The quoted part of an example, as it stands in the file. */
+/** The part of an example file that the README quotes. */
 export async function example(path: string): Promise<string> {
   const region = REGION.exec(await read(path))?.[1];
-  if (region === undefined) throw new Error(`${path} has no "// #region readme".`);
+  if (region === undefined) throw new Error(`${path} has no "// #region readme". Restore it.`);
   return `\`\`\`ts\n${region}\`\`\``;
 }
 
@@ -25,7 +25,7 @@ function environment(): string {
     const value = fallback === null || fallback === '' ? '' : `\`${fallback}\``;
     return `| \`${name}\` | ${value} | ${about.replaceAll('|', '\\|')}${secret ? ' Secret.' : ''} |`;
   });
-  return ['| variable | default | what it does |', '|---|---|---|', ...rows].join('\n');
+  return ['| variable | default | meaning |', '|---|---|---|', ...rows].join('\n');
 }
 
 const exitCodes = (): string =>
@@ -59,17 +59,17 @@ function commands(): string {
       return `| \`${flags}\` | ${description}${choices}${defaultValue === undefined ? '' : ` (default \`${String(defaultValue)}\`)`} |`;
     });
   return [
-    '| command | does | options |',
+    '| command | effect | options |',
     '|---|---|---|',
     ...rows,
     '',
-    '| global option | what it does |',
+    '| global option | effect |',
     '|---|---|',
     ...globals,
   ].join('\n');
 }
 
-/** README.md with every part fresh. */
+/** Returns the text of README.md with all parts up to date. */
 export async function fresh(readme: string): Promise<string> {
   const parts: Readonly<Record<string, string>> = {
     'example: server': await example('docs/examples/server.ts'),
@@ -82,8 +82,11 @@ export async function fresh(readme: string): Promise<string> {
   return Object.entries(parts).reduce((text, [name, part]) => {
     const [start, end] = [`<!-- ${name} -->\n`, `\n<!-- /${name} -->`];
     const [from, to] = [text.indexOf(start), text.indexOf(end)];
-    if (from < 0 || to < from) throw new Error(`README.md has no place for "${name}".`);
-    // Blank lines, so that every renderer sees a table begin and end.
+    if (from < 0 || to < from)
+      throw new Error(
+        `README.md has no markers for "${name}". Restore the lines <!-- ${name} --> and <!-- /${name} -->.`,
+      );
+    // Some renderers recognize a table only with blank lines around it.
     return `${text.slice(0, from + start.length)}\n${part}\n${text.slice(to)}`;
   }, readme);
 }

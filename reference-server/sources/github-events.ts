@@ -43,7 +43,7 @@ export const GITHUB_EVENTS: readonly GithubEvent[] = [
   both('deployment', 'A deployment was created.'),
   both('deployment_review', 'A review of a deployment was requested, approved or rejected.'),
   both('deployment_status', 'A deployment has another status.'),
-  both('discussion', 'A discussion was created, edited, answered, labelled or otherwise changed.'),
+  both('discussion', 'A discussion was created, edited, answered, labeled or otherwise changed.'),
   both('discussion_comment', 'A comment in a discussion was created, edited or deleted.'),
   inRepository('fork', 'A repository was forked.'),
   withAction('github_app_authorization', 'A user revoked the authorization of a GitHub App.'),
@@ -57,11 +57,11 @@ export const GITHUB_EVENTS: readonly GithubEvent[] = [
     'Repositories were added to or removed from an installation of a GitHub App.',
   ),
   both('issue_comment', 'A comment on an issue or pull request was created, edited or deleted.'),
-  both('issues', 'An issue was opened, edited, labelled, assigned, closed or otherwise changed.'),
+  both('issues', 'An issue was opened, edited, labeled, assigned, closed or otherwise changed.'),
   both('label', 'A label was created, edited or deleted.'),
   withAction(
     'marketplace_purchase',
-    'A plan in GitHub Marketplace was bought, changed or cancelled.',
+    'A plan in GitHub Marketplace was bought, changed or canceled.',
   ),
   both(
     'member',
@@ -88,7 +88,7 @@ export const GITHUB_EVENTS: readonly GithubEvent[] = [
   inRepository('public', 'A private repository was made public.'),
   both(
     'pull_request',
-    'A pull request was opened, synchronized, labelled, merged, closed or otherwise changed.',
+    'A pull request was opened, synchronized, labeled, merged, closed or otherwise changed.',
   ),
   both('pull_request_review', 'A review of a pull request was submitted, edited or dismissed.'),
   both(
@@ -111,14 +111,14 @@ export const GITHUB_EVENTS: readonly GithubEvent[] = [
   ),
   inRepository(
     'repository_import',
-    'The import of a repository succeeded, failed or was cancelled.',
+    'The import of a repository succeeded, failed or was canceled.',
   ),
   both(
     'repository_vulnerability_alert',
     'An alert about a vulnerable dependency was created, dismissed or resolved.',
   ),
   withAction('security_advisory', 'A security advisory was published, updated or withdrawn.'),
-  withAction('sponsorship', 'A sponsorship was created, edited or cancelled, or will be.'),
+  withAction('sponsorship', 'A sponsorship was created, edited or canceled, or will be.'),
   both('star', 'A repository was starred or unstarred.'),
   inRepository('status', 'The status of a commit changed.'),
   both('team', 'A team was created, edited or deleted, or has other repositories.'),

@@ -32,7 +32,7 @@ export interface ScheduleSourceOptions {
 const HOUR_MS = 3_600_000;
 /** A tick that is emitted later than this after it was due has `late: true`. */
 const LATE_MS = 5_000;
-/** How long to wait before emitting a rejected tick again. */
+/** Delay before a rejected tick is emitted again. */
 const RETRY_MS = 5_000;
 const RETENTION = { maxAgeMs: 7 * 24 * HOUR_MS, maxEvents: 10_000 };
 

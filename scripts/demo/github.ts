@@ -1,28 +1,28 @@
 /**
- * GitHub's side: real payloads of its documentation, signed as GitHub signs them and posted over HTTP. What is not answered is
- * posted again with the same delivery id until it is, as a redelivery would be.
+ * Imitates GitHub: posts example payloads of its documentation over HTTP, signed as GitHub signs them. A webhook without a response is
+ * posted again with the same delivery id, as a redelivery is.
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sign } from '@octokit/webhooks-methods';
 import examples from '@octokit/webhooks-examples' with { type: 'json' };
 
-/** One webhook before it is posted. */
+/** A webhook to post. */
 export interface Webhook {
-  /** `X-GitHub-Delivery`, which becomes the event's id. */
+  /** The value of `X-GitHub-Delivery`, which becomes the event's id. */
   readonly id: string;
   readonly event: string;
   readonly body: string;
 }
 
-/** The answer that counts, and what it took to get it. */
+/** A webhook with the response to its last attempt. */
 export interface Posted {
   readonly webhook: Webhook;
   readonly status: number;
-  /** The source had it already: an earlier attempt was accepted, its answer got lost. */
+  /** Whether the server had accepted an earlier attempt, whose response was lost. */
   readonly duplicate: boolean;
   readonly attempts: number;
-  /** When the first attempt began, by `performance.now()`. */
+  /** When the first attempt started, by `performance.now()`. */
   readonly firstAt: number;
 }
 
@@ -31,7 +31,7 @@ interface Example {
   readonly examples: readonly object[];
 }
 
-/** Payloads of these events in turn, each with a new delivery id, without end. */
+/** Yields webhooks of these events in turn, without end, each with a new delivery id. */
 export function* webhooks(events: readonly string[]): Generator<Webhook, never> {
   const all = (examples as unknown as readonly Example[]).filter(({ name }) =>
     events.includes(name),
@@ -57,7 +57,7 @@ export class GitHub {
     this.#retryMs = retryMs;
   }
 
-  /** Posts once; rejects when there is no answer. `tamper` changes the body after it was signed. */
+  /** Posts once. Rejects if there is no response. `tamper` changes the body after it was signed. */
   async attempt(
     { id, event, body }: Webhook,
     tamper = (signed: string) => signed,
@@ -76,21 +76,21 @@ export class GitHub {
     return { status: response.status, text: await response.text() };
   }
 
-  /** Posts until it is answered by anything but "later". Rejects once `signal` fires. */
-  async post(webhook: Webhook, signal: AbortSignal, onUnanswered?: () => void): Promise<Posted> {
+  /** Posts until there is a response other than 503. Rejects when `signal` fires. */
+  async post(webhook: Webhook, signal: AbortSignal, onNoResponse?: () => void): Promise<Posted> {
     const firstAt = performance.now();
     for (let attempts = 1; ; attempts++) {
       signal.throwIfAborted();
-      const answer = await this.attempt(webhook).catch(() => undefined);
-      if (answer !== undefined && answer.status !== 503)
+      const response = await this.attempt(webhook).catch(() => undefined);
+      if (response !== undefined && response.status !== 503)
         return {
           webhook,
-          status: answer.status,
-          duplicate: answer.text === 'duplicate',
+          status: response.status,
+          duplicate: response.text === 'duplicate',
           attempts,
           firstAt,
         };
-      onUnanswered?.();
+      onNoResponse?.();
       await sleep(this.#retryMs, undefined, { signal });
     }
   }

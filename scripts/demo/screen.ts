@@ -1,4 +1,4 @@
-/** What the demo shows: plain lines, at most 100 columns, for somebody who has never heard of any of this. */
+/** The output of the demo: plain lines of at most 100 columns, for readers who do not know the extension. */
 import type { Finding } from './verify.ts';
 import type { Watcher } from './watchers.ts';
 import type { Posted } from './github.ts';
@@ -10,7 +10,7 @@ const LAG = 10;
 export interface Screen {
   line(text?: string): void;
   title(number: number, text: string): void;
-  /** Name and value. */
+  /** A name and a value. */
   fact(name: string, text: string): void;
 }
 
@@ -23,11 +23,11 @@ export function createScreen(write: (text: string) => void): Screen {
   };
 }
 
-/** Head of a table of events. */
+/** The head of a table of events. */
 export const tableHead = (watchers: readonly Watcher[]): string =>
   `     no.  ${'event'.padEnd(EVENT)}${watchers.map(({ drain }) => drain.padStart(LAG)).join('')}`;
 
-/** One event: its number, which is the same for everybody, and after how many milliseconds each client had it. */
+/** A row of the table: the number of the event, which is the same for all clients, and the time until each client had it. */
 export function tableRow(posted: Posted, watchers: readonly Watcher[]): string {
   const arrivals = watchers.map(({ arrivals: all }) =>
     all.find(({ event }) => event.eventId === posted.webhook.id),

@@ -1,6 +1,6 @@
 /**
- * The reference server as a child process, the way anybody would run it: `reference-server/main.ts` with an environment, a data
- * directory and a port of its own. It can be killed without a chance to clean up, and started again on the same data.
+ * The reference server as a child process: `reference-server/main.ts` with its own environment, data directory and port. It can be killed with
+ * SIGKILL and started again on the same data.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomInt } from 'node:crypto';
@@ -17,13 +17,13 @@ export const SERVER_ARGS = [
 ] as const;
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 20_000;
-/** The last words of a server that did not start. */
+/** How much of the server's log is kept for an error message. */
 const STDERR_CHARS = 4000;
 
 export interface ServerOptions {
   readonly dataDir: string;
   readonly port: number;
-  /** TRIGGERS_* variables on top of those every run needs. */
+  /** Additional TRIGGERS_* variables. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -44,12 +44,12 @@ export class ServerProcess {
   get pid(): number | undefined {
     return this.#child?.pid;
   }
-  /** What it logged last. */
+  /** The end of its log. */
   get stderr(): string {
     return this.#stderr;
   }
 
-  /** Resolves once it listens, with how long that took in milliseconds. */
+  /** Starts the server. Resolves with the time in milliseconds until it listened. */
   async start(): Promise<number> {
     const startedAt = performance.now();
     this.#stderr = '';
@@ -82,7 +82,7 @@ export class ServerProcess {
       });
       child.once('exit', (code) =>
         settle(() =>
-          reject(new Error(`The server ended at its start with code ${code}. ${this.#stderr}`)),
+          reject(new Error(`The server failed to start (exit code ${code}). ${this.#stderr}`)),
         ),
       );
       child.once('error', (error) => settle(() => reject(error)));
@@ -90,14 +90,14 @@ export class ServerProcess {
     return performance.now() - startedAt;
   }
 
-  /** SIGKILL: nothing is flushed, closed or said. Resolves once the process is gone. */
+  /** Kills the server with SIGKILL, so that it can neither flush nor close anything. Resolves when the process has ended. */
   async kill(): Promise<void> {
     this.#child?.kill('SIGKILL');
     await this.#exited;
     this.#child = undefined;
   }
 
-  /** Asks it to stop and waits; kills it when it does not. Resolves with its exit code. */
+  /** Stops the server; kills it if it does not stop in time. Resolves with its exit code. */
   async stop(): Promise<number | null> {
     const child = this.#child;
     if (!child) return null;
@@ -128,8 +128,8 @@ export class ServerProcess {
 }
 
 /**
- * A port of the loopback interface that is free and stays so: below the range from which systems take ports for outgoing
- * connections, since a server that is started again needs the same one.
+ * Finds a free port on the loopback interface. It is below the range that systems use for outgoing connections, so it stays free while the
+ * server restarts.
  */
 export async function freePort(): Promise<number> {
   for (;;) {

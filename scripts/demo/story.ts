@@ -1,4 +1,4 @@
-/** The demo as a story in six chapters. Each shows something and leaves behind what the last one checks. */
+/** The six parts of the demo. The last part checks what the others did. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Drain, Selection } from 'mcp-triggers-experimental';
 import { GitHub, webhooks, type Posted, type Webhook } from './github.ts';
@@ -21,36 +21,43 @@ const SELECT: readonly Selection[] = EVENTS.map((event) => ({ name: `github.${ev
 const DRAINS: readonly Drain[] = ['callback', 'stream', 'pull'];
 const WORKERS = 4;
 const BURST = 120;
-/** After so many answers the server is killed, in the middle of the others. */
+/** The server is killed after this many responses. */
 const KILL_AFTER = 50;
 const DOWN_MS = 700;
 const ARRIVE_WITHIN_MS = 20_000;
 
-export interface Cast {
+export interface DemoOptions {
   readonly server: ServerProcess;
   readonly secret: string;
   readonly screen: Screen;
-  /** Fires when the demo is to end early. */
+  /** Fires when the demo has to end early. */
   readonly signal: AbortSignal;
-  /** Runs at the end, whatever happens, last first. */
+  /** Adds a function that runs at the end in any case, in reverse order. */
   readonly defer: (run: () => Promise<unknown>) => void;
 }
 
-/** Tells it. Resolves with whether everything held. */
-export async function tell({ server, secret, screen, signal, defer }: Cast): Promise<boolean> {
+/** Runs the demo. Resolves with whether all checks passed. */
+export async function runDemo({
+  server,
+  secret,
+  screen,
+  signal,
+  defer,
+}: DemoOptions): Promise<boolean> {
   const upstream = new GitHub(server.origin, secret);
   const next = webhooks(EVENTS);
   const accepted: Posted[] = [];
   const watchers: Watcher[] = [];
   let wake = (): void => undefined;
 
-  const post = async (webhook: Webhook, onUnanswered?: () => void): Promise<Posted> => {
-    const posted = await upstream.post(webhook, signal, onUnanswered);
-    if (posted.status !== 202) throw new Error(`A genuine webhook was answered ${posted.status}.`);
+  const post = async (webhook: Webhook, onNoResponse?: () => void): Promise<Posted> => {
+    const posted = await upstream.post(webhook, signal, onNoResponse);
+    if (posted.status !== 202)
+      throw new Error(`The server rejected a valid webhook with ${posted.status}.`);
     accepted.push(posted);
     return posted;
   };
-  /** Until everything that was accepted has arrived everywhere. Being late is not hidden: the last chapter finds it missing. */
+  /** Waits until every client has every accepted event. If the time is over first, the checks of the last part fail. */
   const settle = async (): Promise<void> => {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(ARRIVE_WITHIN_MS)]);
     const ended = Promise.race(watchers.map(({ ended: end }) => end));
@@ -73,12 +80,12 @@ export async function tell({ server, secret, screen, signal, defer }: Cast): Pro
 
   screen.title(
     1,
-    'A server, and three clients that follow the same GitHub events, each in its own way',
+    'A server, and three clients that follow the same GitHub events, each by another drain',
   );
   const startMs = await server.start();
   screen.fact(
     'server',
-    `${server.url}  durable store, process ${server.pid}, ready after ${seconds(startMs)}`,
+    `${server.url}, durable store, process ${server.pid}, ready after ${seconds(startMs)}`,
   );
   const token = await server.token();
   for (const drain of DRAINS) {
@@ -94,81 +101,81 @@ export async function tell({ server, secret, screen, signal, defer }: Cast): Pro
   }
   screen.fact(
     'callback',
-    `signed POST to ${watchers[0]!.origin}/callback, which proved that it knows the secret`,
+    `signed POST requests to ${watchers[0]!.origin}/callback, which the server has verified`,
   );
   screen.fact('stream', 'notifications on one request that stays open');
-  screen.fact('pull', 'a request that waits until there is something');
+  screen.fact('pull', 'requests that wait until there are events');
 
   screen.title(
     2,
-    "GitHub's own example payloads, signed, posted to /sources/github; time from post to arrival",
+    "GitHub's example payloads, signed and posted to /sources/github; time from post to arrival",
   );
   await showOneByOne(10);
 
-  screen.title(3, 'A forged webhook: one character changed after it was signed');
+  screen.title(3, 'A forged webhook: one character was changed after signing');
   const forged = await upstream.attempt(next.next().value, (body) => body.replace('"', "'"));
   screen.line(
-    `   answered ${forged.status}; ${forged.status === 401 ? 'nothing was appended' : 'THIS SHOULD HAVE BEEN 401'}`,
+    `   status ${forged.status}, ${forged.status === 401 ? 'no event was emitted' : 'EXPECTED 401'}`,
   );
 
-  screen.title(4, `kill -9 in the middle of a burst of ${BURST} webhooks`);
+  screen.title(4, `kill -9 during a burst of ${BURST} webhooks`);
   const crash = await burst(server, () => next.next().value, post, signal);
   await settle();
   screen.fact(
     'before',
-    `${crash.before} webhooks answered 202, ${crash.unanswered} more were under way and got no answer`,
+    `${crash.before} webhooks had status 202, ${crash.inFlight} more were in flight and got no response`,
   );
   screen.fact(
     'killed',
-    `process ${crash.killedPid} with SIGKILL, away for ${seconds(crash.downMs)}, back on the same data as process ${server.pid}`,
+    `process ${crash.killedPid} with SIGKILL; after ${seconds(crash.downMs)} process ${server.pid} runs on the same data`,
   );
   screen.fact(
     'repeated',
-    `${crash.repeated} webhooks until they were answered; ${crash.known} of them the server had kept already`,
+    `${crash.repeated} webhooks until they got a response; ${crash.known} of them were stored before the kill`,
   );
   screen.fact(
     'clients',
-    `back by themselves: ${watchers.map(({ drain, reconnects }) => `${drain} ${drain === 'callback' ? 'was called again' : `at attempt ${reconnects}`}`).join(', ')}`,
+    `reconnected by themselves: ${watchers.map(({ drain, reconnects }) => `${drain} ${drain === 'callback' ? 'is called again' : `at attempt ${reconnects}`}`).join(', ')}`,
   );
 
-  screen.title(5, 'The same clients go on, and so do the numbers');
+  screen.title(5, 'The same clients continue, and so do the sequence numbers');
   await showOneByOne(5);
 
-  screen.title(6, 'What arrived');
+  screen.title(6, 'Checks');
   const findings = [
     ...verify(accepted, watchers),
     {
       ok: forged.status === 401,
-      text: `the forged webhook was refused with ${forged.status} and arrived nowhere`,
+      text: `the forged webhook was rejected with ${forged.status} and reached no client`,
     },
   ];
   for (const finding of findings) screen.line(findingLine(finding));
   const received = watchers
     .map(({ drain, wiretap: { times, duplicates } }) => `${drain} ${times.size + duplicates}`)
     .join(', ');
-  screen.line(`        received on the wire, repeats included: ${received}`);
+  screen.line(`        events received, repetitions included: ${received}`);
   return findings.every(({ ok }) => ok);
 }
 
 interface Crash {
   readonly before: number;
-  readonly unanswered: number;
+  readonly inFlight: number;
   readonly killedPid: number | undefined;
   readonly downMs: number;
   readonly repeated: number;
   readonly known: number;
 }
 
-/** Several posts at once; after some answers the server dies without warning and is started again a little later. */
+/** Posts several webhooks at once; kills the server after some responses and starts it again a little later. */
 async function burst(
   server: ServerProcess,
   next: () => Webhook,
-  post: (webhook: Webhook, onUnanswered?: () => void) => Promise<Posted>,
+  post: (webhook: Webhook, onNoResponse?: () => void) => Promise<Posted>,
   signal: AbortSignal,
 ): Promise<Crash> {
   const killedPid = server.pid;
   const posted: Posted[] = [];
-  const unanswered = new Set<string>();
+  const inFlight = new Set<string>();
   let before = 0;
   let underWay = 0;
   let crash: Promise<number> | undefined;
@@ -184,11 +191,11 @@ async function burst(
     for (let started = 0; underWay < BURST; started++) {
       underWay += 1;
       const webhook = next();
-      posted.push(await post(webhook, () => unanswered.add(webhook.id)));
+      posted.push(await post(webhook, () => inFlight.add(webhook.id)));
       if (crash === undefined && posted.length >= KILL_AFTER) {
         before = posted.length;
         crash = crashAndRestart();
-        // Awaited below, after the workers: until then it is nobody's.
+        // It is awaited after the workers; until then a rejection would be unhandled.
         crash.catch(() => undefined);
       }
     }
@@ -198,7 +205,7 @@ async function burst(
   const again = posted.filter(({ attempts }) => attempts > 1);
   return {
     before,
-    unanswered: unanswered.size,
+    inFlight: inFlight.size,
     killedPid,
     downMs,
     repeated: again.length,

@@ -1,16 +1,16 @@
-/** What the demo claims, checked against what arrived. Pure: counts in, sentences out. */
+/** The checks of the demo: compares what arrived with what was posted. */
 import type { Posted } from './github.ts';
 import type { Watcher } from './watchers.ts';
 
 export interface Finding {
   readonly ok: boolean;
-  /** The claim, with its figures. */
+  /** What was checked, with the figures. */
   readonly text: string;
 }
 
 type Followed = Pick<Watcher, 'drain' | 'arrivals' | 'losses'>;
 
-/** One finding per claim. `accepted`: every webhook that was answered 202. */
+/** Runs the checks. `accepted` has every webhook with status 202. */
 export function verify(accepted: readonly Posted[], watchers: readonly Followed[]): Finding[] {
   const ids = new Set(accepted.map(({ webhook }) => webhook.id));
   const logs = watchers.map(({ arrivals }) => arrivals.map(({ event }) => event));
@@ -30,22 +30,22 @@ export function verify(accepted: readonly Posted[], watchers: readonly Followed[
   return [
     {
       ok: exactlyOnce,
-      text: `${ids.size} webhooks were answered 202; arrived by ${watchers.map(({ drain }, at) => `${drain} ${logs[at]!.length}`).join(', ')}, each once`,
+      text: `${ids.size} webhooks had status 202; each arrived once (${watchers.map(({ drain }, at) => `${drain} ${logs[at]!.length}`).join(', ')})`,
     },
     {
       ok: contiguous,
-      text: `numbers 1 to ${ids.size} on every drain, none missing, none twice, none out of order`,
+      text: `sequence numbers 1 to ${ids.size} on every drain: none missing, repeated or out of order`,
     },
     {
       ok: orders.every((order) => order === orders[0]),
-      text: 'number by number the same event on all three',
+      text: 'the same event under each sequence number on all three drains',
     },
     {
       ok: losses.length === 0,
       text:
         losses.length === 0
-          ? 'no gap, no change of epoch, no loss reported'
-          : `reported: ${losses.join(', ')}`,
+          ? 'no gap, no new epoch and no loss was reported'
+          : `reported losses: ${losses.join(', ')}`,
     },
   ];
 }

@@ -1,4 +1,4 @@
-/** Three clients that follow the same trigger types, each by another drain, each through the real client library. */
+/** The clients of the demo: each follows the same trigger types by another drain, with the client library. */
 import { generateKeyPairSync } from 'node:crypto';
 import type { Drain, Event, Selection } from 'mcp-triggers-experimental';
 import {
@@ -26,19 +26,19 @@ export interface WatcherOptions {
   readonly onArrival: () => void;
 }
 
-/** A client and what has arrived at it. */
+/** A client and the events that have arrived. */
 export class Watcher {
   readonly drain: Drain;
   readonly arrivals: Arrival[] = [];
-  /** Losses that were reported: in the demo there must be none. */
+  /** Reported losses. */
   readonly losses: string[] = [];
   readonly wiretap: Wiretap;
   readonly subscription: TriggersSubscription;
-  /** Where the server calls back to, without the token. */
+  /** The origin of the callback URL. */
   readonly origin: string | undefined;
   readonly #client: TriggersClient;
   readonly #closeEndpoint: () => Promise<void>;
-  /** Rejects with what ended it early. */
+  /** Rejects if the subscription ends early. */
   readonly ended: Promise<void>;
   #reconnects = 0;
 
@@ -65,11 +65,11 @@ export class Watcher {
       tuning: { backoff: { baseMs: 100, maxMs: 500 } },
     });
     this.ended = this.#follow(onArrival);
-    // Whoever waits for arrivals looks at it; until then nobody may.
+    // It is awaited while waiting for events; until then a rejection would be unhandled.
     this.ended.catch(() => undefined);
   }
 
-  /** Resolves once it is subscribed; a callback is then verified. */
+  /** Connects and subscribes. When it resolves, a callback has been verified. */
   static async start(options: WatcherOptions): Promise<Watcher> {
     const wiretap = new Wiretap();
     const client = triggersClient(
@@ -84,7 +84,7 @@ export class Watcher {
     return watcher;
   }
 
-  /** Attempts to get back to the server. */
+  /** The number of attempts to reconnect. */
   get reconnects(): number {
     return this.#reconnects;
   }
@@ -97,7 +97,7 @@ export class Watcher {
     }
   }
 
-  /** Ends everything here; the subscription ends on the server too. */
+  /** Unsubscribes and closes everything. */
   async close(): Promise<void> {
     await this.subscription.close({ unsubscribe: true }).catch(() => undefined);
     await this.#client.close().catch(() => undefined);
@@ -114,7 +114,7 @@ interface Endpoint {
 async function openEndpoint(wiretap: Wiretap, jwksUri: string | undefined): Promise<Endpoint> {
   let receiver: Receiver | undefined;
   const { origin, close } = await listenOnLoopback(0, async (request) => {
-    // Counted before it is handed on: the demo looks as soon as the last event has arrived.
+    // Counted before it is passed on, because the demo reads the counts as soon as the last event has arrived.
     const copy = request.clone();
     await copy.text().then(
       (text) => wiretap.message(text),

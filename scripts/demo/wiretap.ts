@@ -1,57 +1,56 @@
 /**
- * Counts how often each number came over the wire, below the client library, which removes duplicates before anybody could count
- * them. Reads copies of HTTP messages and changes nothing.
+ * Counts how often each sequence number is received, repetitions included, which the client library removes. Reads copies of HTTP messages.
  */
 import { createParser } from 'eventsource-parser';
 
-interface Heard {
+interface Delivered {
   readonly epoch?: unknown;
   readonly events?: readonly { readonly sequence: number }[];
 }
 interface Message {
-  readonly params?: Heard;
-  readonly result?: Heard;
+  readonly params?: Delivered;
+  readonly result?: Delivered;
 }
 
 export class Wiretap {
   readonly #times = new Map<string, number>();
   readonly #onDelivery: (delivery: object) => void;
 
-  /** `onDelivery` sees every message that carries events. */
+  /** `onDelivery` is called with every message that has events. */
   constructor(onDelivery: (delivery: object) => void = () => undefined) {
     this.#onDelivery = onDelivery;
   }
 
-  /** Numbers that came more than once, each counted as often as it was superfluous. */
+  /** The number of repetitions. */
   get duplicates(): number {
     return [...this.#times.values()].reduce((sum, times) => sum + times - 1, 0);
   }
-  /** How often each `epoch:sequence` came. */
+  /** Number of times that each `epoch:sequence` was received. */
   get times(): ReadonlyMap<string, number> {
     return this.#times;
   }
 
-  /** A `fetch` for the client. */
+  /** A `fetch` for the client that counts what it receives. */
   readonly fetch: typeof fetch = async (input, init) => {
     const response = await fetch(input, init);
-    if (response.body) void this.#listen(response.clone());
+    if (response.body) void this.#count(response.clone());
     return response;
   };
 
-  /** For a callback: the body as it came. */
+  /** Counts the events of one message, for example the body of a callback. */
   message(text: string): void {
     const { params, result } = JSON.parse(text) as Message;
-    const heard = params?.events ? params : result;
-    if (!heard?.events) return;
-    this.#onDelivery(heard);
-    const { epoch, events } = heard;
+    const delivery = params?.events ? params : result;
+    if (!delivery?.events) return;
+    this.#onDelivery(delivery);
+    const { epoch, events } = delivery;
     for (const { sequence } of events) {
       const name = `${String(epoch)}:${sequence}`;
       this.#times.set(name, (this.#times.get(name) ?? 0) + 1);
     }
   }
 
-  async #listen(response: Response): Promise<void> {
+  async #count(response: Response): Promise<void> {
     try {
       const type = response.headers.get('content-type') ?? '';
       if (type.startsWith('application/json')) return this.message(await response.text());
@@ -64,7 +63,7 @@ export class Wiretap {
       for await (const chunk of response.body!.pipeThrough(new TextDecoderStream()))
         parser.feed(chunk);
     } catch {
-      // The connection was cut, which is what the demo is about; what came before is counted.
+      // The server was killed; what was received before is counted.
     }
   }
 }

@@ -31,7 +31,7 @@ export interface ImplicitSubscription {
 }
 
 /**
- * Returns the caller's subscription for this selection. Creates it if there is none, renews it if {@link needsRenewal} says so, both with
+ * Returns the caller's subscription for this selection. Creates it if it does not exist and renews it if {@link needsRenewal} says so, both with
  * a lifetime of `ttlMs` within the server's bounds. Rejects as `triggers/subscribe` does: `NotFound` (trigger), `Forbidden`,
  * `InvalidParams`, `ResourceExhausted`.
  */

@@ -1,6 +1,6 @@
 /**
- * What every binding needs of the MCP SDK's server: the claim of a binding on a server, the signals and errors of a request, access to
- * the handlers that are already registered. Differences between protocol eras and transports end here.
+ * Access of the bindings to the MCP SDK's server: the record of attached bindings, the signals and errors of a request, and the handlers
+ * that are already registered. Hides differences between protocol eras and transports.
  */
 import {
   ProtocolError,

@@ -16,7 +16,7 @@ import { cursorOf, occurrence } from './occurrence.ts';
 import { dialectOf, PROFILES, type Profile } from './profiles.ts';
 
 /**
- * The `id` of a webhook subscription: always the same for the same principal, URL, name and arguments. It is no secret and may be logged.
+ * The `id` of a webhook subscription: always the same for the same principal, URL, name and arguments. It is not a secret and may be logged.
  */
 export function webhookSubscriptionId(
   principal: string,

@@ -137,7 +137,7 @@ export function eventsError(error: WireError, profile: Profile): EventsErrorObje
   return errorObject(say(error.data, error.message), profile);
 }
 
-/** The error object that tells a client why its subscription ended; null = the client is told nothing. */
+/** The error object that tells a client why its subscription ended; null = the client gets no error. */
 export function endingError(reason: TerminationReason, profile: Profile): EventsErrorObject | null {
   const saying = TERMINATIONS[reason];
   return saying === null ? null : errorObject(saying, profile);

@@ -17,7 +17,7 @@ import { subscribe, unsubscribe } from './webhook.ts';
 /** One request of this binding. */
 export type EventsRequest = RequestContext<EventsNotification>;
 
-/** What a method works with besides its params. */
+/** The context of a call. */
 export interface EventsContext {
   readonly engine: BindableEngine;
   readonly request: EventsRequest;

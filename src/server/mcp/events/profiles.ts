@@ -14,7 +14,7 @@ export interface Profile {
   readonly codes: EventsErrorCodes;
   /** Whether `events/unsubscribe` of an unknown webhook is an error; if not, it succeeds. */
   readonly rejectsUnknown: boolean;
-  /** What the `webhook-id` of an event is made from: the range that the message covers, or the `eventId`. */
+  /** Origin of an event's `webhook-id`: the range that the message covers, or the `eventId`. */
   readonly webhookId: 'message' | 'eventId';
   /** Whether webhooks get the control envelopes `gap` and `terminated`. */
   readonly control: boolean;

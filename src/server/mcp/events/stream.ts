@@ -15,7 +15,7 @@ import type { Profile } from './profiles.ts';
 import { STREAM_NOTIFICATIONS, type EventsNotification } from '../../../protocol/events/names.ts';
 import type { EventsErrorObject, StreamParams } from '../../../protocol/events/types.ts';
 
-/** What a stream works with besides its params. */
+/** The context of a stream. */
 export interface StreamContext {
   readonly engine: BindableEngine;
   readonly caller: Caller;
@@ -52,7 +52,7 @@ class EventsSink {
   readonly #ended = new AbortController();
   /** Fires when nothing more may be sent. */
   readonly end: AbortSignal;
-  /** What the first message has to tell; null = it has been sent. */
+  /** Content of the first message; null = it has been sent. */
   #opening: { readonly truncated: boolean } | null;
 
   constructor(

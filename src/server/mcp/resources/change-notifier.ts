@@ -4,11 +4,11 @@
  */
 import type { Clock } from '../../../protocol/lib/clock.ts';
 
-/** How often change notifications are sent, in milliseconds. */
+/** Intervals between change notifications, in milliseconds. */
 export interface NotifyTiming {
-  /** How long further changes are collected after a notification that the client has not answered by reading. */
+  /** Shortest interval between notifications of changes while the client does not read. */
   readonly quietMs: number;
-  /** When an unanswered notification is repeated for the first time; the interval then doubles, up to an hour. */
+  /** Delay before a notification is repeated if the client does not read; doubles each time, up to an hour. */
   readonly remindMs: number;
 }
 

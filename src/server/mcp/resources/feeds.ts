@@ -18,7 +18,7 @@ import { feedUri, parseFeedUri, readArguments, subscriptionUri } from './uri.ts'
 import { VisibleTypes } from './visible-types.ts';
 import { ListenerRegistry, Watch, type ChangeListener } from './watch.ts';
 
-/** What a URI means for a caller. URIs of the same log have the same `id`. */
+/** A resolved URI. URIs of the same log have the same `id`. */
 export type Target =
   | {
       readonly kind: 'feed';
@@ -110,7 +110,7 @@ export class Feeds {
 
   /**
    * Notifies `listener` if anything is unread, and then of every change of the log until the watch is closed. Events are unread after
-   * `seen`, or else after the target's own position, or else after the acknowledged position. Makes the log of a feed if there is none, and
+   * `seen`, or else after the target's own position, or else after the acknowledged position. Makes the log of a feed if it does not exist, and
    * renews it while it is watched. Rejects as {@link read} does.
    */
   async watch(

@@ -217,7 +217,7 @@ class Binding {
         await this.#watches.add(caller, one, target, known);
         if (modernPipe) this.#lastRead.set(one, uri);
       } catch (error) {
-        this.#feedOptions.log.debug({ err: error }, 'watch failed; the feed was read all the same');
+        this.#feedOptions.log.debug({ err: error }, 'watch failed; the feed was read anyway');
       }
     }
     return { contents: [{ uri, mimeType: MIME_TYPE, text }], ...uncached(ctx) };

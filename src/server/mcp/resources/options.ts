@@ -13,7 +13,7 @@ export interface FeedOptions {
   readonly implicitTtlMs?: number;
   /** URIs that one connection or one `subscriptions/listen` may watch. Default 64. */
   readonly maxWatched?: number;
-  /** How often change notifications are sent. */
+  /** Intervals between change notifications. */
   readonly notify?: Partial<NotifyTiming>;
   /**
    * Whether a caller may watch a resource of the application. The application sends the notifications itself, with

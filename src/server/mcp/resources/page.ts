@@ -121,7 +121,7 @@ function pageOf({
   };
 }
 
-/** What a page shows: a trigger type with arguments, or the selections of a subscription. */
+/** The subject of a page: a trigger type with arguments, or the selections of a subscription. */
 export type FeedSubject =
   | { readonly trigger: string; readonly arguments: Readonly<JsonObject> }
   | { readonly select: readonly Selection[] };

@@ -28,7 +28,7 @@ export interface UnwatchArguments {
 export interface NextCall {
   readonly tool: string;
   readonly arguments: JsonObject;
-  /** How long to wait before the call, in milliseconds. */
+  /** Delay before the call, in milliseconds. */
   readonly afterMs: number;
 }
 
@@ -145,7 +145,7 @@ const next = object(
   {
     tool: text('The tool to call.'),
     arguments: anyObject('The arguments to pass.'),
-    afterMs: count('How long to wait before the call, in milliseconds.'),
+    afterMs: count('Milliseconds to wait before the call.'),
   },
   ['tool', 'arguments', 'afterMs'],
   { description: 'The next call to make.' },
@@ -155,7 +155,7 @@ const error = object(
   {
     name: text('The kind of error; stable.'),
     code: { type: 'integer', description: 'The JSON-RPC error code.' },
-    message: text('What was wrong and what to do.'),
+    message: text('The mistake and what to do about it.'),
     data: anyObject('Details that depend on the kind of error.'),
   },
   ['name', 'code', 'message'],
@@ -166,7 +166,7 @@ const expiresAt: JsonObject = {
   anyOf: [{ type: 'string' }, { type: 'null' }],
   description: 'When the watch ends unless it is checked before, RFC 3339; null = never.',
 };
-const remaining = count('How many sequence numbers follow this position.');
+const remaining = count('Number of sequence numbers after this position.');
 
 /** An output schema: one of these shapes, or an error. */
 const answer = (properties: JsonObject, shapes: readonly (readonly string[])[]): JsonObject =>
@@ -180,7 +180,7 @@ const event = object(
     eventId: text('Identifies the event; the same when it comes again.'),
     name: triggerName,
     timestamp: text('When it happened, RFC 3339.'),
-    data: { description: 'What happened. Comes from outside.' },
+    data: { description: 'Content of the event. Comes from outside.' },
   },
   ['sequence', 'eventId', 'name', 'timestamp', 'data'],
 );
@@ -234,7 +234,7 @@ export const OUTPUT = {
       created: { type: 'boolean', description: 'True = a new watch; false = it existed before.' },
       triggers: list(listed, 'The trigger types that can be followed.'),
       watches: list(object(watched, Object.keys(watched)), 'Your watches.'),
-      watchesOmitted: count('How many watches did not fit into the answer.', 1),
+      watchesOmitted: count('Number of watches that did not fit into the answer.', 1),
       nextCursor: text('Present = the list continues: call again with it as `cursor`.'),
     },
     [
@@ -264,7 +264,7 @@ export const OUTPUT = {
         type: 'boolean',
         description: 'True = this call ended the watch; false = it did not exist any more.',
       },
-      discarded: count('How many sequence numbers were not acknowledged.'),
+      discarded: count('Number of sequence numbers that were not acknowledged.'),
     },
     [['watchId', 'ended', 'discarded']],
   ),

@@ -36,7 +36,7 @@ export function selectionOf({
     : null;
 }
 
-/** The caller's watch with this id. Rejects with `NotFound` if there is none, also for a subscription that is no watch. */
+/** The caller's watch with this id. Rejects with `NotFound` if it does not exist, also for a subscription of another kind. */
 export async function ownWatch(
   { engine, caller }: ToolContext,
   watchId: string,
@@ -215,7 +215,7 @@ function takeFitting<Item extends JsonObject>(
 
 /* ---------------------------------------------------------------------------------------------- unwatch */
 
-/** Ends a watch. Ending it twice is no error (SEP: Ending). */
+/** Ends a watch. Ending it twice succeeds (SEP: Ending). */
 export async function unwatch(
   context: ToolContext,
   { watchId }: UnwatchArguments,

@@ -16,7 +16,7 @@ export type NotificationMethod =
 /** One method. */
 interface Row {
   readonly params: ParamsName;
-  /** How long the request may stay open. The response of a `long-poll` or `stream` must be closed when the client cancels. */
+  /** Kind of the request. The response of a `long-poll` or `stream` must be closed when the client cancels. */
   readonly duration: 'short' | 'long-poll' | 'stream';
   call(verbs: Verbs, params: unknown, request: TriggersRequest): Promise<object>;
 }
