@@ -131,11 +131,11 @@ export async function runDemo({
   );
   screen.fact(
     'repeated',
-    `${crash.repeated} webhooks until they got a response; ${crash.known} of them were stored before the kill`,
+    `${crash.repeated} webhooks until they got a response; stored before the kill: ${crash.known}`,
   );
   screen.fact(
     'clients',
-    `reconnected by themselves: ${watchers.map(({ drain, reconnects }) => `${drain} ${drain === 'callback' ? 'is called again' : `at attempt ${reconnects}`}`).join(', ')}`,
+    `reconnected: ${watchers.map(({ drain, reconnects }) => `${drain} ${drain === 'callback' ? 'is called again' : `at attempt ${reconnects}`}`).join(', ')}`,
   );
 
   screen.title(5, 'The same clients continue, and so do the sequence numbers');
