@@ -126,12 +126,12 @@ describe('one mistake, one problem', () => {
       [
         'a schedule without a name',
         { TRIGGERS_SCHEDULES: '* * * * *' },
-        /TRIGGERS_SCHEDULES: must look like/,
+        /TRIGGERS_SCHEDULES: must have the form/,
       ],
       [
         'an issuer without its keys',
         { TRIGGERS_AUTH_ISSUER: 'https://id.example' },
-        /set both or none/,
+        /must be set both or not at all/,
       ],
       [
         'a floor above the default',
