@@ -124,7 +124,10 @@ describe('watch without the extension', () => {
     const server = await startRaw(t);
     const { code, stderr } = await watch(server.url, 'timer').outcome();
     assert.equal(code, EXIT.unsupported);
-    assert.match(stderr, /^not_supported: .*no resource for timer.*\n {2}hint {2}.*--resource or --tool/);
+    assert.match(
+      stderr,
+      /^not_supported: .*no resource for timer.*\n {2}hint {2}.*--resource or --tool/,
+    );
   });
 
   for (const [what, args, message] of [
