@@ -202,12 +202,12 @@ describe('push', () => {
     const { events, server, follower } = await start(
       t,
       { delivery: ['push'] },
-      { tuning: { silenceMs: 150 } },
+      { tuning: { silenceMs: 1000 } },
     );
     await follower.words(2);
     const waiting = follower.items(1);
     await new Promise((resolve) => {
-      setTimeout(resolve, 400);
+      setTimeout(resolve, 2500);
     });
     assert.equal(server.countOf('events/stream'), 1, 'heartbeats keep it alive');
     for (const stream of events.streams) stream.notify = () => undefined;

@@ -270,10 +270,7 @@ test('rejects a dialect that the engine does not have; existing callbacks in it 
   await second.emitAll(1, 2);
   await second.pass(MINUTE);
   assert.deepEqual(second.foreign.words, []);
-  assert.equal(
-    second.logged.filter(({ message }) => /^dialect missing/.test(message)).length,
-    1,
-  );
+  assert.equal(second.logged.filter(({ message }) => /^dialect missing/.test(message)).length, 1);
   await second.close();
 
   const third = await strange({ path, seed: 3 });
