@@ -26,6 +26,11 @@ const REPORTS = process.env['TEST_REPORTS'];
 /** Test files that run in mode `all` only: each takes minutes, and a day's work seldom breaks what they test. */
 const LONG = ['test/interop/conformance/**/*.test.ts', 'test/interop/peers/inspector.test.ts'];
 
+/** `npm run interop` asks for every file that declares a row of its matrix. */
+const writesMatrix = ['INTEROP_ROWS', 'INTEROP_RESULTS'].some(
+  (name) => process.env[name] !== undefined,
+);
+
 /** Test files with a matrix of which the default mode runs a sample; see test/tier.ts. */
 const matrices = (): string[] =>
   globSync('{test,conformance/test}/**/*.test.ts').filter((file) =>
@@ -38,7 +43,7 @@ export default defineConfig(({ mode }) => {
   const only = isAll ? [...globSync(LONG), ...matrices()] : null;
   const select = (include: readonly string[]): string[] =>
     only === null ? [...include] : globSync([...include]).filter((file) => only.includes(file));
-  const exclude = [...configDefaults.exclude, ...(isAll ? [] : LONG)];
+  const exclude = [...configDefaults.exclude, ...(isAll || writesMatrix ? [] : LONG)];
   return {
     resolve: { conditions: [SOURCE] },
     ssr: {

@@ -11,7 +11,7 @@ import { GitHub } from '../../scripts/demo/github.ts';
 import { freePort, ServerProcess } from '../../scripts/demo/server-process.ts';
 
 /** Far more than any test takes. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 90_000;
 const LOOK_MS = 10;
 
 /**
