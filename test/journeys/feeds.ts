@@ -24,7 +24,7 @@ export interface Feed {
 export function githubFeed(github: GitHub, kind: string): Feed {
   const source = webhooks([kind]);
   const sent: Webhook[] = [];
-  const post = async (webhook: Webhook) => github.post(webhook, AbortSignal.timeout(30_000));
+  const post = async (webhook: Webhook) => github.post(webhook, AbortSignal.timeout(90_000));
   return {
     select: [{ name: `github.${kind}` }],
     async happen() {

@@ -277,7 +277,7 @@ describe('@ai-sdk/mcp against the reference server', () => {
       const happen = async () => {
         const webhook = hooks.next().value;
         ids.push(webhook.id);
-        await github.post(webhook, AbortSignal.timeout(30_000));
+        await github.post(webhook, AbortSignal.timeout(90_000));
       };
       try {
         await server.start();

@@ -123,7 +123,7 @@ for (const sdk of [v1, v2]) {
         const webhook = source.next().value;
         const { status } = await server.github.post(
           { ...webhook, body: enlarge(webhook.body) },
-          AbortSignal.timeout(30_000),
+          AbortSignal.timeout(90_000),
         );
         assert.equal(status, 202);
         posted.push(webhook.id);
