@@ -1,4 +1,7 @@
-/** Callback deliveries: throughput, batches, the server's signature, and the latency from emit to receipt. */
+/**
+ * Callback deliveries: throughput, batches, the server's signature, and the latency from emit to
+ * receipt.
+ */
 import { generateDeliveryKey, type EngineOptions } from 'mcp-triggers-experimental/server';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -35,7 +38,10 @@ async function subscribeLogs(bench: Bench, receiver: Receiver, count: number): P
   }
 }
 
-/** Emits `total` events, distributed over the logs, as fast as they are accepted, and waits until the last one is acknowledged. */
+/**
+ * Emits `total` events, distributed over the logs, as fast as they are accepted, and waits until
+ * the last one is acknowledged.
+ */
 async function deliver(
   bench: Bench,
   receiver: Receiver,
@@ -67,7 +73,10 @@ async function deliver(
   return (total / (performance.now() - startedAt)) * 1000;
 }
 
-/** The limit: the same HTTP client posts bodies of the same size to the same receiver, 64 at once, without this library. */
+/**
+ * The limit: the same HTTP client posts bodies of the same size to the same receiver, 64 at once,
+ * without this library.
+ */
 async function rawPosts(agent: Agent, receiver: Receiver, total: number): Promise<number> {
   const body = Buffer.from(
     JSON.stringify({
@@ -221,7 +230,10 @@ export async function callbackBench(rounds: number): Promise<Row[]> {
   }
 }
 
-/** Latency from emit to receipt at a steady rate, beside a bare POST plus one durable commit at the same rate. */
+/**
+ * Latency from emit to receipt at a steady rate, beside a bare POST plus one durable commit at the
+ * same rate.
+ */
 async function latency(receiver: Receiver, agent: Agent, rate: number): Promise<Row[]> {
   const seconds = 4;
   const ours = await withLogs(receiver, 64, {}, async (bench) =>

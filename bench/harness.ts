@@ -1,4 +1,7 @@
-/** Helpers of the benchmarks: the receiver's process, an engine with a real store in a temporary folder, medians and a table. */
+/**
+ * Helpers of the benchmarks: the receiver's process, an engine with a real store in a temporary
+ * folder, medians and a table.
+ */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';

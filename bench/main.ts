@@ -1,6 +1,7 @@
 /**
- * `npm run bench`: measures this implementation, and the raw limit in the same run on the same machine. Quote ratios: absolute figures
- * differ between machines and runs. `-- callback`, `protocol`, `memory` or `store` runs one group.
+ * `npm run bench`: measures this implementation, and the raw limit in the same run on the same
+ * machine. Quote ratios: absolute figures differ between machines and runs. `-- callback`,
+ * `protocol`, `memory` or `store` runs one group.
  */
 import { cpus, release } from 'node:os';
 import { callbackBench } from './callback.ts';

@@ -1,4 +1,6 @@
-/** Streams and pulls through the MCP SDK, beside empty requests to the SDK and to the HTTP server. */
+/**
+ * Streams and pulls through the MCP SDK, beside empty requests to the SDK and to the HTTP server.
+ */
 import { createServer } from 'node:http';
 import { serve, type HttpBindings } from '@hono/node-server';
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
@@ -47,7 +49,8 @@ async function startHttp(bench: Bench): Promise<{ url: string; close(): Promise<
   };
   app.all('/mcp', (c) => handler.fetch(c.req.raw, { authInfo: claims }));
   app.get('/raw', (c) => {
-    // The limit of streams: the same bytes as server-sent events, several per write, from a bare route.
+    // The limit of streams: the same bytes as server-sent events, several per write, from a bare
+    // route.
     const total = Number(c.req.query('total'));
     const frame = `event: message\ndata: ${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: { subscriptionId: 's', key: 'k', epoch: 'e', after: 0, head: 1, acked: 0, events: Array.from({ length: 100 }, (_, sequence) => ({ sequence, eventId: '0123456789abcdef', name: 'bench.log', timestamp: '2026-11-21T09:30:00.000Z', data: { log: 1, data: filler(EVENT_BYTES) } })) } })}\n\n`;
     let sent = 0;

@@ -1,7 +1,7 @@
 /**
- * The overhead of the store over SQLite. Each figure is measured beside its limit: the same rows, written by a loop over prepared statements
- * with the same settings. The two alternate commit by commit, so that other load on the machine affects both; the median of the rounds
- * counts.
+ * The overhead of the store over SQLite. Each figure is measured beside its limit: the same rows,
+ * written by a loop over prepared statements with the same settings. The two alternate commit by
+ * commit, so that other load on the machine affects both; the median of the rounds counts.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -172,7 +172,9 @@ const delivery: Work = {
   },
 };
 
-/** Runs all kinds of work, alternately with the store and the bare loop, and returns the medians. */
+/**
+ * Runs all kinds of work, alternately with the store and the bare loop, and returns the medians.
+ */
 export async function storeBench(rounds = ROUNDS): Promise<Result[]> {
   const results: Result[] = [];
   for (const work of [accept(1, 1000), accept(100, 50), fanOut, progress, delivery]) {
@@ -228,7 +230,9 @@ async function oneRound({
   });
 }
 
-/** Reads: batches of a log with their events, and whole subscriptions with an encrypted callback. */
+/**
+ * Reads: batches of a log with their events, and whole subscriptions with an encrypted callback.
+ */
 async function reading(rounds: number): Promise<Result[]> {
   return inDirectory(async (directory) => {
     const total = 10_000;

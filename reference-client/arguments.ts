@@ -56,7 +56,10 @@ export const oneOf =
       : [...previous, choice];
   };
 
-/** Collects `name=value` of a repeated option. A value that is valid JSON becomes its JSON value, any other becomes a string. */
+/**
+ * Collects `name=value` of a repeated option. A value that is valid JSON becomes its JSON value,
+ * any other becomes a string.
+ */
 export const argument =
   (option: string) =>
   (text: string, previous: Readonly<Record<string, unknown>> = {}): Record<string, unknown> => {

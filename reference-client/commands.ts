@@ -1,4 +1,7 @@
-/** The commands that ask the server one thing: `list`, `subscriptions`, `get`, `update`, `ack` and `unsubscribe`. */
+/**
+ * The commands that ask the server one thing: `list`, `subscriptions`, `get`, `update`, `ack` and
+ * `unsubscribe`.
+ */
 import { Option } from 'commander';
 import type { OnFailure, Selection, UpdateParams } from 'mcp-triggers-experimental';
 import { lifetime, position, selections, UsageError } from './arguments.ts';
@@ -89,21 +92,21 @@ export function update(shell: Shell): void {
     )
     .option('--select <json>', 'replace the selections', selections)
     .option('--detach-callback', 'remove the callback and keep the log')
-    .action((subscriptionId: string, options: UpdateOptions) =>
-      run(shell, async (client, printer) => {
-        const change = changeOf(options);
-        if (Object.keys(change).length === 0)
-          throw new UsageError(
-            'There is nothing to change. Give an option, for example --ttl 1h or --pause.',
-          );
+    .action(async (subscriptionId: string, options: UpdateOptions) => {
+      const change = changeOf(options);
+      if (Object.keys(change).length === 0)
+        throw new UsageError(
+          'There is nothing to change. Give an option, for example --ttl 1h or --pause.',
+        );
+      await run(shell, async (client, printer) => {
         const { ifMatch } = options;
         const updated = await client.update(
           { subscriptionId, ...(ifMatch === undefined ? {} : { ifMatch }), ...change },
           { signal: shell.stop },
         );
         printer.result(updated, describeSubscription(updated));
-      }),
-    );
+      });
+    });
 }
 
 function changeOf({
@@ -131,14 +134,13 @@ export function ack(shell: Shell): void {
     .argument('<subscriptionId>')
     .argument('<epoch>')
     .argument('<sequence>')
-    .action((subscriptionId: string, epoch: string, sequence: string) =>
-      run(shell, async (client, printer) => {
-        const result = await client.ack(subscriptionId, position(epoch, sequence), {
-          signal: shell.stop,
-        });
+    .action(async (subscriptionId: string, epoch: string, sequence: string) => {
+      const upTo = position(epoch, sequence);
+      await run(shell, async (client, printer) => {
+        const result = await client.ack(subscriptionId, upTo, { signal: shell.stop });
         printer.result(result, `Acknowledged ${result.acked} of ${result.head}.`);
-      }),
-    );
+      });
+    });
 }
 
 /** `unsubscribe`: ends a subscription and its log. */

@@ -1,6 +1,6 @@
 /**
- * A callback endpoint on the loopback interface, open while `watch` runs. Its keys and secrets are not stored: each run registers a new
- * URL, which the server verifies.
+ * A callback endpoint on the loopback interface, open while `watch` runs. Its keys and secrets are
+ * not stored: each run registers a new URL, which the server verifies.
  */
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
@@ -49,7 +49,10 @@ export async function openEndpoint({
   return { receiver, origin, close };
 }
 
-/** Serves a fetch handler over HTTP on the loopback interface. No request arrives before the caller has published the origin. */
+/**
+ * Serves a fetch handler over HTTP on the loopback interface. No request arrives before the caller
+ * has published the origin.
+ */
 export async function listenOnLoopback(
   port: number,
   handler: (request: Request) => Promise<Response>,

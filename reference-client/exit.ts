@@ -1,4 +1,7 @@
-/** Converts errors into an exit code, a message that says what was wrong, and a hint that says what to do. */
+/**
+ * Converts errors into an exit code, a message that says what was wrong, and a hint that says what
+ * to do.
+ */
 import { CommanderError } from 'commander';
 import {
   LocalError,
@@ -75,7 +78,10 @@ export function failureOf(error: unknown): Failure {
     return {
       code: error.exitCode === 0 ? EXIT.ok : EXIT.usage,
       name: 'usage',
-      message: error.message.replace(/^error: /, ''),
+      message:
+        error.code === 'commander.help'
+          ? 'There is no command. Name one of the commands above.'
+          : error.message.replace(/^error: /, ''),
       hint: 'See --help.',
     };
   if (error instanceof WireError)

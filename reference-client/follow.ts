@@ -1,6 +1,6 @@
 /**
- * Prints what a `Following` yields: the mode and its guarantee, every event with its number, every loss, and every change of the connection
- * or of a subscription's status.
+ * Prints what a `Following` yields: the mode and its guarantee, every event with its number, every
+ * loss, and every change of the connection or of a subscription's status.
  */
 import type { SubscriptionStatus } from 'mcp-triggers-experimental';
 import type {
@@ -16,7 +16,10 @@ import { duration, printable, summary } from './text.ts';
 /** Interval between checks of the status, which also changes while no events arrive. */
 const STATUS_CHECK_MS = 500;
 
-/** Prints until the following is closed or `limit` events have been printed and acknowledged. `names` are the names of what is followed. */
+/**
+ * Prints until the following is closed or `limit` events have been printed and acknowledged.
+ * `names` are the names of what is followed.
+ */
 export async function follow(
   following: Following,
   names: readonly string[],
@@ -121,7 +124,10 @@ const briefly = (error: unknown): object => {
   return { name, message };
 };
 
-/** Returns a listener that prints one line per change of the connection. It does not repeat what a change of mode says. */
+/**
+ * Returns a listener that prints one line per change of the connection. It does not repeat what a
+ * change of mode says.
+ */
 export function stateNotices(
   printer: Printer,
   following: () => Following,

@@ -1,6 +1,6 @@
 /**
- * Prints results to standard output, as text or as one JSON object per line. Notices as text go to standard error, so that a pipe has only
- * results.
+ * Prints results to standard output, as text or as one JSON object per line. Notices as text go to
+ * standard error, so that a pipe has only results.
  */
 import { printable } from './text.ts';
 import type { Failure } from './exit.ts';
@@ -11,7 +11,10 @@ export interface Printer {
   readonly width: number;
   /** Prints a result: `value` with `--json`, else `text`. */
   result(value: object, text: string): void;
-  /** Prints a notice, for example about the connection: `value` with `--json`, else `text` to standard error. */
+  /**
+   * Prints a notice, for example about the connection: `value` with `--json`, else `text` to
+   * standard error.
+   */
   notice(value: object, text: string): void;
   error(failure: Failure): void;
 }

@@ -33,7 +33,10 @@ export function createProgram(outputs: Outputs, stop: AbortSignal): Command {
     .configureOutput({ writeOut: outputs.out, writeErr: outputs.err, outputError: () => undefined })
     .option('--url <url>', 'URL of the MCP endpoint', 'http://127.0.0.1:4600/mcp')
     .option('--stdio <command>', 'start this command and use MCP on its pipe, instead of --url')
-    .option('--token <token>', 'access token; MCP_TRIGGERS_TOKEN keeps it out of process lists')
+    .option(
+      '--token <token>',
+      'access token; the variable MCP_TRIGGERS_TOKEN keeps it out of process lists',
+    )
     .option(
       '--token-file <file>',
       'file with the access token (default: data/token, where a development server writes it)',

@@ -1,4 +1,7 @@
-/** Runs a command with a connected client: reads the global options, connects, and closes the connection in any case. */
+/**
+ * Runs a command with a connected client: reads the global options, connects, and closes the
+ * connection in any case.
+ */
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import {
@@ -89,7 +92,10 @@ async function tokenOf(globals: Globals): Promise<string | undefined> {
   }
 }
 
-/** The environment of a server on a pipe: this process's own, without the access token, which is for HTTP. */
+/**
+ * The environment of a server on a pipe: this process's own, without the access token, which is for
+ * HTTP.
+ */
 function environment(): Record<string, string> {
   const { [TOKEN_VARIABLE]: _token, ...rest } = process.env;
   return Object.fromEntries(

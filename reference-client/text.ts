@@ -1,4 +1,7 @@
-/** Formats text for a terminal. Control characters are removed from text of a peer, which could move the cursor otherwise. */
+/**
+ * Formats text for a terminal. Control characters are removed from text of a peer, which could move
+ * the cursor otherwise.
+ */
 
 const CONTROL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 

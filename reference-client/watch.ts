@@ -1,4 +1,7 @@
-/** `watch`: follows a trigger type, a resource or a tool in the best mode that the server supports, and prints events as they arrive. */
+/**
+ * `watch`: follows a trigger type, a resource or a tool in the best mode that the server supports,
+ * and prints events as they arrive.
+ */
 import { Option } from 'commander';
 import type { Drain, OnFailure, Selection } from 'mcp-triggers-experimental';
 import {
@@ -37,7 +40,7 @@ interface Options {
   readonly since?: string;
   readonly onFailure?: OnFailure;
   readonly port: number;
-  readonly count: number;
+  readonly count?: number;
   readonly unsubscribe?: true;
 }
 
@@ -116,15 +119,14 @@ export function watch(shell: Shell): void {
       '--count <n>',
       'stop after this many events',
       count('--count', 1, Number.MAX_SAFE_INTEGER),
-      Infinity,
     )
     .option(
       '--unsubscribe',
       'end the subscription when stopping; without it, the next watch continues the subscription',
     )
-    .action((trigger: string | undefined, options: Options) =>
-      run(shell, async (client, printer, globals) => {
-        const select = selectionOf(trigger, options);
+    .action(async (trigger: string | undefined, options: Options) => {
+      const select = selectionOf(trigger, options);
+      await run(shell, async (client, printer, globals) => {
         const endpoint = await endpointFor(client, printer, globals, options);
         try {
           await watchWith(
@@ -137,8 +139,8 @@ export function watch(shell: Shell): void {
         } finally {
           await endpoint?.close();
         }
-      }),
-    );
+      });
+    });
 }
 
 async function watchWith(
@@ -146,7 +148,7 @@ async function watchWith(
   client: TriggersClient,
   printer: Printer,
   options: FollowOptions,
-  { count: limit, unsubscribe }: Options,
+  { count: limit = Infinity, unsubscribe }: Options,
 ): Promise<void> {
   const following: Following = client.follow({
     ...options,
@@ -176,7 +178,9 @@ async function watchWith(
   }
 }
 
-/** Opens a callback endpoint if one can be used: a remote server cannot reach a loopback address. */
+/**
+ * Opens a callback endpoint if one can be used: a remote server cannot reach a loopback address.
+ */
 async function endpointFor(
   client: TriggersClient,
   printer: Printer,

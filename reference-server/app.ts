@@ -1,4 +1,7 @@
-/** The HTTP routes: the MCP endpoint, discovery documents, health, metrics, and the webhook of the GitHub source. */
+/**
+ * The HTTP routes: the MCP endpoint, discovery documents, health, metrics, and the webhook of the
+ * GitHub source.
+ */
 import type { HttpBindings } from '@hono/node-server';
 import { validateOriginHeader } from '@modelcontextprotocol/server';
 import { Hono } from 'hono';
@@ -10,7 +13,10 @@ import type { Metrics } from './metrics.ts';
 
 /** GitHub's own limit for a webhook's payload. */
 const WEBHOOK_BYTES_MAX = 25 * 2 ** 20;
-/** Time for which a verifier may cache the keys. A key rotation must announce a new key for longer than this before using it. */
+/**
+ * Time for which a verifier may cache the keys. A key rotation must announce a new key for longer
+ * than this before using it.
+ */
 const JWKS_MAX_AGE_SECONDS = 300;
 
 /** A webhook request. `rawBody` has the bytes as sent, because the signature covers them. */
@@ -36,7 +42,9 @@ export interface Parts {
   readonly metrics: Metrics | null;
   /** Null = the source is off. */
   readonly github: ((request: WebhookRequest) => Promise<WebhookAnswer>) | null;
-  /** False once the server is stopping; `/readyz` then fails, and a load balancer routes elsewhere. */
+  /**
+   * False once the server is stopping; `/readyz` then fails, and a load balancer routes elsewhere.
+   */
   readonly accepting: () => boolean;
   readonly onError: (error: Error) => void;
 }

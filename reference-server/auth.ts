@@ -1,6 +1,7 @@
 /**
- * Authentication: accepts OAuth 2.0 bearer tokens (JWTs as in RFC 9068) of one issuer, for this resource, with the scope `triggers`. In
- * development without an issuer the server makes its own and one token; it cannot run without authentication.
+ * Authentication: accepts OAuth 2.0 bearer tokens (JWTs as in RFC 9068) of one issuer, for this
+ * resource, with the scope `triggers`. In development without an issuer the server makes its own
+ * and one token; it cannot run without authentication.
  */
 import {
   getOAuthProtectedResourceMetadataUrl,
@@ -25,7 +26,10 @@ import { signingKeyFile } from './keys.ts';
 /** The scope that a token must have. */
 export const SCOPE = 'triggers';
 
-/** Asymmetric algorithms only: with a symmetric one, every program that verifies tokens could also forge them. */
+/**
+ * Asymmetric algorithms only: with a symmetric one, every program that verifies tokens could also
+ * forge them.
+ */
 const ALGORITHMS = ['EdDSA', 'Ed25519', 'ES256', 'ES384', 'PS256', 'RS256'];
 const DEVELOPMENT_TOKEN_SECONDS = 30 * 86_400;
 
@@ -72,7 +76,10 @@ export async function createAuth(config: Config): Promise<Auth> {
   };
 }
 
-/** The issuer as text, without the slash that `URL` appends to a bare origin: tokens name most issuers without it. */
+/**
+ * The issuer as text, without the slash that `URL` appends to a bare origin: tokens name most
+ * issuers without it.
+ */
 const issuerText = (url: URL) =>
   url.pathname === '/' && url.search === '' ? url.origin : url.href;
 
@@ -134,7 +141,10 @@ function tokenError(error: unknown): OAuthError {
   );
 }
 
-/** An issuer for development on one machine. Its key is in the data directory, its only subject is `developer`. */
+/**
+ * An issuer for development on one machine. Its key is in the data directory, its only subject is
+ * `developer`.
+ */
 async function developmentIssuer(config: Config, audience: URL) {
   const jwk = await signingKeyFile(config.DATA_DIR, 'issuer');
   const kid = await calculateJwkThumbprint(jwk);

@@ -1,6 +1,6 @@
 /**
- * The reference server's configuration from environment variables. One table is the parser, the documentation (`describeConfig`) and the list
- * of secrets that must never be printed.
+ * The reference server's configuration from environment variables. One table is the parser, the
+ * documentation (`describeConfig`) and the list of secrets that must never be printed.
  */
 import { resolve } from 'node:path';
 import { z } from 'zod';
@@ -315,8 +315,8 @@ export class ConfigError extends Error {
 }
 
 /**
- * Reads the environment. An empty variable counts as absent. An unknown variable with the prefix is an error, because a misspelled limit
- * would have no effect.
+ * Reads the environment. An empty variable counts as absent. An unknown variable with the prefix is
+ * an error, because a misspelled limit would have no effect.
  * @throws ConfigError
  */
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {

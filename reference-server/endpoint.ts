@@ -1,6 +1,6 @@
 /**
- * The MCP endpoint: one URL for both protocol eras. Cheap checks come first: host and origin, authentication, rate limit, then the content
- * of the request.
+ * The MCP endpoint: one URL for both protocol eras. Cheap checks come first: host and origin,
+ * authentication, rate limit, then the content of the request.
  */
 import {
   createMcpHandler,
@@ -96,7 +96,10 @@ export class McpEndpoint {
     return this.#sessions.size;
   }
 
-  /** Serves a request. `onResponseEnd` registers a function to run when the response was sent or cut; `drop` closes the connection. */
+  /**
+   * Serves a request. `onResponseEnd` registers a function to run when the response was sent or
+   * cut; `drop` closes the connection.
+   */
   async handle(
     request: Request,
     onResponseEnd: (run: () => void) => void,

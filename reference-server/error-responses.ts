@@ -1,4 +1,7 @@
-/** HTTP responses with a JSON-RPC error, for requests that are rejected before they reach the MCP SDK. */
+/**
+ * HTTP responses with a JSON-RPC error, for requests that are rejected before they reach the MCP
+ * SDK.
+ */
 import type { ErrorData, ErrorObject } from 'mcp-triggers-experimental';
 
 /** A response with a JSON-RPC error. `id` is the id of the request, if known. */

@@ -1,10 +1,16 @@
-/** The HTTP listener: Node's server with limits against slow and oversized requests, and a graceful stop. */
+/**
+ * The HTTP listener: Node's server with limits against slow and oversized requests, and a graceful
+ * stop.
+ */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { createAdaptorServer, type HttpBindings } from '@hono/node-server';
 import type { Hono } from 'hono';
 
-/** Bounds on receiving a request. Sending a response has none: a stream stays open for as long as its client reads. */
+/**
+ * Bounds on receiving a request. Sending a response has none: a stream stays open for as long as
+ * its client reads.
+ */
 const LIMITS = {
   maxHeaderSize: 8 * 1024,
   headersTimeout: 10_000,
@@ -30,7 +36,10 @@ export async function listen(
   return server;
 }
 
-/** Accepts no more connections and resolves when the open ones have ended. Closes those that are still open after `graceMs`. */
+/**
+ * Accepts no more connections and resolves when the open ones have ended. Closes those that are
+ * still open after `graceMs`.
+ */
 export async function finish(server: Server, graceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   // `close` ends only connections that are idle when it is called.

@@ -1,6 +1,6 @@
 /**
- * Generated keys, for development: each in a file of its own, readable by the owner only, and kept across restarts. In production the keys
- * come from the environment.
+ * Generated keys, for development: each in a file of its own, readable by the owner only, and kept
+ * across restarts. In production the keys come from the environment.
  */
 import { randomBytes } from 'node:crypto';
 import { chmod, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -8,7 +8,9 @@ import { dirname, join } from 'node:path';
 import { exportJWK, generateKeyPair } from 'jose';
 import type { PrivateJwk } from './config.ts';
 
-/** Creates the data directory if it is missing, for its owner only: it holds keys and callback URLs. */
+/**
+ * Creates the data directory if it is missing, for its owner only: it holds keys and callback URLs.
+ */
 export async function prepareDataDir(dataDir: string): Promise<void> {
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
 }
@@ -53,7 +55,10 @@ export async function writeSecretFile(file: string, text: string): Promise<void>
   await chmod(file, 0o600);
 }
 
-/** Reads a file and makes it first if it is missing. `link` is atomic, so two processes that start together get the same file. */
+/**
+ * Reads a file and makes it first if it is missing. `link` is atomic, so two processes that start
+ * together get the same file.
+ */
 async function readOrMake(file: string, make: () => Promise<string>): Promise<string> {
   try {
     return await readFile(file, 'utf8');

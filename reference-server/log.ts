@@ -1,6 +1,6 @@
 /**
- * Structured logs on stderr. Secrets are removed twice: members with certain names are redacted, and every finished line is searched for known
- * secrets and for text that has the form of one.
+ * Structured logs on stderr. Secrets are removed twice: members with certain names are redacted,
+ * and every finished line is searched for known secrets and for text that has the form of one.
  */
 import { pino, type Logger } from 'pino';
 
@@ -23,7 +23,10 @@ const REDACTED = [
 /** The redacted members in pino's notation. */
 export const redactPaths: readonly string[] = REDACTED.flatMap((name) => [name, `*.${name}`]);
 
-/** Text that has the form of a secret: a `whsec_` secret, a JWT or JWS, a bearer header, the token in a callback URL. */
+/**
+ * Text that has the form of a secret: a `whsec_` secret, a JWT or JWS, a bearer header, the token
+ * in a callback URL.
+ */
 const SECRET_PATTERNS = [
   /whsec_[A-Za-z0-9+/=]{8,}/g,
   /\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*/g,
@@ -42,7 +45,10 @@ export interface LogOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
   /** `json` = one JSON object per line; `text` = for reading in a terminal. */
   readonly format: 'json' | 'text';
-  /** Returns the known secrets. Called for every line, because secrets are added while the server runs. */
+  /**
+   * Returns the known secrets. Called for every line, because secrets are added while the server
+   * runs.
+   */
   readonly secrets: () => readonly string[];
   readonly out: LineSink;
 }
@@ -75,7 +81,10 @@ interface PrintedError {
 
 const CAUSES_MAX = 5;
 
-/** Selects the members of an error that are logged. Other members may contain requests, URLs or secrets at any depth. */
+/**
+ * Selects the members of an error that are logged. Other members may contain requests, URLs or
+ * secrets at any depth.
+ */
 function printedError(error: unknown, depth = 0): PrintedError {
   if (!(error instanceof Error))
     return {
@@ -114,7 +123,10 @@ interface Line {
   readonly [field: string]: unknown;
 }
 
-/** A line as text: `09:30:00.000 warn  message field=value`, then the stacks of the error and its causes. */
+/**
+ * A line as text: `09:30:00.000 warn  message field=value`, then the stacks of the error and its
+ * causes.
+ */
 function readable(json: string): string {
   const { level, time, msg = '', err, ...fields } = JSON.parse(json) as Line;
   const pairs = Object.entries(fields).map(

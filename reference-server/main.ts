@@ -1,9 +1,11 @@
 #!/usr/bin/env node
 /**
- * Starts the reference server over HTTP, or with `--stdio` on a pipe. Configured by environment variables (`config.ts`).
+ * Starts the reference server over HTTP, or with `--stdio` on a pipe. Configured by environment
+ * variables (`config.ts`).
  *
- * Exit codes: 0 = stopped by a signal or by the client; 1 = unexpected failure; 2 = invalid configuration; 3 = the store or its directory
- * is not usable (locked by another process, damaged, wrong key, no permission); 4 = the address is not available.
+ * Exit codes: 0 = stopped by a signal or by the client; 1 = unexpected failure; 2 = invalid
+ * configuration; 3 = the store or its directory is not usable (locked by another process, damaged,
+ * wrong key, no permission); 4 = the address is not available.
  */
 import { LocalError } from 'mcp-triggers-experimental';
 import { ConfigError, loadConfig, secretsOf } from './config.ts';
@@ -70,7 +72,10 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
   }
 }
 
-/** A signal that fires on the first SIGTERM or SIGINT. The second one ends the process immediately, as is Node's default. */
+/**
+ * A signal that fires on the first SIGTERM or SIGINT. The second one ends the process immediately,
+ * as is Node's default.
+ */
 function stopSignal(): AbortSignal {
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());

@@ -1,6 +1,7 @@
 /**
- * The engine's metrics for Prometheus. The engine passes names and values; each metric is registered here when it is first used. No label
- * names a principal, a subscription or a host: they are private, and too many.
+ * The engine's metrics for Prometheus. The engine passes names and values; each metric is
+ * registered here when it is first used. No label names a principal, a subscription or a host: they
+ * are private, and too many.
  */
 import type { Meter } from 'mcp-triggers-experimental/server';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';

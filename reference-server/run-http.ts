@@ -1,4 +1,7 @@
-/** Runs the server over HTTP: starts its parts in order, prints the address, and stops the parts in reverse order. */
+/**
+ * Runs the server over HTTP: starts its parts in order, prints the address, and stops the parts in
+ * reverse order.
+ */
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
@@ -135,7 +138,10 @@ function banner(config: Config, triggers: readonly string[], tokenFile: string |
   return `MCP triggers reference server (experimental)\n${rows.map(([name, value]) => `  ${name.padEnd(14)} ${value}\n`).join('')}Stop with Ctrl+C.\n`;
 }
 
-/** Shortens a list of names: more than three names with the same prefix become one entry. A source can declare dozens. */
+/**
+ * Shortens a list of names: more than three names with the same prefix become one entry. A source
+ * can declare dozens.
+ */
 function grouped(names: readonly string[]): string[] {
   const groups = new Map<string, string[]>();
   for (const name of names) {

@@ -1,6 +1,7 @@
 /**
- * Runs the server on a pipe, for the one client that started it. The store is opened at the first request of the extension: a client that
- * probes for the protocol era starts the program twice, and only one process can own the store.
+ * Runs the server on a pipe, for the one client that started it. The store is opened at the first
+ * request of the extension: a client that probes for the protocol era starts the program twice, and
+ * only one process can own the store.
  */
 import { once } from 'node:events';
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
@@ -17,7 +18,8 @@ export async function runStdio({
   // A client cannot fix a store that does not open, so the process ends with an error.
   let onStartFailed: (error: unknown) => void = () => undefined;
   const failed = new Promise<never>((_, reject) => (onStartFailed = reject));
-  // Without HTTP no receiver can fetch this server's keys, so deliveries are signed with the client's secret only.
+  // Without HTTP no receiver can fetch this server's keys, so deliveries are signed with the
+  // client's secret only.
   const service = await createService({
     config,
     sources,

@@ -1,5 +1,6 @@
 /**
- * Wires store, engine, egress and sources from the configuration. Independent of the transport: `run-http.ts` and `run-stdio.ts` add it.
+ * Wires store, engine, egress and sources from the configuration. Independent of the transport:
+ * `run-http.ts` and `run-stdio.ts` add it.
  */
 import { join } from 'node:path';
 import {
@@ -39,7 +40,10 @@ export interface ServiceOptions {
   readonly sources: readonly Source[];
   readonly log: Log;
   readonly meter?: Meter;
-  /** The URL of the public delivery keys; null = they are not published, and deliveries are signed with the client's HMAC only. */
+  /**
+   * The URL of the public delivery keys; null = they are not published, and deliveries are signed
+   * with the client's HMAC only.
+   */
   readonly jwksUri: URL | null;
   /** Overrides of engine and egress options, for tests. */
   readonly engine?: Pick<Partial<EngineOptions>, 'clock' | 'authorize' | 'reauthorize'> &
@@ -138,7 +142,8 @@ export async function createService({
         drains: [...DRAINS],
         durability: store.durability,
         minTtlMs: config.TTL_MIN_MS,
-        // Applies also when the server grants subscriptions without expiry: it bounds every suggested lifetime.
+        // Applies also when the server grants subscriptions without expiry: it bounds every
+        // suggested lifetime.
         maxTtlMs: config.TTL_MAX_MS,
         ...(jwksUri === null ? {} : { jwksUri: jwksUri.href }),
         log,

@@ -1,6 +1,6 @@
 /**
- * Sessions of 2025-11-25 clients: binds each session to its principal and ends idle ones. The SDK does neither, and most clients never end
- * their sessions.
+ * Sessions of 2025-11-25 clients: binds each session to its principal and ends idle ones. The SDK
+ * does neither, and most clients never end their sessions.
  */
 import { randomUUID } from 'node:crypto';
 import {
@@ -43,7 +43,10 @@ interface Session {
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** The share of all sessions that one principal may hold, so that no principal can lock the others out. */
+/**
+ * The share of all sessions that one principal may hold, so that no principal can lock the others
+ * out.
+ */
 const SHARE = 0.1;
 
 export class Sessions {
@@ -110,7 +113,10 @@ export class Sessions {
     });
   }
 
-  /** Makes room for one more session, by ending an unused one of the same principal if necessary; otherwise returns the limit. */
+  /**
+   * Makes room for one more session, by ending an unused one of the same principal if necessary;
+   * otherwise returns the limit.
+   */
   #makeRoom(principal: string): number | null {
     const share = Math.max(1, Math.floor(this.#options.max * SHARE));
     const own = [...this.#sessions.values()].filter((session) => session.principal === principal);
@@ -143,7 +149,10 @@ export class Sessions {
   }
 }
 
-/** Ends the session's notification stream when the authorization of its request expires. The client can open another one. */
+/**
+ * Ends the session's notification stream when the authorization of its request expires. The client
+ * can open another one.
+ */
 function endWithAuthorization(
   { transport }: Session,
   { authInfo: { expiresAt }, onResponseEnd }: SessionRequest,

@@ -1,6 +1,7 @@
 /**
- * `npm run demo`: demonstrates the extension in seconds, on this machine only. GitHub's example payloads reach three clients by callback,
- * stream and pull. The server is killed in between, and every event still arrives once and in order.
+ * `npm run demo`: demonstrates the extension in seconds, on this machine only. GitHub's example
+ * payloads reach three clients by callback, stream and pull. The server is killed in between, and
+ * every event still arrives once and in order.
  *
  * Exit codes: 0 = all checks passed; 1 = a check or the demo failed; 130 = stopped with Ctrl+C.
  */

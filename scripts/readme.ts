@@ -1,6 +1,7 @@
 /**
- * Writes the generated parts of README.md: example code, environment variables, the client's options and exit codes. Each part is between
- * `<!-- <name> -->` and `<!-- /<name> -->`. `--check` writes nothing and fails if a part is stale.
+ * Writes the generated parts of README.md: example code, environment variables, the client's
+ * options and exit codes. Each part is between `<!-- <name> -->` and `<!-- /<name> -->`. `--check`
+ * writes nothing and fails if a part is stale.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';

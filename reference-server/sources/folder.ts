@@ -1,6 +1,7 @@
 /**
- * A source of file changes in a directory. The watcher only names paths; the event is the difference between the file and the version that
- * was emitted last, so bursts are merged and nothing is lost while the store is full. The event id is made from the version, so a restart,
+ * A source of file changes in a directory. The watcher only names paths; the event is the
+ * difference between the file and the version that was emitted last, so bursts are merged and
+ * nothing is lost while the store is full. The event id is made from the version, so a restart,
  * which checks every file again, emits no version twice.
  */
 import { createHash } from 'node:crypto';
@@ -30,9 +31,15 @@ export interface FolderSourceOptions {
 const DAY_MS = 86_400_000;
 const SETTLE_MS = 500;
 const RETRY_MS = 5_000;
-/** A file found at start counts as created if it was written within this time after its creation, else as modified. */
+/**
+ * A file found at start counts as created if it was written within this time after its creation,
+ * else as modified.
+ */
 const WRITE_MS = 10_000;
-/** Longer than `catchUpMs`, because the log has to recognize every event id that a restart may emit again. */
+/**
+ * Longer than `catchUpMs`, because the log has to recognize every event id that a restart may emit
+ * again.
+ */
 const RETENTION = { maxAgeMs: 7 * DAY_MS, maxEvents: 10_000 };
 
 const KINDS = ['created', 'modified', 'deleted'] as const;
@@ -50,7 +57,7 @@ const fileChanged = defineTrigger({
   name: 'file.changed',
   description: 'A file in the watched folder was created, modified or deleted.',
   input: z.strictObject({
-    kind: oneOrMore(z.enum(KINDS)).describe('What happened: one or several.'),
+    kind: oneOrMore(z.enum(KINDS)).describe('Kinds of changes: one or several.'),
     path: oneOrMore(relativePath).describe(
       'Which file, relative to the watched folder, with slashes: one or several.',
     ),
@@ -80,7 +87,10 @@ interface Version {
   readonly bornMs: number;
 }
 
-/** Creates the source. `start` resolves when every file has been checked; it rejects if the directory does not exist. */
+/**
+ * Creates the source. `start` resolves when every file has been checked; it rejects if the
+ * directory does not exist.
+ */
 export function folderSource(options: FolderSourceOptions): Source {
   const { log, settleMs = SETTLE_MS, catchUpMs = DAY_MS, clock = systemClock } = options;
   const known = new Map<string, Version>();
@@ -123,7 +133,10 @@ export function folderSource(options: FolderSourceOptions): Source {
     known.set(path, now);
   };
 
-  /** Checks the pending paths one by one. If the store rejects an event for the moment, its path and all later ones wait. */
+  /**
+   * Checks the pending paths one by one. If the store rejects an event for the moment, its path and
+   * all later ones wait.
+   */
   const work = async (to: Emit, root: string): Promise<void> => {
     for (const [path, atStart] of pending) {
       if (emit !== to) return;
@@ -209,7 +222,10 @@ export function folderSource(options: FolderSourceOptions): Source {
   };
 }
 
-/** The version of a file; null = there is no regular file. Links are not followed: they may lead out of the directory. */
+/**
+ * The version of a file; null = there is no regular file. Links are not followed: they may lead out
+ * of the directory.
+ */
 async function versionOf(path: string): Promise<Version | null> {
   const stats = await lstat(path, { bigint: true }).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return null;

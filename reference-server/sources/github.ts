@@ -1,7 +1,7 @@
 /**
- * A source of GitHub webhooks. Verifies the signature over the raw bytes and returns 2xx only when the event is durable. GitHub does not retry
- * by itself, so every error text says what to change or that the event can be redelivered; a redelivery has the same id and is not
- * emitted twice.
+ * A source of GitHub webhooks. Verifies the signature over the raw bytes and returns 2xx only when
+ * the event is durable. GitHub does not retry by itself, so every error text says what to change or
+ * that the event can be redelivered; a redelivery has the same id and is not emitted twice.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import {
@@ -100,7 +100,9 @@ const later = (): WebhookAnswer => ({
   headers: { 'retry-after': String(RETRY_AFTER_SECONDS) },
 });
 
-/** Verifies the HMAC-SHA256 over the raw bytes; decoding them to text first would lose differences. */
+/**
+ * Verifies the HMAC-SHA256 over the raw bytes; decoding them to text first would lose differences.
+ */
 function signed(body: Uint8Array, header: string | undefined, secret: string): boolean {
   const received = /^sha256=([0-9a-f]{64})$/.exec(header ?? '')?.[1];
   const expected = createHmac('sha256', secret).update(body).digest();
@@ -129,7 +131,7 @@ function triggerOf({ name, about, action, repository }: GithubEvent): Trigger<Pa
       properties: {
         ...(action
           ? {
-              action: oneOrMore("What happened, as in the payload's `action`: one or several.", {
+              action: oneOrMore("Values of the payload's `action`: one or several.", {
                 maxLength: 100,
               }),
             }

@@ -1,6 +1,7 @@
 /**
- * A source of named cron schedules. The event id of a tick is made from the schedule and the instant at which it was due, so a restart emits no
- * tick twice. After downtime each schedule emits its last missed tick, if that is recent.
+ * A source of named cron schedules. The event id of a tick is made from the schedule and the
+ * instant at which it was due, so a restart emits no tick twice. After downtime each schedule emits
+ * its last missed tick, if that is recent.
  */
 import { Cron } from 'croner';
 import {
@@ -36,7 +37,10 @@ const LATE_MS = 5_000;
 const RETRY_MS = 5_000;
 const RETENTION = { maxAgeMs: 7 * 24 * HOUR_MS, maxEvents: 10_000 };
 
-/** Creates the source. Throws `LocalError` `config_invalid` for an invalid schedule, for two with the same name, and for none. */
+/**
+ * Creates the source. Throws `LocalError` `config_invalid` for an invalid schedule, for two with
+ * the same name, and for none.
+ */
 export function scheduleSource({
   schedules,
   log,

@@ -6,7 +6,10 @@ import {
   type NewEvent,
 } from 'mcp-triggers-experimental/server';
 
-/** Emits an event; resolves once it is durable. Only then may a source acknowledge the event to its upstream. */
+/**
+ * Emits an event; resolves once it is durable. Only then may a source acknowledge the event to its
+ * upstream.
+ */
 export type Emit = (event: NewEvent) => Promise<Accepted>;
 
 /** A source of events. */
@@ -24,7 +27,10 @@ const TRANSIENT: ReadonlySet<string> = new Set([
 ]);
 const INVALID: ReadonlySet<string> = new Set(['payload_invalid', 'json_refused']);
 
-/** Classifies an error of {@link Emit}: `transient` = emit the event again later; `invalid` = it can never be emitted; `unknown` = a bug. */
+/**
+ * Classifies an error of {@link Emit}: `transient` = emit the event again later; `invalid` = it can
+ * never be emitted; `unknown` = a bug.
+ */
 export function emitFailure(error: unknown): {
   readonly kind: 'transient' | 'invalid' | 'unknown';
   readonly code: string;

@@ -1,6 +1,6 @@
 /**
- * Imitates GitHub: posts example payloads of its documentation over HTTP, signed as GitHub signs them. A webhook without a response is
- * posted again with the same delivery id, as a redelivery is.
+ * Imitates GitHub: posts example payloads of its documentation over HTTP, signed as GitHub signs
+ * them. A webhook without a response is posted again with the same delivery id, as a redelivery is.
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';

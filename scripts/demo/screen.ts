@@ -1,4 +1,7 @@
-/** The output of the demo: plain lines of at most 100 columns, for readers who do not know the extension. */
+/**
+ * The output of the demo: plain lines of at most 100 columns, for readers who do not know the
+ * extension.
+ */
 import type { Finding } from './verify.ts';
 import type { Watcher } from './watchers.ts';
 import type { Posted } from './github.ts';
@@ -27,7 +30,10 @@ export function createScreen(write: (text: string) => void): Screen {
 export const tableHead = (watchers: readonly Watcher[]): string =>
   `     no.  ${'event'.padEnd(EVENT)}${watchers.map(({ drain }) => drain.padStart(LAG)).join('')}`;
 
-/** A row of the table: the number of the event, which is the same for all clients, and the time until each client had it. */
+/**
+ * A row of the table: the number of the event, which is the same for all clients, and the time
+ * until each client had it.
+ */
 export function tableRow(posted: Posted, watchers: readonly Watcher[]): string {
   const arrivals = watchers.map(({ arrivals: all }) =>
     all.find(({ event }) => event.eventId === posted.webhook.id),

@@ -1,6 +1,6 @@
 /**
- * The reference server as a child process: `reference-server/main.ts` with its own environment, data directory and port. It can be killed with
- * SIGKILL and started again on the same data.
+ * The reference server as a child process: `reference-server/main.ts` with its own environment,
+ * data directory and port. It can be killed with SIGKILL and started again on the same data.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomInt } from 'node:crypto';
@@ -17,7 +17,7 @@ export const SERVER_ARGS = [
 ] as const;
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 20_000;
-/** How much of the server's log is kept for an error message. */
+/** Characters of the server's log that are kept for an error message. */
 const STDERR_CHARS = 4000;
 
 export interface ServerOptions {
@@ -90,7 +90,10 @@ export class ServerProcess {
     return performance.now() - startedAt;
   }
 
-  /** Kills the server with SIGKILL, so that it can neither flush nor close anything. Resolves when the process has ended. */
+  /**
+   * Kills the server with SIGKILL, so that it can neither flush nor close anything. Resolves when
+   * the process has ended.
+   */
   async kill(): Promise<void> {
     this.#child?.kill('SIGKILL');
     await this.#exited;
@@ -128,8 +131,8 @@ export class ServerProcess {
 }
 
 /**
- * Finds a free port on the loopback interface. It is below the range that systems use for outgoing connections, so it stays free while the
- * server restarts.
+ * Finds a free port on the loopback interface. It is below the range that systems use for outgoing
+ * connections, so it stays free while the server restarts.
  */
 export async function freePort(): Promise<number> {
   for (;;) {

@@ -57,7 +57,10 @@ export async function runDemo({
     accepted.push(posted);
     return posted;
   };
-  /** Waits until every client has every accepted event. If the time is over first, the checks of the last part fail. */
+  /**
+   * Waits until every client has every accepted event. If the time is over first, the checks of the
+   * last part fail.
+   */
   const settle = async (): Promise<void> => {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(ARRIVE_WITHIN_MS)]);
     const ended = Promise.race(watchers.map(({ ended: end }) => end));
@@ -166,7 +169,10 @@ interface Crash {
   readonly known: number;
 }
 
-/** Posts several webhooks at once; kills the server after some responses and starts it again a little later. */
+/**
+ * Posts several webhooks at once; kills the server after some responses and starts it again a
+ * little later.
+ */
 async function burst(
   server: ServerProcess,
   next: () => Webhook,

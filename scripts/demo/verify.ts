@@ -4,7 +4,7 @@ import type { Watcher } from './watchers.ts';
 
 export interface Finding {
   readonly ok: boolean;
-  /** What was checked, with the figures. */
+  /** The checked property, with the figures. */
   readonly text: string;
 }
 

@@ -1,4 +1,7 @@
-/** The clients of the demo: each follows the same trigger types by another drain, with the client library. */
+/**
+ * The clients of the demo: each follows the same trigger types by another drain, with the client
+ * library.
+ */
 import { generateKeyPairSync } from 'node:crypto';
 import type { Drain, Event, Selection } from 'mcp-triggers-experimental';
 import {
@@ -114,7 +117,8 @@ interface Endpoint {
 async function openEndpoint(wiretap: Wiretap, jwksUri: string | undefined): Promise<Endpoint> {
   let receiver: Receiver | undefined;
   const { origin, close } = await listenOnLoopback(0, async (request) => {
-    // Counted before it is passed on, because the demo reads the counts as soon as the last event has arrived.
+    // Counted before it is passed on, because the demo reads the counts as soon as the last event
+    // has arrived.
     const copy = request.clone();
     await copy.text().then(
       (text) => wiretap.message(text),

@@ -1,5 +1,6 @@
 /**
- * Counts how often each sequence number is received, repetitions included, which the client library removes. Reads copies of HTTP messages.
+ * Counts how often each sequence number is received, repetitions included, which the client library
+ * removes. Reads copies of HTTP messages.
  */
 import { createParser } from 'eventsource-parser';
 

@@ -1,6 +1,6 @@
 /**
- * The caller of a request. A subscription belongs to an authenticated subject, so a request without one is rejected: there is no
- * anonymous principal.
+ * The caller of a request. A subscription belongs to an authenticated subject, so a request without
+ * one is rejected: there is no anonymous principal.
  */
 import type { Caller } from '../engine/verbs.ts';
 import { forbidden } from '../../protocol/wire/errors.ts';
@@ -9,14 +9,17 @@ import { forbidden } from '../../protocol/wire/errors.ts';
 export const LOCAL_PRINCIPAL = 'local';
 
 /**
- * The principal of a verified token. A subject is unique only within its issuer, so it has both claims; as JSON, two different pairs
- * never give the same text.
+ * The principal of a verified token. A subject is unique only within its issuer, so it has both
+ * claims; as JSON, two different pairs never give the same text.
  */
 export function principalOf(iss: string, sub: string): string {
   return JSON.stringify([iss, sub]);
 }
 
-/** The part of a request's context that identifies the caller. Structural, so that this file needs no SDK. */
+/**
+ * The part of a request's context that identifies the caller. Structural, so that this file needs
+ * no SDK.
+ */
 export interface RequestIdentity {
   readonly sessionId?: string | undefined;
   readonly http?:
@@ -29,9 +32,10 @@ export interface RequestIdentity {
 }
 
 /**
- * Returns the caller of a request. Over HTTP the authenticator must put `iss` and `sub` of the verified token into `authInfo.extra`;
- * on a pipe the caller is `local`.
- * @throws WireError `Forbidden` with `{ kind: 'principal' }` for an HTTP request without a verified subject.
+ * Returns the caller of a request. Over HTTP the authenticator must put `iss` and `sub` of the
+ * verified token into `authInfo.extra`; on a pipe the caller is `local`.
+ * @throws WireError `Forbidden` with `{ kind: 'principal' }` for an HTTP request without a verified
+ * subject.
  */
 export function callerOf(identity: RequestIdentity): Caller {
   // Only HTTP has session ids: with one, a missing `http` means a broken transport, not a pipe.

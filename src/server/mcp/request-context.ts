@@ -1,5 +1,6 @@
 /**
- * The context of one request, for the bindings that send notifications of their own. Independent of MCP's transports and SDK.
+ * The context of one request, for the bindings that send notifications of their own. Independent of
+ * MCP's transports and SDK.
  */
 import type { Meta, RequestId } from '../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
@@ -8,20 +9,35 @@ import { SUBSCRIPTION_ID_META_KEY } from '../../protocol/wire/schema.ts';
 
 /** One request: its caller, its id, its end, and how to send on its response stream. */
 export interface RequestContext<Method extends string> {
-  /** Returns the caller. Throws `WireError` `Forbidden`. Called only after the params have been validated (SEP: Methods). */
+  /**
+   * Returns the caller. Throws `WireError` `Forbidden`. Called only after the params have been
+   * validated (SEP: Methods).
+   */
   caller(): Caller;
   readonly requestId: RequestId;
-  /** Fires when the client cancels the request or disconnects; nothing may be sent for the request afterwards. */
+  /**
+   * Fires when the client cancels the request or disconnects; nothing may be sent for the request
+   * afterwards.
+   */
   readonly stop: AbortSignal;
-  /** When the authorization of the request expires, in epoch milliseconds; null = unknown. A stream ends then, with its result. */
+  /**
+   * When the authorization of the request expires, in epoch milliseconds; null = unknown. A stream
+   * ends then, with its result.
+   */
   readonly authorizedUntil: number | null;
   /** The engine's clock. */
   readonly clock: Clock;
-  /** Sends a notification on the response stream of this request. Rejects when the connection is closed. */
+  /**
+   * Sends a notification on the response stream of this request. Rejects when the connection is
+   * closed.
+   */
   notify(method: Method, params: object): Promise<void>;
 }
 
-/** Adds the id of the request whose stream carries a notification to the notification's params (SEP: Stream). */
+/**
+ * Adds the id of the request whose stream carries a notification to the notification's params (SEP:
+ * Stream).
+ */
 export function tagged<T extends object>(params: T, requestId: RequestId): T & { _meta: Meta } {
   const meta = '_meta' in params && typeof params._meta === 'object' ? params._meta : {};
   return { ...params, _meta: { ...meta, [SUBSCRIPTION_ID_META_KEY]: requestId } };

@@ -1,6 +1,7 @@
 /**
- * Access of the bindings to the MCP SDK's server: the record of attached bindings, the signals and errors of a request, and the handlers
- * that are already registered. Hides differences between protocol eras and transports.
+ * Access of the bindings to the MCP SDK's server: the record of attached bindings, the signals and
+ * errors of a request, and the handlers that are already registered. Hides differences between
+ * protocol eras and transports.
  */
 import {
   ProtocolError,
@@ -22,20 +23,24 @@ export type AttachableEngine = Verbs & Pick<Engine, 'onListChanged' | 'clock'>;
 /** Options that every `attach…` function takes. */
 export interface BindingOptions {
   /**
-   * Returns the caller of a request. Default: {@link callerOf}, which takes `iss` and `sub` from `authInfo.extra` over HTTP and
-   * returns `local` on a pipe. Throw a `WireError` `Forbidden` to reject the request.
+   * Returns the caller of a request. Default: {@link callerOf}, which takes `iss` and `sub` from
+   * `authInfo.extra` over HTTP and returns `local` on a pipe. Throw a `WireError` `Forbidden` to
+   * reject the request.
    */
   readonly caller?: (ctx: ServerContext) => Caller;
   /**
-   * Awaited before every request. Lets a server on stdio open its store at the first request instead of at the start: a client that
-   * probes for the protocol era starts the server twice.
+   * Awaited before every request. Lets a server on stdio open its store at the first request
+   * instead of at the start: a client that probes for the protocol era starts the server twice.
    */
   readonly ready?: () => Promise<unknown>;
   /** Receives unexpected failures; the client gets a fixed `-32603`. Default: nothing is logged. */
   readonly log?: Log;
 }
 
-/** A params schema that accepts everything: each binding validates params itself, so that its errors carry typed data. */
+/**
+ * A params schema that accepts everything: each binding validates params itself, so that its errors
+ * carry typed data.
+ */
 export const passThrough = {
   '~standard': { version: 1, vendor: 'mcp-triggers', validate: (value: unknown) => ({ value }) },
 } as const;
@@ -44,8 +49,8 @@ export const passThrough = {
 const bindingsOf = attached((_: McpServer) => new Set<string>());
 
 /**
- * Records that a server has a binding and returns a function that removes the record. Throws an Error if the server is connected, has
- * this binding already, or already handles one of `methods`.
+ * Records that a server has a binding and returns a function that removes the record. Throws an
+ * Error if the server is connected, has this binding already, or already handles one of `methods`.
  */
 export function claimBinding(
   mcp: McpServer,
@@ -64,7 +69,8 @@ export function claimBinding(
 
 /** A signal that fires when the client cancels the request or disconnects. */
 export const stopOf = (ctx: ServerContext): AbortSignal =>
-  // On a session transport a cancellation aborts only the first signal, and a lost connection only the second.
+  // On a session transport a cancellation aborts only the first signal, and a lost connection only
+  // the second.
   ctx.http?.req ? AbortSignal.any([ctx.mcpReq.signal, ctx.http.req.signal]) : ctx.mcpReq.signal;
 
 /** When the authorization of a request expires, in epoch milliseconds; null = unknown. */
@@ -74,8 +80,8 @@ export function authorizedUntil(ctx: ServerContext): number | null {
 }
 
 /**
- * Closes the response stream of a canceled request. After `notifications/cancelled` the session transport sends no response and never
- * closes the stream itself.
+ * Closes the response stream of a canceled request. After `notifications/cancelled` the session
+ * transport sends no response and never closes the stream itself.
  */
 export function closeResponseStream(mcp: McpServer, requestId: RequestId): void {
   const transport = mcp.server.transport;
@@ -83,7 +89,10 @@ export function closeResponseStream(mcp: McpServer, requestId: RequestId): void 
     transport.closeSSEStream(requestId);
 }
 
-/** The error to send: a `WireError` as it is, everything else as `InternalError`, whose cause is logged and not sent. */
+/**
+ * The error to send: a `WireError` as it is, everything else as `InternalError`, whose cause is
+ * logged and not sent.
+ */
 export function wireError(error: unknown, ctx: ServerContext, log: Log): WireError {
   if (error instanceof WireError) return error;
   if (!ctx.mcpReq.signal.aborted)
@@ -98,12 +107,15 @@ export function protocolError(error: unknown, ctx: ServerContext, log: Log): Pro
   return new ProtocolError(code, message, data);
 }
 
-/** A request handler as the SDK stores it: it validates the request for the protocol revision in use. */
+/**
+ * A request handler as the SDK stores it: it validates the request for the protocol revision in
+ * use.
+ */
 export type StoredHandler = (request: JSONRPCRequest, ctx: ServerContext) => Promise<Result>;
 
 /**
- * Never instantiated. The SDK can set, remove and check for a handler, but only a subclass may read one; the subclass makes the compiler
- * check that access.
+ * Never instantiated. The SDK can set, remove and check for a handler, but only a subclass may read
+ * one; the subclass makes the compiler check that access.
  */
 class HandlerReader extends Server {
   static read(server: Server, method: string): StoredHandler | undefined {
@@ -119,6 +131,9 @@ class HandlerReader extends Server {
   }
 }
 
-/** The handler that a server has for a method, if any. Throws `LocalError` `config_invalid` if the SDK version does not allow reading it. */
+/**
+ * The handler that a server has for a method, if any. Throws `LocalError` `config_invalid` if the
+ * SDK version does not allow reading it.
+ */
 export const storedHandler = (server: Server, method: string): StoredHandler | undefined =>
   HandlerReader.read(server, method);

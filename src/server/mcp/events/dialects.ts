@@ -1,6 +1,7 @@
 /**
- * The callback dialects of `events/*`: each request has one event or one control envelope, the status is the only response, and echoing a
- * challenge is the consent. Order, timing and retries are the engine's.
+ * The callback dialects of `events/*`: each request has one event or one control envelope, the
+ * status is the only response, and echoing a challenge is the consent. Order, timing and retries
+ * are the engine's.
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { CallbackDialect, CallbackMessage, CallbackContext } from '../../callback/dialect.ts';
@@ -16,7 +17,8 @@ import { cursorOf, occurrence } from './occurrence.ts';
 import { dialectOf, PROFILES, type Profile } from './profiles.ts';
 
 /**
- * The `id` of a webhook subscription: always the same for the same principal, URL, name and arguments. It is not a secret and may be logged.
+ * The `id` of a webhook subscription: always the same for the same principal, URL, name and
+ * arguments. It is not a secret and may be logged.
  */
 export function webhookSubscriptionId(
   principal: string,
@@ -27,16 +29,17 @@ export function webhookSubscriptionId(
 }
 
 /**
- * Whether an `eventId` can be the `webhook-id`. It must be printable for a header, and no part after a dot may look like a timestamp: a
- * lenient receiver could misread the signed text `id.timestamp.body`.
+ * Whether an `eventId` can be the `webhook-id`. It must be printable for a header, and no part
+ * after a dot may look like a timestamp: a lenient receiver could misread the signed text
+ * `id.timestamp.body`.
  */
 const servesAsWebhookId = (eventId: string): boolean =>
   /^[!-~]{1,256}$/.test(eventId) && !/\.[+-]?(?:\d{9}|\d+e|0x)/i.test(eventId);
 
 /**
- * The callback dialects of `events/*`, one for each profile, for `EngineOptions.dialects`. Pass them at every start of a server that has
- * webhooks made with `events/subscribe`: a callback whose dialect is missing is not delivered to
- * (SEP: When a peer lacks the extension).
+ * The callback dialects of `events/*`, one for each profile, for `EngineOptions.dialects`. Pass
+ * them at every start of a server that has webhooks made with `events/subscribe`: a callback whose
+ * dialect is missing is not delivered to (SEP: When a peer lacks the extension).
  */
 export function eventsDialects(): Readonly<Record<string, CallbackDialect>> {
   return Object.fromEntries(
@@ -86,7 +89,10 @@ function dialect(profile: Profile): CallbackDialect {
   };
 }
 
-/** The cursor is a safe watermark: everything up to it was acknowledged or abandoned, whatever happens to this message. */
+/**
+ * The cursor is a safe watermark: everything up to it was acknowledged or abandoned, whatever
+ * happens to this message.
+ */
 function eventMessage(
   of: CallbackContext,
   range: LogRange,

@@ -1,6 +1,6 @@
 /**
- * Converts errors of `triggers/*` into errors of `events/*`, with the codes of the client's profile. Implements the table of
- * `sep/mapping-events.md`, section Errors.
+ * Converts errors of `triggers/*` into errors of `events/*`, with the codes of the client's
+ * profile. Implements the table of `sep/mapping-events.md`, section Errors.
  */
 import type { TerminationReason } from '../../../protocol/core/types.ts';
 import {
@@ -109,7 +109,10 @@ const ERROR_BODIES: Table = {
   InternalError: () => INTERNAL,
 };
 
-/** The error for each reason of termination; null = the client ended the subscription or let it expire, and gets none. */
+/**
+ * The error for each reason of termination; null = the client ended the subscription or let it
+ * expire, and gets none.
+ */
 const TERMINATIONS: Readonly<Record<TerminationReason, ErrorBody | null>> = {
   trigger_removed: {
     code: TERMINATION_ERRORS.trigger_removed,
@@ -137,7 +140,9 @@ export function eventsError(error: WireError, profile: Profile): EventsErrorObje
   return errorObject(say(error.data, error.message), profile);
 }
 
-/** The error object that tells a client why its subscription ended; null = the client gets no error. */
+/**
+ * The error object that tells a client why its subscription ended; null = the client gets no error.
+ */
 export function endingError(reason: TerminationReason, profile: Profile): EventsErrorObject | null {
   const saying = TERMINATIONS[reason];
   return saying === null ? null : errorObject(saying, profile);
@@ -155,7 +160,10 @@ function errorObject({ code, message, data }: ErrorBody, profile: Profile): Even
   };
 }
 
-/** Paths in params of the engine's verbs, and the paths in params of `events/*` that they come from. The first match counts. */
+/**
+ * Paths in params of the engine's verbs, and the paths in params of `events/*` that they come from.
+ * The first match counts.
+ */
 const PATHS: readonly (readonly [pattern: RegExp, instead: string])[] = [
   [/^\/select\/0\//, '/'],
   [/^\/select(\/0)?$/, ''],

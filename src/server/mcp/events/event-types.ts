@@ -1,6 +1,6 @@
 /**
- * Trigger types as event types. The `data` of an occurrence must be an object, so trigger types with any other payload are not offered and
- * requests for them get `NotFound`.
+ * Trigger types as event types. The `data` of an occurrence must be an object, so trigger types
+ * with any other payload are not offered and requests for them get `NotFound`.
  */
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { invalidParams, notFound, WireError } from '../../../protocol/wire/errors.ts';
@@ -38,7 +38,10 @@ export class EventTypes {
     };
   }
 
-  /** Rejects with `NotFound` for a type that exists and is not offered. All other cases are checked by the engine. */
+  /**
+   * Rejects with `NotFound` for a type that exists and is not offered. All other cases are checked
+   * by the engine.
+   */
   async assertOffered(caller: Caller, name: string): Promise<void> {
     if ((this.#offered.get(name) ?? (await this.#lookUp(caller, name))) === false)
       throw notFound({ kind: 'trigger' });

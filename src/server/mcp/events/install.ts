@@ -1,5 +1,6 @@
 /**
- * Installs `events/*` (SEP-3415) on an MCP SDK server, for both protocol eras and every transport of the SDK.
+ * Installs `events/*` (SEP-3415) on an MCP SDK server, for both protocol eras and every transport
+ * of the SDK.
  */
 import {
   CLIENT_CAPABILITIES_META_KEY,
@@ -35,8 +36,8 @@ import {
 /** Options of {@link attachEvents}. */
 export interface EventsOptions extends BindingOptions {
   /**
-   * The profile of clients that do not declare the Events extension in their capabilities; clients that declare it get `sep`. Default
-   * `sketch`, which clients from before SEP-3415 expect.
+   * The profile of clients that do not declare the Events extension in their capabilities; clients
+   * that declare it get `sep`. Default `sketch`, which clients from before SEP-3415 expect.
    */
   readonly undeclared?: ProfileName;
 }
@@ -45,10 +46,12 @@ const METHODS = Object.keys(eventsMethods) as EventsMethod[];
 const SETTINGS = { listChanged: true };
 
 /**
- * Serves `events/*` on `mcp` from the logs of `engine`, and declares it in both places where clients look for it. Webhooks need
- * `eventsDialects()` in the engine's options. Call it before connecting. One engine may be attached to any number of servers, each
- * server once (SEP: When a peer lacks the extension).
- * @throws Error if the server is connected, already has the extension, or already handles one of its methods.
+ * Serves `events/*` on `mcp` from the logs of `engine`, and declares it in both places where
+ * clients look for it. Webhooks need `eventsDialects()` in the engine's options. Call it before
+ * connecting. One engine may be attached to any number of servers, each server once (SEP: When a
+ * peer lacks the extension).
+ * @throws Error if the server is connected, already has the extension, or already handles one of
+ * its methods.
  */
 export function attachEvents(
   mcp: McpServer,
@@ -84,7 +87,8 @@ export function attachEvents(
       }
     });
   }
-  // Clients from before SEP-3415 look for `events`. It is not in the SDK's type, but the SDK sends it.
+  // Clients from before SEP-3415 look for `events`. It is not in the SDK's type, but the SDK sends
+  // it.
   mcp.server.registerCapabilities({
     extensions: { [EVENTS_EXTENSION_ID]: SETTINGS },
     [EVENTS_CAPABILITY]: SETTINGS,
@@ -122,8 +126,8 @@ function capabilitiesOf(mcp: McpServer, ctx: ServerContext): unknown {
 }
 
 /**
- * Sends `list_changed` on a session or a pipe whose client has used `events/*`. A modern HTTP client has no such connection and asks for
- * it with `subscriptions/listen`.
+ * Sends `list_changed` on a session or a pipe whose client has used `events/*`. A modern HTTP
+ * client has no such connection and asks for it with `subscriptions/listen`.
  */
 function announcer(
   mcp: McpServer,

@@ -1,6 +1,6 @@
 /**
- * The methods of `events/*` (SEP-3415) as a table, over the same engine as `triggers/*`. Independent of MCP's transports and SDK;
- * `install.ts` installs it on an SDK server.
+ * The methods of `events/*` (SEP-3415) as a table, over the same engine as `triggers/*`.
+ * Independent of MCP's transports and SDK; `install.ts` installs it on an SDK server.
  */
 import type { Log } from '../../engine/ports.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';

@@ -1,5 +1,6 @@
 /**
- * Occurrences of `events/*` and their cursors: how an event and a position of a log look in a poll, on a stream and in a webhook.
+ * Occurrences of `events/*` and their cursors: how an event and a position of a log look in a poll,
+ * on a stream and in a webhook.
  */
 import type { EventOccurrence } from '../../../protocol/events/types.ts';
 import { decodeBase64url } from '../../../protocol/wire/base64url.ts';
@@ -17,7 +18,10 @@ export interface LogAt {
   readonly head: number;
 }
 
-/** Converts an event. `_meta` has its sequence number, so that a client can notice missing ones (SEP: When a peer lacks the extension). */
+/**
+ * Converts an event. `_meta` has its sequence number, so that a client can notice missing ones
+ * (SEP: When a peer lacks the extension).
+ */
 export function occurrence(
   { sequence, eventId, name, timestamp, data, _meta }: Event,
   { subscriptionId, epoch, head }: LogAt,
@@ -42,8 +46,9 @@ export const lastOf = ({
   Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
 
 /**
- * A cursor: a position in one epoch of one log. It is neither secret nor authenticated, because its holder can only name positions in its
- * own logs, as in `triggers/pull`. It names the log, so that a cursor of a log that has ended is recognized.
+ * A cursor: a position in one epoch of one log. It is neither secret nor authenticated, because its
+ * holder can only name positions in its own logs, as in `triggers/pull`. It names the log, so that
+ * a cursor of a log that has ended is recognized.
  */
 export interface CursorPosition {
   readonly subscriptionId: string;

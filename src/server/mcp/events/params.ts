@@ -1,6 +1,7 @@
 /**
- * The params of each `events/*` method and their validation. Where SEP-3415 leaves a choice, the schemas follow `sep/mapping-events.md`: absent
- * `arguments` mean `{}`, null is rejected, and the content of a cursor is never an error.
+ * The params of each `events/*` method and their validation. Where SEP-3415 leaves a choice, the
+ * schemas follow `sep/mapping-events.md`: absent `arguments` mean `{}`, null is rejected, and the
+ * content of a cursor is never an error.
  */
 import { invalidParams } from '../../../protocol/wire/errors.ts';
 import { inspectJson } from '../../../protocol/wire/json.ts';
@@ -65,7 +66,10 @@ const SCHEMAS: Readonly<Record<EventsMethod, JsonObject>> = {
 
 const compiled = new Map<EventsMethod, UserValidator>();
 
-/** Validates the params of a request. Throws `WireError` `InvalidParams` with the path of the first mismatch. */
+/**
+ * Validates the params of a request. Throws `WireError` `InvalidParams` with the path of the first
+ * mismatch.
+ */
 export function parseEventsParams<M extends EventsMethod>(method: M, value: unknown): ParamsOf[M] {
   const params = value ?? {};
   const unfit = inspectJson(params);

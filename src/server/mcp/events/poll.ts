@@ -1,4 +1,7 @@
-/** `events/poll`: a pull of the client's log. The cursor that a client sends acknowledges everything before it. */
+/**
+ * `events/poll`: a pull of the client's log. The cursor that a client sends acknowledges everything
+ * before it.
+ */
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
 import type { PullParams, PullResult } from '../../../protocol/wire/schema.ts';
@@ -6,7 +9,10 @@ import { begin } from './start.ts';
 import { cursorOf, lastOf, occurrence } from './occurrence.ts';
 import type { PollParams, PollResult } from '../../../protocol/events/types.ts';
 
-/** Rejects as {@link begin} and `triggers/pull` do. A cursor that cannot be served is reported by `truncated`, not as an error. */
+/**
+ * Rejects as {@link begin} and `triggers/pull` do. A cursor that cannot be served is reported by
+ * `truncated`, not as an error.
+ */
 export async function poll(
   engine: BindableEngine,
   caller: Caller,
@@ -54,7 +60,8 @@ async function acknowledgeAndRead(
       ...(params.after === undefined ? {} : { ack: params.after }),
     });
   } catch (error) {
-    // The first cursor of a client may be beyond everything that was sent. It cannot acknowledge then, but can be read from.
+    // The first cursor of a client may be beyond everything that was sent. It cannot acknowledge
+    // then, but can be read from.
     if (error instanceof WireError && error.is('Conflict') && error.data.kind === 'position')
       return read(engine, caller, params);
     throw error;

@@ -1,11 +1,14 @@
 /**
- * The three variants of `events/*` in use. A profile determines error codes, a few results and the format of webhooks; the log is the same in
- * all of them.
+ * The three variants of `events/*` in use. A profile determines error codes, a few results and the
+ * format of webhooks; the log is the same in all of them.
  */
 import { EVENTS_ERROR_CODES, type EventsErrorCodes } from '../../../protocol/events/errors.ts';
 import { EVENTS_EXTENSION_ID } from '../../../protocol/events/names.ts';
 
-/** `sep` = SEP-3415; `sketch` = the earlier design sketch that deployed clients implement; `suite` = what the draft conformance suite expects. */
+/**
+ * `sep` = SEP-3415; `sketch` = the earlier design sketch that deployed clients implement; `suite` =
+ * what the draft conformance suite expects.
+ */
 export type ProfileName = 'sep' | 'sketch' | 'suite';
 
 /** One profile. */

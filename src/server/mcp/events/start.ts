@@ -1,6 +1,6 @@
 /**
- * The start of a poll or a stream: finds the implicit subscription of a principal, name and arguments, and the position in it that the
- * client's cursor names.
+ * The start of a poll or a stream: finds the implicit subscription of a principal, name and
+ * arguments, and the position in it that the client's cursor names.
  */
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
@@ -39,8 +39,9 @@ export async function logOf(
 }
 
 /**
- * Finds or makes the log and decides where to read from. Without a cursor reading starts after everything that was accepted before the
- * call. Rejects as `triggers/subscribe` does, and with `LogEnded` when the server ended the log of the cursor.
+ * Finds or makes the log and decides where to read from. Without a cursor reading starts after
+ * everything that was accepted before the call. Rejects as `triggers/subscribe` does, and with
+ * `LogEnded` when the server ended the log of the cursor.
  */
 export async function begin(
   engine: BindableEngine,
@@ -74,7 +75,10 @@ async function isInLog(
   return false;
 }
 
-/** Throws `LogEnded` for a log that the server ended. A log that expired or that the client ended is simply replaced. */
+/**
+ * Throws `LogEnded` for a log that the server ended. A log that expired or that the client ended is
+ * simply replaced.
+ */
 async function throwIfEnded(
   engine: BindableEngine,
   caller: Caller,

@@ -1,6 +1,7 @@
 /**
- * `events/stream`: a stream of the client's log as notifications of the extension. SEP-3415 has no acknowledgement, so sent events count as
- * acknowledged; a client gets lost ones again with an older cursor.
+ * `events/stream`: a stream of the client's log as notifications of the extension. SEP-3415 has no
+ * acknowledgement, so sent events count as acknowledged; a client gets lost ones again with an
+ * older cursor.
  */
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import type { Log } from '../../engine/ports.ts';
@@ -24,7 +25,10 @@ export interface StreamContext {
   readonly log: Log;
 }
 
-/** Resolves when the server ends the stream or the client disconnects. Rejects as {@link begin} and `triggers/stream` do, before anything is sent. */
+/**
+ * Resolves when the server ends the stream or the client disconnects. Rejects as {@link begin} and
+ * `triggers/stream` do, before anything is sent.
+ */
 export async function stream(context: StreamContext, params: StreamParams): Promise<void> {
   const start = await begin(context.engine, context.caller, params, context.engine.clock.now());
   await untilUnauthorized(context.request, async (end) => {
@@ -117,7 +121,8 @@ class EventsSink {
       )
         await this.#renew();
     } catch (error) {
-      // The next delivery tries both again, and the engine reports the end of the log or of its epoch by itself.
+      // The next delivery tries both again, and the engine reports the end of the log or of its
+      // epoch by itself.
       log.debug(
         { err: error, subscriptionId },
         'acknowledging or renewing the log of an events/stream failed; trying again with the next delivery',
@@ -138,7 +143,10 @@ class EventsSink {
   }
 }
 
-/** The parts of a delivery in order. Of adjacent gaps only the last is kept: a gap is reported by the position after it. */
+/**
+ * The parts of a delivery in order. Of adjacent gaps only the last is kept: a gap is reported by
+ * the position after it.
+ */
 function partsOf({ events, gaps = [] }: Delivery): Part[] {
   const all: Part[] = [
     ...events.map((event) => ({ upTo: event.sequence, event })),

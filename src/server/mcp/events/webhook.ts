@@ -1,6 +1,7 @@
 /**
- * `events/subscribe` and `events/unsubscribe`: a subscription with a callback in the dialect of the client's profile. Principal, URL, name and
- * arguments identify it; a repeated call is a refresh that sets the profile and the lifetime again.
+ * `events/subscribe` and `events/unsubscribe`: a subscription with a callback in the dialect of the
+ * client's profile. Principal, URL, name and arguments identify it; a repeated call is a refresh
+ * that sets the profile and the lifetime again.
  */
 import type { Log } from '../../engine/ports.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
@@ -19,7 +20,9 @@ import type {
   UnsubscribeParams,
 } from '../../../protocol/events/types.ts';
 
-/** The subscription key of a webhook. It differs from every key that `triggers/*` makes by default. */
+/**
+ * The subscription key of a webhook. It differs from every key that `triggers/*` makes by default.
+ */
 export const webhookKey = (url: string, { name, arguments: args }: Selection): string =>
   `webhook:${sha256(canonicalJson([url, name, args]))}`;
 
@@ -70,7 +73,9 @@ export async function subscribe(
   };
 }
 
-/** Ends a webhook. For an unknown one rejects with `NotFound` or succeeds, depending on the profile. */
+/**
+ * Ends a webhook. For an unknown one rejects with `NotFound` or succeeds, depending on the profile.
+ */
 export async function unsubscribe(
   engine: BindableEngine,
   caller: Caller,
@@ -103,6 +108,9 @@ const padded = (secret: string): string =>
     ? `${secret}${'='.repeat((4 - ((secret.length - 'whsec_'.length) % 4)) % 4)}`
     : secret;
 
-/** A suggested lifetime as a whole number. None is rejected; the engine clamps it to the server's bounds. */
+/**
+ * A suggested lifetime as a whole number. None is rejected; the engine clamps it to the server's
+ * bounds.
+ */
 const wholeMs = (ms: number): number =>
   Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, Math.floor(ms)));

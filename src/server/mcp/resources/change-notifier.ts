@@ -1,6 +1,7 @@
 /**
- * Decides when to send change notifications. A notification says only that there is something to read, so one is enough until the
- * client reads; it may get lost, so it is repeated at growing intervals until then.
+ * Decides when to send change notifications. A notification says only that there is something to
+ * read, so one is enough until the client reads; it may get lost, so it is repeated at growing
+ * intervals until then.
  */
 import type { Clock } from '../../../protocol/lib/clock.ts';
 
@@ -8,7 +9,10 @@ import type { Clock } from '../../../protocol/lib/clock.ts';
 export interface NotifyTiming {
   /** Shortest interval between notifications of changes while the client does not read. */
   readonly quietMs: number;
-  /** Delay before a notification is repeated if the client does not read; doubles each time, up to an hour. */
+  /**
+   * Delay before a notification is repeated if the client does not read; doubles each time, up to
+   * an hour.
+   */
   readonly remindMs: number;
 }
 
@@ -19,7 +23,10 @@ const nothing = (): void => undefined;
 
 export interface ChangeNotifierOptions extends Partial<NotifyTiming> {
   readonly clock: Clock;
-  /** Returns the head of the log; null = unknown at the moment, and {@link ChangeNotifier.changed} is called again. Must not reject. */
+  /**
+   * Returns the head of the log; null = unknown at the moment, and {@link ChangeNotifier.changed}
+   * is called again. Must not reject.
+   */
   readonly head: () => Promise<number | null>;
   readonly notify: () => void;
   /** The highest sequence number that needs no notification. */

@@ -1,6 +1,6 @@
 /**
- * Feeds: logs as resources that a client finds by URI, reads page by page and watches. Resolves a URI to a log of the caller; reading is
- * an ordinary pull of that log.
+ * Feeds: logs as resources that a client finds by URI, reads page by page and watches. Resolves a
+ * URI to a log of the caller; reading is an ordinary pull of that log.
  */
 import type {
   JsonObject,
@@ -36,7 +36,9 @@ export type Target =
 
 type Feed = Extract<Target, { kind: 'feed' }>;
 
-/** A page as the text of a resource, and the position of the log's head that it tells the reader. */
+/**
+ * A page as the text of a resource, and the position of the log's head that it tells the reader.
+ */
 export interface ReadFeed {
   readonly text: string;
   readonly known: Position;
@@ -53,7 +55,10 @@ export class Feeds {
     this.types = new VisibleTypes(engine);
   }
 
-  /** Resolves a URI. Rejects with `InvalidParams` for `/uri`, and with `NotFound` for a trigger type that this caller does not see. */
+  /**
+   * Resolves a URI. Rejects with `InvalidParams` for `/uri`, and with `NotFound` for a trigger type
+   * that this caller does not see.
+   */
   async find(caller: Caller, uri: string): Promise<Target> {
     const parsed = parseFeedUri(uri);
     if (parsed.kind === 'subscription') return { ...parsed, id: parsed.subscriptionId };
@@ -71,8 +76,9 @@ export class Feeds {
   }
 
   /**
-   * Reads one page. Rejects with `InvalidParams` for `/uri`, with `NotFound` for a subscription that is not this caller's, with
-   * `Forbidden`, and with `ResourceExhausted` when a new log would exceed the quota.
+   * Reads one page. Rejects with `InvalidParams` for `/uri`, with `NotFound` for a subscription
+   * that is not this caller's, with `Forbidden`, and with `ResourceExhausted` when a new log would
+   * exceed the quota.
    */
   async read(caller: Caller, target: Target, feedOptions: ResolvedFeedOptions): Promise<ReadFeed> {
     if (target.kind === 'feed') return this.#readFeed(caller, target, feedOptions);
@@ -109,9 +115,10 @@ export class Feeds {
   }
 
   /**
-   * Notifies `listener` if anything is unread, and then of every change of the log until the watch is closed. Events are unread after
-   * `seen`, or else after the target's own position, or else after the acknowledged position. Makes the log of a feed if it does not exist, and
-   * renews it while it is watched. Rejects as {@link read} does.
+   * Notifies `listener` if anything is unread, and then of every change of the log until the watch
+   * is closed. Events are unread after `seen`, or else after the target's own position, or else
+   * after the acknowledged position. Makes the log of a feed if it does not exist, and renews it
+   * while it is watched. Rejects as {@link read} does.
    */
   async watch(
     caller: Caller,
@@ -165,7 +172,10 @@ export class Feeds {
   }
 }
 
-/** An error about the arguments of a subscription as an error about the URI that they were read from. */
+/**
+ * An error about the arguments of a subscription as an error about the URI that they were read
+ * from.
+ */
 function uriError({ data: { path, expected } }: WireError<'InvalidParams'>): WireError {
   const at = path.replace('/select/0/arguments', '');
   return invalidParams(
@@ -174,5 +184,8 @@ function uriError({ data: { path, expected } }: WireError<'InvalidParams'>): Wir
   );
 }
 
-/** The feeds of an engine, shared by all its servers and endpoints: a read on one of them answers the notifications of all. */
+/**
+ * The feeds of an engine, shared by all its servers and endpoints: a read on one of them answers
+ * the notifications of all.
+ */
 export const feedsOf = attached((engine: BindableEngine) => new Feeds(engine));

@@ -1,6 +1,7 @@
 /**
- * Serves feeds as resources on an MCP SDK server, beside the resources that it has already. The handlers wrap those of the SDK, because
- * registered resources are the same for every caller and feeds are not.
+ * Serves feeds as resources on an MCP SDK server, beside the resources that it has already. The
+ * handlers wrap those of the SDK, because registered resources are the same for every caller and
+ * feeds are not.
  */
 import {
   ProtocolError,
@@ -30,10 +31,11 @@ import {
 export interface ResourcesOptions extends BindingOptions, FeedOptions {}
 
 /**
- * Offers every trigger type as a resource template and every log of a caller as a resource on `mcp`, with change notifications after
- * `resources/subscribe` and, on a pipe, for `subscriptions/listen`; over HTTP the latter needs {@link withFeeds} around the endpoint
- * (SEP: When a peer lacks the extension). Call it before connecting. The server's own resources keep working, whether they are
- * registered before or after.
+ * Offers every trigger type as a resource template and every log of a caller as a resource on
+ * `mcp`, with change notifications after `resources/subscribe` and, on a pipe, for
+ * `subscriptions/listen`; over HTTP the latter needs {@link withFeeds} around the endpoint (SEP:
+ * When a peer lacks the extension). Call it before connecting. The server's own resources keep
+ * working, whether they are registered before or after.
  * @throws Error if the server is connected, or has feeds already.
  * @throws LocalError `config_invalid` for a version of the SDK whose handlers cannot be read.
  */
@@ -178,7 +180,10 @@ class Binding {
     };
   }
 
-  /** Calls `answer` for the URIs of feeds, the application's handler for others, and `others` if it has none. */
+  /**
+   * Calls `answer` for the URIs of feeds, the application's handler for others, and `others` if it
+   * has none.
+   */
   #forFeeds(
     answer: (caller: Caller, uri: string, ctx: ServerContext) => Promise<Result>,
     others: (caller: Caller, uri: string) => Promise<Result>,
@@ -224,8 +229,9 @@ class Binding {
   }
 
   /**
-   * Sends `resources/updated`. On a pipe the SDK filters by the URIs that the client listens to and does not say which they are, so the
-   * notification is sent for the URI as it was read last and for the URI without a position.
+   * Sends `resources/updated`. On a pipe the SDK filters by the URIs that the client listens to and
+   * does not say which they are, so the notification is sent for the URI as it was read last and
+   * for the URI without a position.
    */
   #notify(uri: string): void {
     const lastRead = this.#lastRead.get(uri);
@@ -235,7 +241,10 @@ class Binding {
         .catch((error: unknown) => this.#notSent(error));
   }
 
-  /** After a first request for resources, announces changes of the trigger types for as long as the connection lasts. */
+  /**
+   * After a first request for resources, announces changes of the trigger types for as long as the
+   * connection lasts.
+   */
   #announce(ctx: ServerContext): void {
     if (!hasLastingConnection(ctx)) return;
     this.#unannounce ??= this.#engine.onListChanged(() => {
@@ -253,7 +262,10 @@ const NOT_FOUND = {
   subscription: 'Subscription not found. List the resources to see your subscriptions.',
 } as const;
 
-/** MCP's own error for an unknown resource, which clients recognize by its `uri`, with the details of a subscription that ended. */
+/**
+ * MCP's own error for an unknown resource, which clients recognize by its `uri`, with the details
+ * of a subscription that ended.
+ */
 function resourceNotFound(
   { data: { kind, ...more } }: WireError<'NotFound'>,
   uri: string,

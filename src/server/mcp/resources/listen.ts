@@ -1,7 +1,8 @@
 /**
- * `subscriptions/listen` over HTTP, with authorization and feeds. The SDK answers the method itself, checks no permission, and drops
- * filter members of extensions. So this wraps its handler: it takes feeds and list changes out of the request, and writes their
- * notifications into the response stream of the client that asked for them.
+ * `subscriptions/listen` over HTTP, with authorization and feeds. The SDK answers the method
+ * itself, checks no permission, and drops filter members of extensions. So this wraps its handler:
+ * it takes feeds and list changes out of the request, and writes their notifications into the
+ * response stream of the client that asked for them.
  */
 import {
   isJsonContentType,
@@ -25,11 +26,17 @@ import type { BindingOptions } from '../sdk.ts';
 
 /** Options of {@link withFeeds}. `mayRead` decides about every URI that is not a feed. */
 export interface ListenOptions extends FeedOptions, Pick<BindingOptions, 'log' | 'ready'> {
-  /** Returns the caller of a request. Default: {@link callerOf}. Throw a `WireError` `Forbidden` to reject the request. */
+  /**
+   * Returns the caller of a request. Default: {@link callerOf}. Throw a `WireError` `Forbidden` to
+   * reject the request.
+   */
   readonly caller?: (identity: RequestIdentity) => Caller;
   /** Open streams per principal. Default 32. */
   readonly maxStreams?: number;
-  /** Extensions whose `list_changed` the filter may ask for, beside that of resources. Default: `triggers`. */
+  /**
+   * Extensions whose `list_changed` the filter may ask for, beside that of resources. Default:
+   * `triggers`.
+   */
   readonly listChanged?: readonly ('triggers' | 'events')[];
 }
 
@@ -40,7 +47,10 @@ const STREAMS_LIMIT = 'listen_streams';
 const STREAMS_MAX = 32;
 const UPDATED = 'notifications/resources/updated';
 const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
-/** A URI that is never published. It keeps the SDK's stream open when the client listens to feeds and list changes only. */
+/**
+ * A URI that is never published. It keeps the SDK's stream open when the client listens to feeds
+ * and list changes only.
+ */
 const KEEP_OPEN = 'triggers-listen:open';
 
 /** Filter members, and the notification that each one asks for. */
@@ -60,9 +70,10 @@ interface ListenRequest {
 }
 
 /**
- * Wraps the SDK handler's `fetch` and adds feeds to `subscriptions/listen` (SEP: When a peer lacks the extension). URIs that the caller
- * may not read are left out of the acknowledgement. The stream ends when the authorization of its request expires or the log of one of
- * its feeds ends. Needs `attachResources` on the servers of the handler, and `withBoundedBacklog` around it.
+ * Wraps the SDK handler's `fetch` and adds feeds to `subscriptions/listen` (SEP: When a peer lacks
+ * the extension). URIs that the caller may not read are left out of the acknowledgement. The stream
+ * ends when the authorization of its request expires or the log of one of its feeds ends. Needs
+ * `attachResources` on the servers of the handler, and `withBoundedBacklog` around it.
  */
 export function withFeeds(
   handle: Fetch,
@@ -119,7 +130,9 @@ async function bodyOf(request: Request): Promise<unknown> {
   }
 }
 
-/** The request as `subscriptions/listen`; null = another method, or a request that the SDK rejects. */
+/**
+ * The request as `subscriptions/listen`; null = another method, or a request that the SDK rejects.
+ */
 function listenRequest(body: unknown): ListenRequest | null {
   const { id, method, params } = (body ?? {}) as {
     readonly id?: unknown;
@@ -251,7 +264,10 @@ class ListenStream {
     });
   }
 
-  /** Completes the acknowledgement, which is the first message; null = any later message, sent unchanged. */
+  /**
+   * Completes the acknowledgement, which is the first message; null = any later message, sent
+   * unchanged.
+   */
   #rewrite(message: FrameMessage): readonly FrameMessage[] | null {
     if (this.#acknowledged || message.method !== ACKNOWLEDGED) return null;
     this.#acknowledged = true;

@@ -1,6 +1,6 @@
 /**
- * The entries of feeds in `resources/list` and `resources/templates/list`: the caller's logs, and a template for each trigger type that
- * it sees. Descriptions are written for models.
+ * The entries of feeds in `resources/list` and `resources/templates/list`: the caller's logs, and a
+ * template for each trigger type that it sees. Descriptions are written for models.
  */
 import type { Subscription, TriggerType } from '../../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';

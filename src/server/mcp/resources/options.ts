@@ -9,15 +9,19 @@ const WATCHED_MAX = 64;
 
 /** Options of feeds. */
 export interface FeedOptions {
-  /** Lifetime of a feed's log while nobody reads or listens, in milliseconds, within the engine's bounds. Default: a day. */
+  /**
+   * Lifetime of a feed's log while nobody reads or listens, in milliseconds, within the engine's
+   * bounds. Default: a day.
+   */
   readonly implicitTtlMs?: number;
   /** URIs that one connection or one `subscriptions/listen` may watch. Default 64. */
   readonly maxWatched?: number;
   /** Intervals between change notifications. */
   readonly notify?: Partial<NotifyTiming>;
   /**
-   * Whether a caller may watch a resource of the application. The application sends the notifications itself, with
-   * `sendResourceUpdated` or on the handler's bus. Default: no caller may.
+   * Whether a caller may watch a resource of the application. The application sends the
+   * notifications itself, with `sendResourceUpdated` or on the handler's bus. Default: no caller
+   * may.
    */
   readonly mayRead?: (caller: Caller, uri: string) => boolean | Promise<boolean>;
 }

@@ -1,6 +1,6 @@
 /**
- * One page of a feed: a pull, as a document with the URI of the next page. A page is acknowledged by reading the next one, so a reader that
- * stops in between gets it again (SEP: Pull).
+ * One page of a feed: a pull, as a document with the URI of the next page. A page is acknowledged
+ * by reading the next one, so a reader that stops in between gets it again (SEP: Pull).
  */
 import type {
   Event,
@@ -52,8 +52,9 @@ const RESET_MESSAGES: Readonly<Record<Reset['reason'], string>> = {
 };
 
 /**
- * Acknowledges everything up to `after` and reads from there; null = reads from the acknowledged position. If the position cannot be
- * served, reads from the acknowledged position and says so in `reset`. Otherwise rejects as `triggers/pull` does.
+ * Acknowledges everything up to `after` and reads from there; null = reads from the acknowledged
+ * position. If the position cannot be served, reads from the acknowledged position and says so in
+ * `reset`. Otherwise rejects as `triggers/pull` does.
  */
 export async function readPage(
   engine: BindableEngine,

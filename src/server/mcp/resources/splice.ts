@@ -1,6 +1,6 @@
 /**
- * Inserts frames into an event stream between its own frames, wherever its chunks begin and end (SSE; each frame has one `data:` line with
- * a JSON-RPC message).
+ * Inserts frames into an event stream between its own frames, wherever its chunks begin and end
+ * (SSE; each frame has one `data:` line with a JSON-RPC message).
  */
 
 /** A JSON-RPC message, as far as it is inspected. */

@@ -1,10 +1,11 @@
 /**
- * The URIs of feeds: parsing, formatting, and the templates that describe them (RFC 6570). The authority is fixed and everything variable is
- * in path and query, because other programs may change an authority to lower case.
+ * The URIs of feeds: parsing, formatting, and the templates that describe them (RFC 6570). The
+ * authority is fixed and everything variable is in path and query, because other programs may
+ * change an authority to lower case.
  *
  * ```
- * triggers://feeds/{name}{?argument,…,after}             the caller's events of one trigger type with these arguments
- * triggers://subscriptions/{subscriptionId}{?after}      a subscription that the caller made
+ * triggers://feeds/{name}{?argument,…,after}          the caller's events of one trigger type
+ * triggers://subscriptions/{subscriptionId}{?after}   a subscription that the caller made
  * ```
  */
 import type { JsonObject, Position, TriggerType } from '../../../../spec-schema/draft/schema.ts';
@@ -17,7 +18,10 @@ const SUBSCRIPTIONS = `${SCHEME}subscriptions/`;
 /** Far more than people or models write. */
 const URI_CHARS_MAX = 8192;
 
-/** A parsed URI. The trigger type of a feed gives its variables their meaning: {@link readArguments}. */
+/**
+ * A parsed URI. The trigger type of a feed gives its variables their meaning: {@link
+ * readArguments}.
+ */
 export type FeedUri =
   | {
       readonly kind: 'feed';
@@ -31,13 +35,18 @@ export type FeedUri =
       readonly after: Position | null;
     };
 
-/** Whether a URI has the scheme of feeds, well formed or not. All others belong to the application. */
+/**
+ * Whether a URI has the scheme of feeds, well formed or not. All others belong to the application.
+ */
 export const isFeedUri = (uri: string): boolean => uri.startsWith(SCHEME);
 
 const invalidUri = (expected: string) => invalidParams('/uri', expected);
 
 const SEGMENT = /^(?:[A-Za-z0-9._~!$&'()*,;=:@-]|%[0-9A-Fa-f]{2})+$/;
-/** The characters of a query (RFC 3986) without the separators `&` and `#`, and without `+`, which some programs write for a space. */
+/**
+ * The characters of a query (RFC 3986) without the separators `&` and `#`, and without `+`, which
+ * some programs write for a space.
+ */
 const QUERY_TEXT = /^(?:[A-Za-z0-9._~!$'()*,;:@/?=-]|%[0-9A-Fa-f]{2})*$/;
 const POSITION = /^([A-Za-z0-9_-]{8,64})\.(0|[1-9][0-9]{0,15})$/;
 const SUBSCRIPTION_ID = /^[A-Za-z0-9_-]{22,128}$/;
@@ -95,7 +104,10 @@ const afterText = ({ epoch, sequence }: Position): string => `${epoch}.${sequenc
 
 /* ------------------------------------------------------------------------------------------------ arguments */
 
-/** `after` names the position, so the variable of an argument `after` gets an underscore, and so do `_after`, `__after`, …, to stay distinct. */
+/**
+ * `after` names the position, so the variable of an argument `after` gets an underscore, and so do
+ * `_after`, `__after`, …, to stay distinct.
+ */
 const AFTER_LIKE = /^_*after$/;
 const variableOf = (property: string): string =>
   AFTER_LIKE.test(property) ? `_${property}` : property;
@@ -133,7 +145,9 @@ function isText(schema: unknown): boolean {
   );
 }
 
-/** Converts the variables of a feed into arguments. Throws `WireError` `InvalidParams` for `/uri`. */
+/**
+ * Converts the variables of a feed into arguments. Throws `WireError` `InvalidParams` for `/uri`.
+ */
 export function readArguments(
   type: Pick<TriggerType, 'inputSchema'>,
   variables: ReadonlyMap<string, string>,
@@ -183,7 +197,10 @@ const withQuery = (
     : `${path}?${all.map(([name, value]) => `${encode(name)}=${encode(value)}`).join('&')}`;
 };
 
-/** The canonical URI of a feed; null = an argument has no variable, because the type's `inputSchema` does not name it or its type differs. */
+/**
+ * The canonical URI of a feed; null = an argument has no variable, because the type's `inputSchema`
+ * does not name it or its type differs.
+ */
 export function feedUri(
   type: Pick<TriggerType, 'name' | 'inputSchema'>,
   args: Readonly<JsonObject>,

@@ -1,6 +1,6 @@
 /**
- * The trigger types that a caller sees in `triggers/list`, cached for a short time: listing calls the `visible` hook for every type, and a
- * followed feed is read often.
+ * The trigger types that a caller sees in `triggers/list`, cached for a short time: listing calls
+ * the `visible` hook for every type, and a followed feed is read often.
  */
 import type { TriggerType } from '../../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';

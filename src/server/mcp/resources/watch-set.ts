@@ -1,5 +1,6 @@
 /**
- * The watches of one connection: a bounded set of URIs. Closing it closes all of them, those that are still being opened included.
+ * The watches of one connection: a bounded set of URIs. Closing it closes all of them, those that
+ * are still being opened included.
  */
 import type { Position } from '../../../../spec-schema/draft/schema.ts';
 import type { Caller } from '../../engine/verbs.ts';
@@ -36,8 +37,8 @@ export class WatchSet {
   }
 
   /**
-   * Watches a URI. `seen` is the position that the client has read up to. Does nothing if the URI is watched already. Rejects as
-   * `Feeds.watch` does, and with `ResourceExhausted`.
+   * Watches a URI. `seen` is the position that the client has read up to. Does nothing if the URI
+   * is watched already. Rejects as `Feeds.watch` does, and with `ResourceExhausted`.
    */
   async add(
     caller: Caller,

@@ -1,6 +1,6 @@
 /**
- * A watch on one log: notifies a listener of changes, renews an implicit subscription while the watch is open, and reports the end of
- * the log.
+ * A watch on one log: notifies a listener of changes, renews an implicit subscription while the
+ * watch is open, and reports the end of the log.
  */
 import type { Position, Subscription } from '../../../../spec-schema/draft/schema.ts';
 import type { TerminationReason } from '../../../protocol/core/types.ts';
@@ -13,11 +13,17 @@ import type { ResolvedFeedOptions } from './options.ts';
 export interface ChangeListener {
   /** The log has something to read. */
   notify(): void;
-  /** The log ended, or its caller lost the permission. No notification follows; reading tells what happened. */
+  /**
+   * The log ended, or its caller lost the permission. No notification follows; reading tells what
+   * happened.
+   */
   ended(reason: TerminationReason): void;
 }
 
-/** The open watches by log. A read of a log answers the notifications of all its watches, on every connection. */
+/**
+ * The open watches by log. A read of a log answers the notifications of all its watches, on every
+ * connection.
+ */
 export class ListenerRegistry {
   readonly #watches = new Map<string, Set<Watch>>();
 
@@ -40,11 +46,17 @@ export class ListenerRegistry {
 export interface WatchOptions {
   readonly engine: BindableEngine;
   readonly caller: Caller;
-  /** Returns the log as it is now and renews an implicit subscription. Rejects when the caller may not read it. */
+  /**
+   * Returns the log as it is now and renews an implicit subscription. Rejects when the caller may
+   * not read it.
+   */
   readonly find: () => Promise<Subscription>;
   /** Whether the log is an implicit subscription, which the watch has to renew. */
   readonly implicit: boolean;
-  /** The position that the listener has read up to; null, or a position of another epoch = the acknowledged position. */
+  /**
+   * The position that the listener has read up to; null, or a position of another epoch = the
+   * acknowledged position.
+   */
   readonly seen: Position | null;
   readonly listeners: ListenerRegistry;
   readonly feedOptions: Pick<ResolvedFeedOptions, 'notify' | 'log'>;

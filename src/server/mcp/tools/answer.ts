@@ -1,4 +1,7 @@
-/** The results of the tools, and the error texts for models: what was wrong, and which call to make next. */
+/**
+ * The results of the tools, and the error texts for models: what was wrong, and which call to make
+ * next.
+ */
 import type { JsonObject, TerminationReason } from '../../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import type { WireError, WireErrorData } from '../../../protocol/wire/errors.ts';
@@ -23,7 +26,10 @@ export interface ToolContext {
   readonly now: number;
 }
 
-/** The result of a call, as data and as text. The text is complete by itself: some clients pass only the text to the model. */
+/**
+ * The result of a call, as data and as text. The text is complete by itself: some clients pass only
+ * the text to the model.
+ */
 export interface ToolAnswer {
   readonly structured: object;
   readonly text: string;
@@ -66,7 +72,10 @@ const END_REASONS: Readonly<Record<TerminationReason, string>> = {
   failed: 'the server could not continue it',
 };
 
-/** The text of each error. The messages of the wire errors speak of methods that a client with tools only cannot call. */
+/**
+ * The text of each error. The messages of the wire errors speak of methods that a client with tools
+ * only cannot call.
+ */
 const ERROR_TEXTS: ErrorTexts = {
   InvalidParams: ({ path, expected }) => ({
     message: `Invalid arguments${path === '' ? '' : ` at ${path}`}: expected ${expected}. Correct this and call again.`,

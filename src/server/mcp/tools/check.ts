@@ -1,6 +1,6 @@
 /**
- * The tool `check`: a pull that acknowledges the previous answer and returns the next events (SEP: Pull). Sequence numbers, order, gaps and
- * positions are those of every other drain.
+ * The tool `check`: a pull that acknowledges the previous answer and returns the next events (SEP:
+ * Pull). Sequence numbers, order, gaps and positions are those of every other drain.
  */
 import type {
   Event,
@@ -61,8 +61,8 @@ interface Read {
 }
 
 /**
- * Pulls from `done`. A position that the server rejects acknowledges nothing; the answer then starts after the acknowledged position, because
- * the caller has no other tool to recover with.
+ * Pulls from `done`. A position that the server rejects acknowledges nothing; the answer then
+ * starts after the acknowledged position, because the caller has no other tool to recover with.
  */
 async function read(
   { engine, caller, answerBytes }: ToolContext,

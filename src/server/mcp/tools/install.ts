@@ -1,6 +1,7 @@
 /**
- * Registers the three tools on an MCP SDK server, beside the tools that it has already. Errors are returned as results, so that the model
- * reads them with their code; the SDK turns a thrown error into a result without one.
+ * Registers the three tools on an MCP SDK server, beside the tools that it has already. Errors are
+ * returned as results, so that the model reads them with their code; the SDK turns a thrown error
+ * into a result without one.
  */
 import type {
   CallToolResult,
@@ -21,19 +22,30 @@ const ANSWER_BYTES = 64 * 1024;
 
 /** Options of {@link attachTools}. */
 export interface ToolsOptions extends BindingOptions {
-  /** Prefix of the names `watch`, `check` and `unwatch`: at most 64 letters, digits, `_`, `-` and `.`. Default: none. */
+  /**
+   * Prefix of the names `watch`, `check` and `unwatch`: at most 64 letters, digits, `_`, `-` and
+   * `.`. Default: none.
+   */
   readonly prefix?: string;
-  /** Lifetime of a watch after its last check, in milliseconds, within the engine's bounds. Default: a day. */
+  /**
+   * Lifetime of a watch after its last check, in milliseconds, within the engine's bounds. Default:
+   * a day.
+   */
   readonly implicitTtlMs?: number;
-  /** The largest size of the events of an answer, or of a list, in bytes of JSON; one event is always sent. Default: 64 KiB. */
+  /**
+   * The largest size of the events of an answer, or of a list, in bytes of JSON; one event is
+   * always sent. Default: 64 KiB.
+   */
   readonly answerBytes?: number;
 }
 
 /**
- * Offers `watch`, `check` and `unwatch` on `mcp` for clients that can only call tools, with the order, gaps and acknowledgements of every
- * other drain (SEP: When a peer lacks the extension). Call it before connecting. The server's other tools keep working.
+ * Offers `watch`, `check` and `unwatch` on `mcp` for clients that can only call tools, with the
+ * order, gaps and acknowledgements of every other drain (SEP: When a peer lacks the extension).
+ * Call it before connecting. The server's other tools keep working.
  * @throws LocalError `config_invalid` for an invalid prefix.
- * @throws Error if the server is connected, has the tools already, or has another tool with one of the names.
+ * @throws Error if the server is connected, has the tools already, or has another tool with one of
+ * the names.
  */
 export function attachTools(
   mcp: McpServer,
@@ -93,7 +105,10 @@ export function attachTools(
   }
 }
 
-/** A schema that the SDK announces but does not validate with: its errors have no code and do not say what to do. */
+/**
+ * A schema that the SDK announces but does not validate with: its errors have no code and do not
+ * say what to do.
+ */
 const announce = (schema: JsonObject) => ({
   '~standard': {
     version: 1 as const,

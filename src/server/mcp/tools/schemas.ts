@@ -1,6 +1,7 @@
 /**
- * The input and output of the three tools, as types and as JSON Schema. Hosts pass input schemas to models unchanged, so they use only what every
- * host supports: one object of named members, no alternatives. Output schemas include the error, because some clients validate errors too.
+ * The input and output of the three tools, as types and as JSON Schema. Hosts pass input schemas to
+ * models unchanged, so they use only what every host supports: one object of named members, no
+ * alternatives. Output schemas include the error, because some clients validate errors too.
  */
 import type { Gap, JsonObject, Position } from '../../../../spec-schema/draft/schema.ts';
 import { PULL_EVENTS_MAX } from '../../../protocol/wire/limits.ts';
@@ -41,7 +42,9 @@ export interface WatchedEvent {
   readonly data: unknown;
 }
 
-/** Present when an answer of `check` does not start after `done`, or repeats acknowledged events. */
+/**
+ * Present when an answer of `check` does not start after `done`, or repeats acknowledged events.
+ */
 export interface Reset {
   readonly reason: 'epoch' | 'beyond' | 'behind';
   /** The position that was passed. */

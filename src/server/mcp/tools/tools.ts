@@ -1,6 +1,6 @@
 /**
- * The three tools as a table, for clients that can only call tools (SEP: When a peer lacks the extension). Independent of MCP's SDK;
- * `install.ts` registers them on an SDK server.
+ * The three tools as a table, for clients that can only call tools (SEP: When a peer lacks the
+ * extension). Independent of MCP's SDK; `install.ts` registers them on an SDK server.
  */
 import type { JsonObject } from '../../../../spec-schema/draft/schema.ts';
 import { invalidParams, LocalError } from '../../../protocol/wire/errors.ts';
@@ -28,7 +28,10 @@ export interface ToolRow {
   readonly hints: ToolHints;
   readonly inputSchema: JsonObject;
   readonly outputSchema: JsonObject;
-  /** Rejects with a `WireError`. Asks for the context only after validating the arguments (SEP: Methods). */
+  /**
+   * Rejects with a `WireError`. Asks for the context only after validating the arguments (SEP:
+   * Methods).
+   */
   readonly call: (context: () => ToolContext, args: unknown) => Promise<ToolAnswer>;
 }
 

@@ -1,4 +1,7 @@
-/** The tools `watch` and `unwatch`: start a watch or find it again, list trigger types and watches, end a watch. */
+/**
+ * The tools `watch` and `unwatch`: start a watch or find it again, list trigger types and watches,
+ * end a watch.
+ */
 import type {
   JsonObject,
   Selection,
@@ -36,7 +39,10 @@ export function selectionOf({
     : null;
 }
 
-/** The caller's watch with this id. Rejects with `NotFound` if it does not exist, also for a subscription of another kind. */
+/**
+ * The caller's watch with this id. Rejects with `NotFound` if it does not exist, also for a
+ * subscription of another kind.
+ */
 export async function ownWatch(
   { engine, caller }: ToolContext,
   watchId: string,

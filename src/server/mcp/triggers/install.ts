@@ -1,4 +1,7 @@
-/** Installs `triggers/*` on an MCP SDK server, for both protocol eras and every transport of the SDK. */
+/**
+ * Installs `triggers/*` on an MCP SDK server, for both protocol eras and every transport of the
+ * SDK.
+ */
 import type { McpServer, ServerContext } from '@modelcontextprotocol/server';
 import type { ServerCapability } from '../../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../../protocol/lib/clock.ts';
@@ -20,15 +23,20 @@ import {
   type BindingOptions,
 } from '../sdk.ts';
 
-/** Options of {@link attachTriggers}. The members of the capability are announced unchanged (SEP: Capability). */
+/**
+ * Options of {@link attachTriggers}. The members of the capability are announced unchanged (SEP:
+ * Capability).
+ */
 export interface AttachOptions extends Omit<ServerCapability, 'listChanged'>, BindingOptions {}
 
 /**
- * Serves `triggers/*` on `mcp` from `engine` and announces the capability: under `extensions` for 2026-07-28 and under
- * `experimental` for the handshake revisions. Call it before connecting. One engine may be attached to any number of servers (a
- * modern HTTP endpoint makes one per request), each server once. Over HTTP pass responses through `withBoundedBacklog`: the SDK
- * does not notice a client that has stopped reading.
- * @throws Error if the server is connected, already has the extension, or already handles one of its methods.
+ * Serves `triggers/*` on `mcp` from `engine` and announces the capability: under `extensions` for
+ * 2026-07-28 and under `experimental` for the handshake revisions. Call it before connecting. One
+ * engine may be attached to any number of servers (a modern HTTP endpoint makes one per request),
+ * each server once. Over HTTP pass responses through `withBoundedBacklog`: the SDK does not notice
+ * a client that has stopped reading.
+ * @throws Error if the server is connected, already has the extension, or already handles one of
+ * its methods.
  */
 export function attachTriggers(
   mcp: McpServer,
@@ -116,7 +124,10 @@ function requestOf(ctx: ServerContext, clock: Clock, caller: () => Caller): Trig
 
 const LIST_CHANGED = 'notifications/triggers/list_changed';
 
-/** Sends `list_changed` on an open stream (SEP: triggers/list) until the returned function is called. */
+/**
+ * Sends `list_changed` on an open stream (SEP: triggers/list) until the returned function is
+ * called.
+ */
 function announceOnStream(connection: Connection, request: TriggersRequest): () => void {
   connection.openStreams += 1;
   const unsubscribe = connection.engine.onListChanged(() => {
@@ -130,8 +141,9 @@ function announceOnStream(connection: Connection, request: TriggersRequest): () 
 }
 
 /**
- * Sends `list_changed` on the session to a handshake client that uses the extension and has no open stream. A modern client has no
- * session: without a stream it learns of the change from the list's `ttlMs` and ETag.
+ * Sends `list_changed` on the session to a handshake client that uses the extension and has no open
+ * stream. A modern client has no session: without a stream it learns of the change from the list's
+ * `ttlMs` and ETag.
  */
 function announceOnSession(connection: Connection): void {
   const { server } = connection.mcp;

@@ -1,6 +1,6 @@
 /**
- * The methods of `triggers/*` as a table: for each the wire type of its params and the engine's verb. Independent of MCP's transports
- * and SDK; `install.ts` installs it on an SDK server.
+ * The methods of `triggers/*` as a table: for each the wire type of its params and the engine's
+ * verb. Independent of MCP's transports and SDK; `install.ts` installs it on an SDK server.
  */
 import type { StreamSink, Verbs } from '../../engine/verbs.ts';
 import { parseParams, type ParamsName, type WireTypes } from '../../../protocol/wire/validate.ts';
@@ -16,7 +16,10 @@ export type NotificationMethod =
 /** One method. */
 interface Row {
   readonly params: ParamsName;
-  /** Kind of the request. The response of a `long-poll` or `stream` must be closed when the client cancels. */
+  /**
+   * Kind of the request. The response of a `long-poll` or `stream` must be closed when the client
+   * cancels.
+   */
   readonly duration: 'short' | 'long-poll' | 'stream';
   call(verbs: Verbs, params: unknown, request: TriggersRequest): Promise<object>;
 }
@@ -71,7 +74,10 @@ export const triggersMethods = {
 /** The name of one of the nine methods. */
 export type TriggersMethod = keyof typeof triggersMethods;
 
-/** A sink that sends nothing after the request has stopped, even if the transport would still accept it. */
+/**
+ * A sink that sends nothing after the request has stopped, even if the transport would still accept
+ * it.
+ */
 function sinkOf(request: TriggersRequest): StreamSink {
   return {
     async send(delivery) {
