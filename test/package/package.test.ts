@@ -54,7 +54,8 @@ beforeAll(() => {
   library = install(ROOT);
   // Packing the library has built the kit too.
   kit = install(join(ROOT, 'conformance'), '--ignore-scripts');
-});
+  // Two builds and two installs.
+}, 600_000);
 
 afterAll(() => {
   for (const { folder } of [library, kit]) rmSync(folder, { recursive: true, force: true });
