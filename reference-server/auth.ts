@@ -24,7 +24,7 @@ import type { Config } from './config.ts';
 import { signingKeyFile } from './keys.ts';
 
 /** The scope that a token must have. */
-export const SCOPE = 'triggers';
+const SCOPE = 'triggers';
 
 /**
  * Asymmetric algorithms only: with a symmetric one, every program that verifies tokens could also

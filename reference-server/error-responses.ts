@@ -5,7 +5,7 @@
 import type { ErrorData, ErrorObject } from 'mcp-triggers-experimental';
 
 /** A response with a JSON-RPC error. `id` is the id of the request, if known. */
-export function errorResponse(
+function errorResponse(
   status: number,
   error: ErrorObject,
   options: { readonly id?: unknown; readonly headers?: Readonly<Record<string, string>> } = {},

@@ -21,7 +21,7 @@ const REDACTED = [
 ];
 
 /** The redacted members in pino's notation. */
-export const redactPaths: readonly string[] = REDACTED.flatMap((name) => [name, `*.${name}`]);
+const redactPaths: readonly string[] = REDACTED.flatMap((name) => [name, `*.${name}`]);
 
 /**
  * Text that has the form of a secret: a `whsec_` secret, a JWT or JWS, a bearer header, the token

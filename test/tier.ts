@@ -3,7 +3,7 @@
  * `TEST_TIER=all` and runs everything. A sample depends only on its matrix, so a run can be
  * repeated.
  */
-export const runsEverything = process.env['TEST_TIER'] === 'all';
+const runsEverything = process.env['TEST_TIER'] === 'all';
 
 /**
  * The first of each group of `matrix`, where `groupOf` names the group; everything in `npm run

@@ -6,7 +6,7 @@ import type { Finding } from './verify.ts';
 import type { Watcher } from './watchers.ts';
 import type { Posted } from './github.ts';
 
-export const WIDTH = 100;
+const WIDTH = 100;
 const EVENT = 57;
 const LAG = 10;
 

@@ -31,7 +31,7 @@ import { webhookId } from '../../src/protocol/wire/canonical.ts';
 import { signWebhook } from '../../src/protocol/wire/signature.ts';
 import { Secret } from '../../src/protocol/wire/secret.ts';
 
-export const EPOCH = 'epoch-1-aaaaaaaaaaaaaa';
+const EPOCH = 'epoch-1-aaaaaaaaaaaaaa';
 export const OTHER_EPOCH = 'epoch-2-bbbbbbbbbbbbbb';
 const NEVER = new Promise<never>(() => undefined);
 

@@ -7,7 +7,7 @@ import type { TriggersSubscription } from '../../src/client/subscription/subscri
 
 export const SELECT = [{ name: 'timer' }];
 /** Fast, so that a test of a failure takes milliseconds. */
-export const FAST: Tuning = {
+const FAST: Tuning = {
   backoff: { baseMs: 5, maxMs: 40 },
   waitMs: 200,
   silenceMs: 2000,

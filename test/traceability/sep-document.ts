@@ -76,7 +76,7 @@ export function normalize(markdown: string): string {
     .trim();
 }
 
-export function sentences(text: string): string[] {
+function sentences(text: string): string[] {
   return text.split(/(?<=[.!?])\s+(?=[A-Z"(])/).filter((sentence) => sentence !== '');
 }
 

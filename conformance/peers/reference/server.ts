@@ -103,15 +103,17 @@ export class ReferenceServer {
   }
 
   #tokenFor(subject: string, issuer: string): Promise<string> {
-    return new SignJWT({ scope: 'triggers' })
-      .setProtectedHeader({ alg: 'EdDSA', kid: 'conformance' })
-      .setIssuer(issuer)
-      .setSubject(subject)
-      .setAudience(this.url)
-      .setIssuedAt()
-      // Scenarios move the server's clock by days, and a stream ends with the authorization of its request.
-      .setExpirationTime('10y')
-      .sign(this.#key);
+    return (
+      new SignJWT({ scope: 'triggers' })
+        .setProtectedHeader({ alg: 'EdDSA', kid: 'conformance' })
+        .setIssuer(issuer)
+        .setSubject(subject)
+        .setAudience(this.url)
+        .setIssuedAt()
+        // Scenarios move the server's clock by days, and a stream ends with the authorization of its request.
+        .setExpirationTime('10y')
+        .sign(this.#key)
+    );
   }
 
   #offer(): ControlOffer {

@@ -58,7 +58,7 @@ export const eventsScenario = ({
 });
 
 /** Both sets of error codes in use. */
-export const CODES = {
+const CODES = {
   sep: {
     NotFound: -32023,
     Forbidden: -32024,

@@ -12,7 +12,7 @@ const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toS
 
 /** Makes the signature of a JWS over its signing input. */
 export type Signer = (input: Buffer) => Buffer;
-export const ed25519 =
+const ed25519 =
   (key: KeyObject): Signer =>
   (input) =>
     sign(null, input, key);

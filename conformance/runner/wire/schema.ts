@@ -13,7 +13,7 @@ const ajv = new Ajv2020({ strict: false, allErrors: false, schemas: [schema] });
 const validators = new Map<string, ValidateFunction>();
 
 /** The schema types of each method's result; one of them has to match. */
-export const RESULT_OF: Readonly<Record<string, readonly string[]>> = {
+const RESULT_OF: Readonly<Record<string, readonly string[]>> = {
   'triggers/list': ['ListTriggersResult', 'ListTriggersNotModified'],
   'triggers/subscribe': ['SubscribeResult'],
   'triggers/update': ['UpdateResult'],
@@ -48,7 +48,7 @@ export function requireResult(method: string, result: unknown): void {
 }
 
 /** Throws unless `value` is a valid `type`. */
-export function requireValid(type: string, value: unknown): void {
+function requireValid(type: string, value: unknown): void {
   const problem = complaint(type, value);
   if (problem !== null) throw new Error(problem);
 }

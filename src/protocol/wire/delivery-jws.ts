@@ -109,7 +109,7 @@ export function publicJwks(keys: readonly DeliveryKey[]): {
  * The header members that bind a signature to a callback URL: its origin, and the hash of the URL
  * exactly as registered.
  */
-export function urlBinding(url: string): { readonly origin: string; readonly uh: string } {
+function urlBinding(url: string): { readonly origin: string; readonly uh: string } {
   return { origin: new URL(url).origin, uh: sha256(url) };
 }
 

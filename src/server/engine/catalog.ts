@@ -24,7 +24,7 @@ const PAGE = 100;
 const LIST_TTL_MS = 300_000;
 
 /** Retention of a type that declares none. */
-export const DEFAULT_RETENTION: Retention = {
+const DEFAULT_RETENTION: Retention = {
   maxAgeMs: RETENTION_AGE_MS,
   maxEvents: RETENTION_EVENTS,
 };

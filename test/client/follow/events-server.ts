@@ -25,7 +25,7 @@ export const CODES = {
   },
 } as const;
 
-export const CAPABILITY = {
+const CAPABILITY = {
   sep: { extensions: { [EVENTS_EXTENSION_ID]: { listChanged: true } } },
   sketch: { events: {} },
 } as const;

@@ -25,7 +25,7 @@ import {
 import { within } from '../support.ts';
 
 export const SELECT = [{ name: 'timer' }];
-export const FAST: FollowTuning = {
+const FAST: FollowTuning = {
   backoff: { baseMs: 5, maxMs: 30 },
   pollMs: 20,
   pollFloorMs: 5,
@@ -104,10 +104,10 @@ export async function followed(
   };
 }
 
-export const guaranteeWords = ({ mode, drain, loss, gaps, numbers }: FollowGuarantee): string =>
+const guaranteeWords = ({ mode, drain, loss, gaps, numbers }: FollowGuarantee): string =>
   `${mode}${drain ? ` by ${drain}` : ''}: ${loss}, ${gaps}, ${numbers}`;
 
-export function wordOf(item: FollowItem): string {
+function wordOf(item: FollowItem): string {
   switch (item.type) {
     case 'event':
       return `${item.event.eventId}${item.number.by === 'server' ? ` #${item.number.sequence}` : ''}`;

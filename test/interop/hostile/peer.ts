@@ -6,8 +6,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-export const EXTENSION = 'io.modelcontextprotocol/triggers';
-export const REQUEST_TAG = 'io.modelcontextprotocol/subscriptionId';
+const EXTENSION = 'io.modelcontextprotocol/triggers';
+const REQUEST_TAG = 'io.modelcontextprotocol/subscriptionId';
 export const EPOCH = 'epoch-1-aaaaaaaaaaaaaa';
 export const OTHER_EPOCH = 'epoch-2-bbbbbbbbbbbbbb';
 export const OTHER_ID = 'sub_ffffffffffffffffffffffffffff';

@@ -89,10 +89,10 @@ const LINGER_MS = 60;
 /** Time for an expected end to come after everything has been read. */
 const OVERDUE_MS = 20_000;
 /** A hang ends here. */
-export const PATIENCE_MS = 90_000;
+const PATIENCE_MS = 90_000;
 
 /** Describes an error on one line. */
-export function describeError(error: unknown): string {
+function describeError(error: unknown): string {
   if (error instanceof LocalError)
     return error.reason === undefined ? error.code : `${error.code} ${error.reason}`;
   if (error instanceof WireError)

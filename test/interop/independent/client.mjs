@@ -14,7 +14,7 @@ const REMEMBERED = 10_000;
  * RFC 8785: members sorted by UTF-16 code units, numbers and strings as ECMAScript writes them.
  * Throws for what JSON cannot hold.
  */
-export function canonical(value) {
+function canonical(value) {
   if (typeof value === 'number' && !Number.isFinite(value))
     throw new TypeError('RFC 8785 has no form for an infinite number');
   if (typeof value === 'string' && !value.isWellFormed())

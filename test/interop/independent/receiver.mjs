@@ -29,7 +29,7 @@ function exactBytes(text, encoding) {
 }
 
 /** The HMAC key: standard base64 of 24 to 64 bytes after `whsec_`. */
-export function secretBytes(secret) {
+function secretBytes(secret) {
   const bytes = secret.startsWith('whsec_') ? exactBytes(secret.slice(6), 'base64') : undefined;
   if (bytes === undefined || bytes.length < 24 || bytes.length > 64)
     throw new Refused('the secret is malformed');
@@ -37,7 +37,7 @@ export function secretBytes(secret) {
 }
 
 /** "Verification", step 2. */
-export const proofOf = (secret, challenge) =>
+const proofOf = (secret, challenge) =>
   createHmac('sha256', secretBytes(secret)).update(`challenge.${challenge}`).digest('base64');
 
 /** Step 3, as a server does it: is this answer the proof? [cbv-proof] [cbv-echo] */

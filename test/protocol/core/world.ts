@@ -79,8 +79,8 @@ export interface Defect {
   readonly read?: (after: number, log: readonly LogItem[]) => Batch<LogItem>;
 }
 
-export const SUBSCRIPTION_ID = 'sub_test';
-export const REPLICA_EPOCH = 'epochBBBBBBBBBBBBBBBBB';
+const SUBSCRIPTION_ID = 'sub_test';
+const REPLICA_EPOCH = 'epochBBBBBBBBBBBBBBBBB';
 
 export function genesis(overrides: Partial<Subscription> = {}): World {
   const sub = subscription({ ttlMs: null, expiresAt: null, ...overrides });

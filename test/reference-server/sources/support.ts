@@ -16,7 +16,7 @@ import {
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 import type { Emit, Source } from '../../../reference-server/sources/source.ts';
 
-export const CALLER = { principal: 'local' };
+const CALLER = { principal: 'local' };
 
 export interface Seen {
   readonly eventId: string;

@@ -16,7 +16,7 @@ import type { EventDescriptor, ListResult } from '../../../protocol/events/types
 
 const MODES = Object.keys(DRAINS) as DeliveryModeName[];
 
-export class EventTypes {
+class EventTypes {
   readonly #engine: BindableEngine;
   /** Whether a type is offered, by name. Has existing types that were asked for. */
   #offered = new Map<string, boolean>();

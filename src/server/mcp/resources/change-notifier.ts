@@ -16,7 +16,7 @@ export interface NotifyTiming {
   readonly remindMs: number;
 }
 
-export const NOTIFY_TIMING: NotifyTiming = { quietMs: 1000, remindMs: 2000 };
+const NOTIFY_TIMING: NotifyTiming = { quietMs: 1000, remindMs: 2000 };
 const REMIND_MAX_MS = 3_600_000;
 
 const nothing = (): void => undefined;

@@ -10,7 +10,7 @@ import type { ResolvedFeedOptions } from './options.ts';
 import type { Watch } from './watch.ts';
 
 /** The name of the quota in `ResourceExhausted`. */
-export const WATCHED_LIMIT = 'watched_resources';
+const WATCHED_LIMIT = 'watched_resources';
 
 export interface WatchSetOptions {
   readonly feeds: Feeds;

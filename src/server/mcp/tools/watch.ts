@@ -27,10 +27,7 @@ export async function watch(
 }
 
 /** The selection of a watch; null = the subscription was not made by the tool `watch`. */
-export function selectionOf({
-  key,
-  select,
-}: Pick<Subscription, 'key' | 'select'>): Selection | null {
+function selectionOf({ key, select }: Pick<Subscription, 'key' | 'select'>): Selection | null {
   const [selection, ...more] = select;
   return selection !== undefined &&
     more.length === 0 &&

@@ -16,7 +16,7 @@ import type { Queries } from './queries.ts';
 import type { Cipher } from './cipher.ts';
 
 /** Most events examined, and tombstones and verifications deleted, by one `forget`: about 10 ms. */
-export const SWEEP = 1000;
+const SWEEP = 1000;
 /**
  * The engine decides on the validity of a verification, one day (SEP: Verification); the store only
  * limits their number.

@@ -4,7 +4,7 @@
  */
 
 /** The common alternative spellings of a dotted IPv4 address, each accepted by some resolver. */
-export function spellings(address: string): string[] {
+function spellings(address: string): string[] {
   const [a, b, c, d] = address.split('.').map(Number) as [number, number, number, number];
   const number = ((a * 256 + b) * 256 + c) * 256 + d;
   const hex = (n: number, width = 0): string => `0x${n.toString(16).padStart(width, '0')}`;

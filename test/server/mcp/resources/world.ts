@@ -20,7 +20,7 @@ import { Issuer, modern, type Claims } from '../../../reference-server/harness.t
 const text = { type: 'string' } as const;
 
 /** One argument that is a text, one that is not, and one with a reserved name. */
-export const box = defineTrigger<
+const box = defineTrigger<
   { box?: string; floors?: number[]; after?: string },
   { box: string; n: number }
 >({

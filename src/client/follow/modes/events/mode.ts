@@ -40,7 +40,7 @@ export function eventsMode(
 }
 
 /** Whether the server declares `events/*`, as an extension or as a capability. */
-export function hasEvents({ serverCapabilities }: Pick<Connection, 'serverCapabilities'>): boolean {
+function hasEvents({ serverCapabilities }: Pick<Connection, 'serverCapabilities'>): boolean {
   const extensions = members(own(serverCapabilities, 'extensions'));
   return [own(extensions, EVENTS_EXTENSION_ID), own(serverCapabilities, EVENTS_CAPABILITY)].some(
     (settings) => typeof settings === 'object' && settings !== null,
