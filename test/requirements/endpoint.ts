@@ -6,7 +6,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { eventually, lastOf, secretOf, type Json } from './world.ts';
+import { eventually, lastOf, secretOf, type Json } from './values.ts';
 
 export interface Hit {
   readonly method: string;

@@ -2,7 +2,7 @@
  * One `triggers/stream` response as it arrives over HTTP: the messages in order, and how it ended.
  */
 import assert from 'node:assert/strict';
-import { eventually, type Json } from './world.ts';
+import { eventually, type Json } from './values.ts';
 
 /**
  * Reads a response to its end, whether it is one answer or a stream of events; each message is

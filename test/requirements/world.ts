@@ -9,7 +9,6 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'vitest';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { serve, type HttpBindings, type ServerType } from '@hono/node-server';
 import { createMcpHandler, McpServer, type AuthInfo } from '@modelcontextprotocol/server';
 import {
@@ -28,8 +27,9 @@ import { manualClock, type ManualClock } from 'mcp-triggers-experimental/testing
 import { withBoundedBacklog } from 'mcp-triggers-experimental/server';
 import { Endpoint, type Behavior } from './endpoint.ts';
 import { StreamReader } from './stream-reader.ts';
+import type { Json } from './values.ts';
 
-export type Json = Record<string, any>;
+export { eventually, lastOf, secretOf, sequencesOf, type Json } from './values.ts';
 
 const text = { type: 'string' } as const;
 
@@ -96,34 +96,6 @@ export interface WorldOptions {
 
 export const EXTENSION = 'io.modelcontextprotocol/triggers';
 export const TAG = 'io.modelcontextprotocol/subscriptionId';
-const PATIENCE_MS = 20_000;
-
-/** Waits, in real time and far longer than it takes, until there is a value. */
-export async function eventually<T>(
-  what: string,
-  look: () => T | undefined | false | Promise<T | undefined | false>,
-): Promise<T> {
-  const deadline = performance.now() + PATIENCE_MS;
-  for (;;) {
-    const value = await look();
-    if (value !== undefined && value !== false) return value;
-    if (performance.now() > deadline) throw new Error(`Not within ${PATIENCE_MS} ms: ${what}`);
-    await sleep(2);
-  }
-}
-
-/** The highest number that a delivery covers. */
-export const lastOf = (delivery: Json): number =>
-  Math.max(
-    delivery['after'],
-    ...delivery['events'].map((event: Json) => event['sequence']),
-    ...(delivery['gaps'] ?? []).map((gap: Json) => gap['to']),
-  );
-
-export const sequencesOf = (delivery: Json): number[] =>
-  delivery['events'].map((event: Json) => event['sequence']);
-
-export const secretOf = (bytes = 32): string => `whsec_${randomBytes(bytes).toString('base64')}`;
 
 export class World {
   readonly clock: ManualClock = manualClock(Date.UTC(2026, 10, 21, 9, 30));

@@ -4,7 +4,9 @@
  * and signs what it sends as a correct server would.
  */
 import { createHash, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
-import type { Json } from './proxy.ts';
+
+/** Parsed JSON. */
+type Json = any;
 
 const KID = 'proxy';
 

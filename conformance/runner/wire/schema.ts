@@ -46,9 +46,3 @@ export function requireResult(method: string, result: unknown): void {
   if (!complaints.includes(null))
     throw new Error(`${method} returned an invalid result: ${complaints.join(' and ')}`);
 }
-
-/** Throws unless `value` is a valid `type`. */
-function requireValid(type: string, value: unknown): void {
-  const problem = complaint(type, value);
-  if (problem !== null) throw new Error(problem);
-}
