@@ -67,6 +67,8 @@ function inspector(home: string, server: readonly string[], era: string) {
         '--protocol-era',
         era,
         '--stored-auth-only',
+        '--connect-timeout',
+        String(DEADLINE_MS),
         '--format',
         'json',
         ...args,
