@@ -286,7 +286,7 @@ describe('hostile pulls', () => {
     });
   }
 
-  test('[pull-next-honored] does not repeat at once a long poll that returns at once with nothing', async (t) => {
+  test('[pull-next-honoured] does not repeat at once a long poll that returns at once with nothing', async (t) => {
     await using peer = await startPeer();
     let pulls = 0;
     peer.log.replaced.set('triggers/pull', () => {
@@ -300,7 +300,7 @@ describe('hostile pulls', () => {
     never.catch(() => undefined);
   });
 
-  test('[pull-next-honored] without a long poll waits as long as the server says', async (t) => {
+  test('[pull-next-honoured] without a long poll waits as long as the server says', async (t) => {
     await using peer = await startPeer();
     peer.log.append(1);
     const at: number[] = [];
