@@ -168,11 +168,11 @@ export const ROWS: readonly Row[] = [
   },
   {
     name: 'British spelling',
-    pattern: new RegExp(String.raw`\b(?:${BRITISH})\b`, 'gi'),
+    pattern: new RegExp(String.raw`(?<!notifications/)\b(?:${BRITISH})\b`, 'gi'),
     names: true,
     instead: 'the American one: catalog, behavior, canceled, authorize …',
     catches: 'the cancelled catalogue',
-    spares: 'the canceled catalog, exercise, otherwise, realistic',
+    spares: 'the canceled catalog, exercise, otherwise, realistic, notifications/cancelled',
   },
 ];
 

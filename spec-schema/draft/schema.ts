@@ -117,7 +117,7 @@ export interface ServerCapability {
   /** The shortest `ttlMs` this server grants: the only case in which a grant exceeds the suggestion. */
   minTtlMs?: DurationMs;
   /**
-   * Where the public keys for `MCP-Delivery-Signature` are. Required of a server that offers `callback` and signs.
+   * The URL of the public keys for `MCP-Delivery-Signature`. Required of a server that offers `callback` and signs.
    * @pattern ^https?://
    * @maxLength 2048
    */
@@ -131,7 +131,7 @@ export interface ClientCapability {
 
 /* ------------------------------------------------------------------ trigger types ----------------------------------------------------------------- */
 
-/** How long a log keeps what it holds. Whichever bound is reached first trims, and trimming always leaves a gap. */
+/** The time and the number of events that a log keeps. The first bound reached trims, and trimming always leaves a gap. */
 export interface Retention {
   maxAgeMs: DurationMs;
   /**
@@ -156,7 +156,7 @@ export interface TriggerType {
    */
   drains: Drain[];
   retention: Retention;
-  /** Present = `since` is honoured, at most this far back. */
+  /** Present = the server honors `since`, at most this far back. */
   history?: { maxAgeMs: DurationMs };
   /** `source`: acceptance order is the upstream's own order. `arrival`: it is the order in which events arrived here. */
   ordering: 'source' | 'arrival';
@@ -171,7 +171,7 @@ export interface Selection {
 
 /* ------------------------------------------------------------------- subscription ----------------------------------------------------------------- */
 
-/** What to do when one event, or one endpoint, cannot be delivered to by callback. */
+/** The action of the server when it cannot deliver one event, or reach an endpoint, by callback. */
 export type OnFailure = 'suspend' | 'skip';
 
 /** `paused` by the client; `suspended` by the server after failures; either way numbering goes on. */
@@ -187,7 +187,7 @@ export type FailureCategory =
   | 'challenge_failed'
   | 'no_ack';
 
-/** Where and with which secret to call back. Both members are secrets: they appear in no answer, log or error. */
+/** The URL and the secret of a callback. Both members are secrets: they appear in no answer, log or error. */
 export interface Callback {
   /**
    * Absolute `https` URL in WHATWG normal form, printable ASCII, no userinfo, no fragment.
@@ -216,7 +216,7 @@ export interface CallbackHealth {
   attempts: number;
 }
 
-/** What a server tells of a callback: never the secret, never the whole URL. */
+/** The part of a callback that a server shows: never the secret, never the whole URL. */
 export interface CallbackStatus {
   /** Scheme, host and port of the callback URL. */
   origin: string;
@@ -544,7 +544,7 @@ export interface ResultBase {
   _meta?: Meta;
 }
 
-/** Who may keep a copy of the list: `private` = this principal only. */
+/** The callers that may share a copy of the list: `private` = this principal only. */
 export type CacheScope = 'public' | 'private';
 
 export interface ListTriggersResult extends ResultBase {
@@ -566,7 +566,7 @@ export interface SubscribeResult extends Subscription {
   resultType?: 'complete';
   /** False when the same principal and key already had it. */
   created: boolean;
-  /** The instant from which `since` was honoured. */
+  /** The instant from which the server honored `since`. */
   since?: Instant;
 }
 
@@ -759,7 +759,7 @@ export interface NotFoundData {
   kind: 'subscription' | 'trigger';
   /** For the owner of a subscription that ended not long ago. */
   reason?: TerminationReason;
-  /** Where the log ended. */
+  /** The end of the log. */
   final?: FinalPosition;
 }
 

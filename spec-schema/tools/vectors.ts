@@ -55,7 +55,7 @@ export function makeVectors(): Record<string, string> {
   );
 }
 
-/** What is wrong with a vector file; empty = nothing. */
+/** Lists the defects of a vector file; empty = none. */
 export function lint(fileName: string, text: string): string[] {
   const file = JSON.parse(text) as VectorFile;
   const validate = new Ajv2020({ strict: true, strictTypes: false, allErrors: true }).compile(

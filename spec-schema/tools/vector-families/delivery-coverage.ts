@@ -1,4 +1,4 @@
-/** Deliveries that the schema accepts and the coverage rule judges. */
+/** Deliveries that the schema accepts and the coverage rule accepts or rejects. */
 import type { VectorCase, VectorFamily } from './types.ts';
 
 type Gap = readonly [from: number, to: number];

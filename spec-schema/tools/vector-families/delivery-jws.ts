@@ -155,7 +155,7 @@ export const deliveryJws: VectorFamily = {
     invalid('no_match', 'body changed', ['raw_bytes'], {
       body: Buffer.from(BODY.toString().replace('0}', '1}')),
     }),
-    invalid('no_match', 'body serialised again with a space', ['raw_bytes'], {
+    invalid('no_match', 'body serialized again with a space', ['raw_bytes'], {
       body: Buffer.from(BODY.toString().replace(':', ': ')),
     }),
     invalid(

@@ -40,7 +40,7 @@ export const TRUSTED_JWK = { ...publicJwk, kid: RFC8037_KID, use: 'sig' } as con
 /** The attacker's public key, as a message would bring it along. */
 export const OTHER_JWK = createPublicKey(OTHER_KEY).export({ format: 'jwk' });
 
-/** A secret of this many bytes, all the same. */
+/** A secret of this many equal bytes. */
 export const secretOf = (bytes: number, fill: number): string =>
   `whsec_${Buffer.alloc(bytes, fill).toString('base64')}`;
 export const secretBytes = (secret: string): Buffer =>

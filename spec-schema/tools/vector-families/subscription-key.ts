@@ -1,5 +1,5 @@
 /**
- * The default key: SHA-256 over the RFC 8785 form. The canonicaliser here is written from the RFC on purpose, so that the
+ * The default key: SHA-256 over the RFC 8785 form. The canonicalizer here is written from the RFC on purpose, so that the
  * library's is checked by another one. `selectText` is JSON text, because numbers, escapes and member order are the point.
  */
 import { sha256 } from './keys.ts';
@@ -88,7 +88,7 @@ export const subscriptionKey: VectorFamily = {
     default_arguments: 'Absent arguments are the same as {}.',
     order:
       'The order of members never counts, the order of selections and of array items always does.',
-    unicode: 'Escapes are undone, sorting is by UTF-16 code units, nothing is normalised.',
+    unicode: 'Escapes are undone, sorting is by UTF-16 code units, nothing is normalized.',
     numbers: 'Numbers are IEEE 754 doubles as ECMAScript writes them.',
     no_form: 'RFC 8785 has no form for it.',
     surplus: 'Members that are not part of a selection do not count.',

@@ -1,9 +1,9 @@
-/** What a maker of vectors hands over. Numbers are given by the tool, in the order of `cases`. */
+/** The vectors of one family, as its maker returns them. The tool numbers them in the order of `cases`. */
 export interface VectorCase {
   readonly comment: string;
   /** Each is explained once, in `notes`. */
   readonly flags: readonly string[];
-  /** Where a published vector comes from. */
+  /** The source of a published vector. */
   readonly source?: string;
   readonly verdict: 'valid' | 'invalid';
   readonly [member: string]: unknown;
