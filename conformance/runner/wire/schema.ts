@@ -25,7 +25,7 @@ const RESULT_OF: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Null when `value` is a valid `type` of the schema; otherwise the error in one line. */
-export function complaint(type: string, value: unknown): string | null {
+export function problemOf(type: string, value: unknown): string | null {
   let validate = validators.get(type);
   if (validate === undefined) {
     if (schema.$defs[type] === undefined)
@@ -42,7 +42,7 @@ export function complaint(type: string, value: unknown): string | null {
 export function requireResult(method: string, result: unknown): void {
   const shapes = RESULT_OF[method];
   if (shapes === undefined) return;
-  const complaints = shapes.map((shape) => complaint(shape, result));
-  if (!complaints.includes(null))
-    throw new Error(`${method} returned an invalid result: ${complaints.join(' and ')}`);
+  const problems = shapes.map((shape) => problemOf(shape, result));
+  if (!problems.includes(null))
+    throw new Error(`${method} returned an invalid result: ${problems.join(' and ')}`);
 }

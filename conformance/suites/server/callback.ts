@@ -7,7 +7,7 @@ import { gzipSync } from 'node:zlib';
 import { acknowledge, lastOf, type Hit } from '../../runner/server/callback-endpoint.ts';
 import { scenario } from '../../runner/server/scenario.ts';
 import { webhookIdOf } from '../../runner/wire/sender.ts';
-import { complaint } from '../../runner/wire/schema.ts';
+import { problemOf } from '../../runner/wire/schema.ts';
 import type { Json } from '../../runner/wire/session.ts';
 import { acked, arrived, delivery, failures, loaded, sequences, upTo } from './following.ts';
 
@@ -148,7 +148,7 @@ export const callback = [
             '`jsonrpc`, `method` and whether an `id` exists:',
           );
           assert.equal(
-            complaint('DeliveryNotification', message),
+            problemOf('DeliveryNotification', message),
             null,
             'validation errors of the body:',
           );

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import { NotApplicable, NotShown } from '../../runner/observations.ts';
-import { complaint } from '../../runner/wire/schema.ts';
+import { problemOf } from '../../runner/wire/schema.ts';
 import type { Answer, Json, RpcError } from '../../runner/wire/session.ts';
 
 const METHODS = [
@@ -94,7 +94,7 @@ export const general = [
       if (!t.subject.eras.includes('2026-07-28'))
         throw new NotApplicable('the server does not speak this revision');
       await t.check('cap-extensions', 'capabilities.extensions contains valid settings', () =>
-        assert.equal(complaint('ServerCapability', t.settings), null),
+        assert.equal(problemOf('ServerCapability', t.settings), null),
       );
     },
   }),
@@ -106,7 +106,7 @@ export const general = [
     eras: '2025-11-25',
     async run(t) {
       await t.check('cap-experimental', 'capabilities.experimental contains valid settings', () =>
-        assert.equal(complaint('ServerCapability', t.settings), null),
+        assert.equal(problemOf('ServerCapability', t.settings), null),
       );
     },
   }),

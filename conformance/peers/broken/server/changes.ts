@@ -324,13 +324,15 @@ export const changes: readonly BrokenServer[] = [
         if (method === 'triggers/get' && result.status === 'suspended') {
           memory['seen'] = (memory['seen'] ?? 0) + 1;
           if (memory['seen'] > 2)
-            setTimeout(
-              () =>
-                void ask('triggers/pull', { subscriptionId: params.subscriptionId }).catch(
-                  () => undefined,
-                ),
-              100,
-            );
+            // Several times: the endpoint may still fail at the first one.
+            for (const delayMs of [100, 500, 1000])
+              setTimeout(
+                () =>
+                  void ask('triggers/pull', { subscriptionId: params.subscriptionId }).catch(
+                    () => undefined,
+                  ),
+                delayMs,
+              );
         }
         return result;
       },
