@@ -8,8 +8,16 @@
  */
 type MarkKind = 'position' | 'cursor' | 'state' | 'result';
 
+/**
+ * A way to follow something. Best first: `triggers` (this extension), `events.webhook`,
+ * `events.push` and `events.poll` (SEP-3415), `listen` (change notifications of MCP), `read` (a
+ * resource or a list at intervals), `tool` (a tool at intervals).
+ */
+export type ModeName =
+  'triggers' | 'events.webhook' | 'events.push' | 'events.poll' | 'listen' | 'read' | 'tool';
+
 interface Row {
-  readonly name: string;
+  readonly name: ModeName;
   readonly marks: MarkKind;
   /**
    * An event of the mode has an identifier of its own, and an event that comes twice is the same
@@ -33,13 +41,6 @@ const MODES = [
   // Calling a tool at intervals.
   { name: 'tool', marks: 'result', isOccurrence: false },
 ] as const satisfies readonly Row[];
-
-/**
- * A way to follow something. Best first: `triggers` (this extension), `events.webhook`,
- * `events.push` and `events.poll` (SEP-3415), `listen` (change notifications of MCP), `read` (a
- * resource or a list at intervals), `tool` (a tool at intervals).
- */
-export type ModeName = (typeof MODES)[number]['name'];
 
 /** All modes, best first. */
 export const MODE_NAMES: readonly ModeName[] = MODES.map(({ name }) => name);

@@ -14,7 +14,7 @@ export interface Clock {
 /** The longest delay of `setTimeout`; a longer one overflows and fires immediately. */
 export const TIMER_MAX_MS = 2 ** 31 - 1;
 
-/** The system's clock. A delay above {@link TIMER_MAX_MS} is shortened to it. */
+/** The system's clock. A delay above `TIMER_MAX_MS` (2,147,483,647 ms) is shortened to it. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   after(delayMs, run, options) {

@@ -1,4 +1,4 @@
-/** Which trigger types a caller sees and may follow (SEP: Authorization). */
+/** Which trigger types a caller sees and may follow (SEP: Isolation). */
 import type { Selection as WireSelection } from '../../../spec-schema/draft/schema.ts';
 import type { Selection } from '../../protocol/core/types.ts';
 import { forbidden, notFound } from '../../protocol/wire/errors.ts';
