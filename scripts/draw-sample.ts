@@ -7,6 +7,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { seededRandom } from 'mcp-triggers-experimental/testing';
 import { filesBelow } from './language/files.ts';
 import { piecesOf, type Kind } from './language/prose.ts';
 
@@ -23,17 +24,7 @@ const seed = Number(values.seed);
 if (!Number.isSafeInteger(seed))
   throw new Error(`"${values.seed}" is not a seed. Pass an integer.`);
 
-/** Mulberry32: numbers from 0 to 1, the same for the same seed. */
-function randomOf(state: number): () => number {
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-const random = randomOf(seed);
+const { uniform } = seededRandom(seed);
 const files = filesBelow([values.folder]).filter((file) => !file.endsWith('.md'));
 const pieces = files.flatMap((file) =>
   piecesOf(file, readFileSync(file, 'utf8')).map((piece) => ({ ...piece, file })),
@@ -44,7 +35,7 @@ for (const [kind, title, count] of DRAWN) {
   const all = left.length;
   const drawn = [];
   while (drawn.length < count && left.length > 0) {
-    drawn.push(...left.splice(Math.floor(random() * left.length), 1));
+    drawn.push(...left.splice(Math.floor(uniform() * left.length), 1));
   }
   console.log(`\n${title} (${drawn.length} of ${all})\n`);
   for (const { file, line, source } of drawn) {
