@@ -23,8 +23,18 @@ const PROJECTS = {
 /** A folder for machine-readable results; `scripts/test-totals.ts` adds them up. */
 const REPORTS = process.env['TEST_REPORTS'];
 
-/** Test files that run in mode `all` only: each takes minutes, and a day's work seldom breaks what they test. */
-const LONG = ['test/interop/conformance/**/*.test.ts', 'test/interop/peers/inspector.test.ts'];
+/**
+ * Test files that run in mode `all` only: slow ones whose subject has faster tests in the default mode. `npm test` has to
+ * stay below about five minutes on two cores.
+ */
+const LONG = [
+  'conformance/test/{client,events}.test.ts',
+  'test/docs/api.test.ts',
+  'test/interop/{conformance,peers}/**/*.test.ts',
+  'test/interop/hostile/memory.test.ts',
+  'test/journeys/{kill,stdio}.test.ts',
+  'test/reference-server/process.test.ts',
+];
 
 /** `npm run interop` asks for every file that declares a row of its matrix. */
 const writesMatrix = ['INTEROP_ROWS', 'INTEROP_RESULTS'].some(

@@ -26,6 +26,12 @@ export const onResult = (
   result: (result, proxied) => (of(methods, proxied) ? change(result, proxied) : result),
 });
 
+/** A subscription with other members in the health of its callback. */
+export const withHealth = (result: Json, members: object): Json => ({
+  ...result,
+  callback: { ...result.callback, health: { ...result.callback.health, ...members } },
+});
+
 /** Changes every error of the extension. */
 export const onError = (change: (error: Json, proxied: ProxiedRequest) => Json): Fault => ({
   error: (error, proxied) => ({

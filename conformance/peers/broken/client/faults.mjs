@@ -1,5 +1,6 @@
 // Faults of the minimal client. Each row replaces some of its decisions so that it breaks one
 // requirement. `check` is the requirement without prefix; `wrong` describes the fault.
+import { byName, READER_FAULTS } from '../reader-faults.mjs';
 
 const FAR = 2 ** 31 - 1;
 const SETTINGS = new Set([
@@ -93,34 +94,9 @@ const ROWS = [
     },
   },
   {
-    check: 'recv-duplicate',
-    wrong: 'applies a sequence number twice',
-    overrides: { isDuplicate: () => false },
-  },
-  {
-    check: 'recv-missing',
-    wrong: 'skips missing sequence numbers',
-    overrides: { isMissing: () => false },
-  },
-  {
     check: 'recv-missing-fetch',
     wrong: 'drops an out-of-order delivery and fetches nothing',
     overrides: { onMissing: () => {} },
-  },
-  {
-    check: 'recv-epoch',
-    wrong: 'does not report that the log was lost',
-    overrides: { tells: ({ applied }) => applied !== 'lost' },
-  },
-  {
-    check: 'recv-epoch-repeat',
-    wrong: 'applies renumbered events again',
-    overrides: { isRepeated: () => false },
-  },
-  {
-    check: 'recv-left-epoch',
-    wrong: 'returns to an epoch that it has left',
-    overrides: { isLeft: () => false },
   },
   {
     check: 'sig-raw-bytes',
@@ -204,4 +180,4 @@ const ROWS = [
 ];
 
 /** Faults by name: the requirement and the description. */
-export const faults = Object.fromEntries(ROWS.map((row) => [`${row.check}: ${row.wrong}`, row]));
+export const faults = byName([...READER_FAULTS, ...ROWS]);

@@ -1,6 +1,7 @@
 // Faults of the minimal SEP-3415 client. Each row replaces some of its decisions so that it breaks
 // one requirement. `check` is the requirement without prefix; `wrong` describes the fault.
 import { randomBytes } from 'node:crypto';
+import { byName } from '../reader-faults.mjs';
 
 const FAR = 2 ** 31 - 1;
 const secretOf = (bytes) => `whsec_${randomBytes(bytes).toString('base64')}`;
@@ -151,4 +152,4 @@ const ROWS = [
 ];
 
 /** Faults by name: the requirement and the description. */
-export const faults = Object.fromEntries(ROWS.map((row) => [`${row.check}: ${row.wrong}`, row]));
+export const faults = byName(ROWS);

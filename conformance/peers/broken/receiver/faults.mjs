@@ -2,6 +2,7 @@
 // requirement. `check` is the requirement without prefix; `wrong` describes the fault.
 import { createHmac } from 'node:crypto';
 import { RECEIVER } from '../../minimal-receiver.mjs';
+import { byName, READER_FAULTS } from '../reader-faults.mjs';
 
 const DELIVERY = new Set([
   'subscriptionId',
@@ -51,31 +52,6 @@ const ROWS = [
     check: 'dlv-repeat',
     wrong: 'rejects a delivery that it has already applied',
     overrides: { canRead: ({ events }) => events.filter(isFirst).length === events.length },
-  },
-  {
-    check: 'recv-duplicate',
-    wrong: 'applies a sequence number twice',
-    overrides: { isDuplicate: () => false },
-  },
-  {
-    check: 'recv-missing',
-    wrong: 'skips missing sequence numbers',
-    overrides: { isMissing: () => false },
-  },
-  {
-    check: 'recv-epoch',
-    wrong: 'does not report that the log was lost',
-    overrides: { tells: ({ applied }) => applied !== 'lost' },
-  },
-  {
-    check: 'recv-epoch-repeat',
-    wrong: 'applies renumbered events again',
-    overrides: { isRepeated: () => false },
-  },
-  {
-    check: 'recv-left-epoch',
-    wrong: 'returns to an epoch that it has left',
-    overrides: { isLeft: () => false },
   },
   {
     check: 'sig-raw-bytes',
@@ -439,4 +415,4 @@ const ROWS = [
 ];
 
 /** Faults by name: the requirement and the description. */
-export const faults = Object.fromEntries(ROWS.map((row) => [`${row.check}: ${row.wrong}`, row]));
+export const faults = byName([...READER_FAULTS, ...ROWS]);

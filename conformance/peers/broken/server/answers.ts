@@ -1,5 +1,6 @@
 /** Servers that misread what endpoints answer. */
 import { lastOf } from '../../../runner/server/callback-endpoint.ts';
+import { onResult, withHealth } from '../fault-builders.ts';
 import type {
   BrokenServer,
   CallbackAnswer,
@@ -62,10 +63,8 @@ const renamed = (from: string, to: string): BrokenServer['fault'] => ({
       );
   }),
 });
-const got = (change: (result: Json, proxied: ProxiedRequest) => Json): BrokenServer['fault'] => ({
-  result: (result, proxied) =>
-    proxied.method === 'triggers/get' ? change(result, proxied) : result,
-});
+const got = (change: (result: Json, proxied: ProxiedRequest) => Json): BrokenServer['fault'] =>
+  onResult(['get'], change);
 const later = (
   change: (value: string, answer: CallbackAnswer) => string | undefined,
 ): BrokenServer['fault'] =>
@@ -290,13 +289,7 @@ export const answers: readonly BrokenServer[] = [
     wrong: 'uses the wrong failure category',
     fault: got((result) =>
       result.callback?.health.lastError === 'http_4xx'
-        ? {
-            ...result,
-            callback: {
-              ...result.callback,
-              health: { ...result.callback.health, lastError: 'redirect' },
-            },
-          }
+        ? withHealth(result, { lastError: 'redirect' })
         : result,
     ),
   },
@@ -305,13 +298,7 @@ export const answers: readonly BrokenServer[] = [
     wrong: 'reports the status code instead of a category',
     fault: got((result) =>
       result.callback?.health.lastError === 'http_5xx'
-        ? {
-            ...result,
-            callback: {
-              ...result.callback,
-              health: { ...result.callback.health, lastError: 'http_503' },
-            },
-          }
+        ? withHealth(result, { lastError: 'http_503' })
         : result,
     ),
   },
@@ -337,13 +324,7 @@ export const answers: readonly BrokenServer[] = [
       }),
       ...got((result, { memory }) =>
         result.callback?.health.attempts > 0
-          ? {
-              ...result,
-              callback: {
-                ...result.callback,
-                health: { ...result.callback.health, detail: memory['said'] },
-              },
-            }
+          ? withHealth(result, { detail: memory['said'] })
           : result,
       ),
     },
@@ -358,13 +339,7 @@ export const answers: readonly BrokenServer[] = [
       }),
       ...got((result, { memory }) =>
         result.callback?.health.attempts > 0
-          ? {
-              ...result,
-              callback: {
-                ...result.callback,
-                health: { ...result.callback.health, httpStatus: memory['status'] },
-              },
-            }
+          ? withHealth(result, { httpStatus: memory['status'] })
           : result,
       ),
     },

@@ -1,4 +1,5 @@
 /** Servers that give up too early, too late or in the wrong way. */
+import { onResult, withHealth } from '../fault-builders.ts';
 import type { BrokenServer, CallbackAnswer, CallbackRequest, Json } from '../proxy.ts';
 
 /** Changes the answer to a delivery; `n` counts the failures of one subscription so far. */
@@ -13,13 +14,7 @@ const onAnswer = (
     return change(answer, outgoing, outgoing.memory[failed] ?? 0);
   },
 });
-const got = (change: (result: Json) => Json): BrokenServer['fault'] => ({
-  result: (result, { method }) => (method === 'triggers/get' ? change(result) : result),
-});
-const health = (result: Json, members: object): Json => ({
-  ...result,
-  callback: { ...result.callback, health: { ...result.callback.health, ...members } },
-});
+const got = (change: (result: Json) => Json): BrokenServer['fault'] => onResult(['get'], change);
 const waits = (seconds: (n: number) => number): BrokenServer['fault'] =>
   onAnswer((answer, _, n) =>
     answer.status === 503
@@ -121,7 +116,7 @@ export const failure: readonly BrokenServer[] = [
     wrong: 'keeps the failure counters after a skip',
     fault: got((result) =>
       result.onFailure === 'skip' && result.acked > 0
-        ? health(result, { attempts: 5, failingSince: result.createdAt })
+        ? withHealth(result, { attempts: 5, failingSince: result.createdAt })
         : result,
     ),
   },
@@ -130,7 +125,7 @@ export const failure: readonly BrokenServer[] = [
     wrong: 'keeps the failure after a success',
     fault: got((result) =>
       result.acked > 0 && result.callback?.health.attempts === 0
-        ? health(result, { failingSince: result.createdAt, lastError: 'http_4xx' })
+        ? withHealth(result, { failingSince: result.createdAt, lastError: 'http_4xx' })
         : result,
     ),
   },

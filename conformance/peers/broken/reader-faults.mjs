@@ -1,0 +1,33 @@
+// Faults of the reader that the minimal client and the minimal receiver share. Each row replaces some of its decisions.
+
+/** A table of faults by name: the requirement and the description. */
+export const byName = (rows) =>
+  Object.fromEntries(rows.map((row) => [`${row.check}: ${row.wrong}`, row]));
+
+export const READER_FAULTS = [
+  {
+    check: 'recv-duplicate',
+    wrong: 'applies a sequence number twice',
+    overrides: { isDuplicate: () => false },
+  },
+  {
+    check: 'recv-missing',
+    wrong: 'skips missing sequence numbers',
+    overrides: { isMissing: () => false },
+  },
+  {
+    check: 'recv-epoch',
+    wrong: 'does not report that the log was lost',
+    overrides: { tells: ({ applied }) => applied !== 'lost' },
+  },
+  {
+    check: 'recv-epoch-repeat',
+    wrong: 'applies renumbered events again',
+    overrides: { isRepeated: () => false },
+  },
+  {
+    check: 'recv-left-epoch',
+    wrong: 'returns to an epoch that it has left',
+    overrides: { isLeft: () => false },
+  },
+];
