@@ -82,7 +82,10 @@ export function failureOf(error: unknown): Failure {
         error.code === 'commander.help'
           ? 'There is no command. Name one of the commands above.'
           : error.message.replace(/^error: /, ''),
-      hint: 'See --help.',
+      hint:
+        error.code === 'commander.unknownOption'
+          ? 'See --help. If it is an argument that starts with "-", write -- before the arguments.'
+          : 'See --help.',
     };
   if (error instanceof WireError)
     return {

@@ -282,6 +282,12 @@ describe('reference client', () => {
     ['no command', [], EXIT.usage, /hint {2}See --help\./],
     ['an unknown option', ['list', '--color'], EXIT.usage, /^usage: unknown option '--color'/],
     [
+      'an epoch that starts with "-"',
+      ['ack', 'sub_x', '-3kJ_epoch', '1'],
+      EXIT.usage,
+      /hint {2}See --help\. If it is an argument that starts with "-", write -- before/,
+    ],
+    [
       'an unknown drain',
       ['watch', 'x', '--drain', 'fax'],
       EXIT.usage,

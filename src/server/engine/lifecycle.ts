@@ -10,7 +10,7 @@ import type { Opened, Store } from '../store/port.ts';
 import type { LogListeners } from '../stream/log-listeners.ts';
 import type { Catalog } from './catalog.ts';
 import type { Maintenance } from './maintenance.ts';
-import type { Egress, Log, Random } from './ports.ts';
+import { newEpoch, type Egress, type Log, type Random } from './ports.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Sequencer } from './sequencer.ts';
 import type { SubscribeHandler } from './subscribe.ts';
@@ -107,7 +107,7 @@ export class Lifecycle {
       'store may have lost writes that clients have seen; every log gets a new epoch',
     );
     await subscriptions.visit(rows, (loaded) =>
-      unitOfWork.step(loaded, { type: 'rotate', epoch: random.token(16) }),
+      unitOfWork.step(loaded, { type: 'rotate', epoch: newEpoch(random) }),
     );
   }
 

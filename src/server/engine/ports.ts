@@ -23,6 +23,9 @@ export const systemRandom: Random = {
   token: (bytes) => randomBytes(bytes).toString('base64url'),
 };
 
+/** A new epoch. It never starts with `-`: a command line would read it as an option. */
+export const newEpoch = (random: Random): string => `ep_${random.token(16)}`;
+
 /* -------------------- outbound requests ------------------------------------------------------- */
 
 /** One POST to a callback. */

@@ -21,7 +21,7 @@ import {
 } from './callback-consent.ts';
 import { assertDrain, type Catalog } from './catalog.ts';
 import type { Permissions } from './permissions.ts';
-import type { Random } from './ports.ts';
+import { newEpoch, type Random } from './ports.ts';
 import { SubscriptionQuota } from './quota.ts';
 import { instant } from './reader.ts';
 import type { Sequencer } from './sequencer.ts';
@@ -169,7 +169,7 @@ export class SubscribeHandler {
     const { unitOfWork, catalog, clock, sequencer, random, ttl, consent, subscriptions } = this.#o;
     const ttlMs = grantTtl(params.ttlMs, ttl);
     const subscriptionId = `sub_${random.token(24)}`;
-    const epoch = random.token(16);
+    const epoch = newEpoch(random);
     const newState = (callback: Callback | null): Subscription =>
       create(
         {

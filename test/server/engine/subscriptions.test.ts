@@ -52,6 +52,15 @@ describe('subscribe', () => {
     await w.close();
   });
 
+  test('gives ids that no command line reads as an option', async () => {
+    const random = { uniform: () => 0.5, token: (bytes: number) => '-'.repeat(bytes + 1) };
+    const w = await world({ random });
+    const { subscriptionId, epoch } = await w.engine.subscribe(ann, { select });
+    assert.doesNotMatch(subscriptionId, /^-/);
+    assert.doesNotMatch(epoch, /^-/);
+    await w.close();
+  });
+
   test('[subs-conflict gen-atomic] with different params conflicts, shows the current state, and changes nothing', async () => {
     const w = await world();
     const params = { key: 'k', select, callback: CALLBACK };
