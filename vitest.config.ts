@@ -1,4 +1,5 @@
 import { globSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { configDefaults, defineConfig } from 'vitest/config';
 
 /** Resolves this package's own name to its sources instead of `dist`; see `exports` in package.json. */
@@ -33,6 +34,7 @@ const LONG = [
   'test/interop/{conformance,peers}/**/*.test.ts',
   'test/interop/hostile/memory.test.ts',
   'test/journeys/{kill,stdio}.test.ts',
+  'test/package/package.test.ts',
   'test/reference-server/process.test.ts',
 ];
 
@@ -63,7 +65,11 @@ export default defineConfig(({ mode }) => {
       },
     },
     test: {
-      env: { TEST_TIER: isAll ? 'all' : 'daily' },
+      env: {
+        TEST_TIER: isAll ? 'all' : 'daily',
+        // Tests start some two hundred programs, which compile the same files.
+        NODE_COMPILE_CACHE: resolve('node_modules/.cache/node-compile'),
+      },
       // A test ends its own waits; these only end a hang.
       testTimeout: 120_000,
       hookTimeout: 120_000,

@@ -20,6 +20,18 @@ const STOP_TIMEOUT_MS = 20_000;
 /** Characters of the server's log that are kept for an error message. */
 const STDERR_CHARS = 4000;
 
+/**
+ * The variables that a child process gets from this one: how to find programs, and where compiled code
+ * is cached. No other setting of the machine affects it.
+ */
+export const inheritedEnv = (): Record<string, string> =>
+  Object.fromEntries(
+    ['PATH', 'NODE_COMPILE_CACHE'].flatMap((name) => {
+      const value = process.env[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+
 export interface ServerOptions {
   readonly dataDir: string;
   readonly port: number;
@@ -120,7 +132,7 @@ export class ServerProcess {
   #environment(): NodeJS.ProcessEnv {
     const { dataDir, port, env } = this.#options;
     return {
-      PATH: process.env['PATH'],
+      ...inheritedEnv(),
       TRIGGERS_PORT: String(port),
       TRIGGERS_DATA_DIR: dataDir,
       TRIGGERS_UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS: 'true',

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { describe, test } from 'vitest';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../../scripts/demo/server-process.ts';
+import { inheritedEnv } from '../../scripts/demo/server-process.ts';
 import { eventually, temporaryFolder } from './support.ts';
 
 const EXAMPLES = fileURLToPath(new URL('../../docs/examples', import.meta.url));
@@ -18,7 +19,11 @@ const target = (folder: string) =>
     command: process.execPath,
     args: [CONDITION, join(EXAMPLES, 'server.ts')],
     cwd: folder,
-    env: { SHOP_STORE_KEY: randomBytes(32).toString('base64'), SHOP_UNSAFE_LOOPBACK: 'true' },
+    env: {
+      ...inheritedEnv(),
+      SHOP_STORE_KEY: randomBytes(32).toString('base64'),
+      SHOP_UNSAFE_LOOPBACK: 'true',
+    },
   });
 
 /** Runs a program until it has printed `lines` lines, then ends it as Ctrl+C would. */

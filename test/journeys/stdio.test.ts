@@ -5,7 +5,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'vitest';
-import { SERVER_ARGS } from '../../scripts/demo/server-process.ts';
+import { inheritedEnv, SERVER_ARGS } from '../../scripts/demo/server-process.ts';
 import { folderFeed } from './feeds.ts';
 import { journey, REVISIONS } from './journey.ts';
 import { temporaryFolder } from './support.ts';
@@ -27,6 +27,7 @@ describe('journey over stdio', () => {
           command: process.execPath,
           args: [...SERVER_ARGS, '--stdio'],
           env: {
+            ...inheritedEnv(),
             TRIGGERS_DATA_DIR: join(folder.path, 'data'),
             TRIGGERS_WATCH_FOLDER: watched,
             TRIGGERS_LOG_LEVEL: 'error',

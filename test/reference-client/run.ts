@@ -5,6 +5,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { inheritedEnv } from '../../scripts/demo/server-process.ts';
 import { eventually } from '../journeys/support.ts';
 
 const MAIN = fileURLToPath(new URL('../../reference-client/main.ts', import.meta.url));
@@ -28,7 +29,7 @@ export class Running {
   constructor(args: readonly string[], env: Readonly<Record<string, string>>, cwd: string) {
     this.#child = spawn(process.execPath, ['--conditions=mcp-triggers-source', MAIN, ...args], {
       cwd,
-      env: { PATH: process.env['PATH'], ...env },
+      env: { ...inheritedEnv(), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: PATIENCE_MS,
       killSignal: 'SIGKILL',

@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { inheritedEnv } from '../../scripts/demo/server-process.ts';
 
 const MAIN = fileURLToPath(new URL('../../reference-server/main.ts', import.meta.url));
 
@@ -16,7 +17,7 @@ export const COMMAND = {
 
 /** Only what a process needs, so that no setting of the machine affects a test. */
 export const plainEnv = (env: Readonly<Record<string, string>>): Record<string, string> => ({
-  PATH: process.env['PATH'] ?? '',
+  ...inheritedEnv(),
   ...env,
 });
 

@@ -4,7 +4,6 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const PROGRAM = fileURLToPath(new URL('./server.ts', import.meta.url));
@@ -21,8 +20,6 @@ class ServerRun {
       process.execPath,
       ['--conditions=mcp-triggers-source', PROGRAM, dataDir, String(port)],
       {
-        // A hundred processes load the same files.
-        env: { ...process.env, NODE_COMPILE_CACHE: join(dataDir, 'cache') },
         stdio: ['pipe', 'pipe', 'pipe'],
       },
     );

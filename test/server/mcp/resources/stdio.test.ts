@@ -11,7 +11,7 @@ import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport as StdioTransportV1 } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { ResourceUpdatedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
-import { SERVER_ARGS } from '../../../../scripts/demo/server-process.ts';
+import { inheritedEnv, SERVER_ARGS } from '../../../../scripts/demo/server-process.ts';
 import { folderFeed } from '../../../journeys/feeds.ts';
 import { eventually, temporaryFolder } from '../../../journeys/support.ts';
 import { pageOf, READERS, type Page, type ReaderKind } from './world.ts';
@@ -80,6 +80,7 @@ describe('feeds on a pipe', { concurrent: true }, () => {
         args: [...SERVER_ARGS, '--stdio'],
         stderr: 'ignore',
         env: {
+          ...inheritedEnv(),
           TRIGGERS_DATA_DIR: join(folder.path, 'data'),
           TRIGGERS_WATCH_FOLDER: watched,
           TRIGGERS_LOG_LEVEL: 'error',
@@ -118,6 +119,7 @@ describe('feeds on a pipe', { concurrent: true }, () => {
       args: [...SERVER_ARGS, '--stdio'],
       stderr: 'ignore',
       env: {
+        ...inheritedEnv(),
         TRIGGERS_DATA_DIR: join(folder.path, 'data'),
         TRIGGERS_WATCH_FOLDER: watched,
         TRIGGERS_LOG_LEVEL: 'error',
