@@ -15,7 +15,7 @@ const openStore = (): Store => sqliteStore({ path: ':memory:', key: undefined })
 
 describe('simulation', () => {
   const total: Record<string, number> = {};
-  for (let first = 1; first <= byTier(1, 121); first += 30) {
+  for (const first of byTier([61], [1, 31, 61, 91, 121])) {
     const last = first + 29;
     test(`[log-contiguous log-stable log-no-silent-loss dlv-order ack-sent gap-retention-announced cb-one-lease cb-id-range retry-restart] seeds ${first} to ${last} keep every invariant`, async (context) => {
       const broken: string[] = [];
@@ -47,7 +47,7 @@ describe('simulation', () => {
       'streams',
       'refused',
     ]) {
-      assert.ok((total[what] ?? 0) > byTier(2, 10), `${what}: ${total[what]}`);
+      assert.ok((total[what] ?? 0) > byTier(4, 20), `${what}: ${total[what]}`);
     }
   });
 

@@ -544,7 +544,7 @@ describe('the end', () => {
     assert.equal(next.created, true);
     assert.notEqual(next.subscriptionId, subscriptionId);
     assert.notEqual(next.epoch, epoch);
-    assert.match(next.epoch, /^[\w-]{22}$/);
+    assert.match(next.epoch, /^ep_[\w-]{22}$/);
     await w.close();
   });
 
