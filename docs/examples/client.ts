@@ -1,4 +1,8 @@
-/** A client that follows paid orders. After a restart it continues at its last position. Argument: the target, as JSON. */
+/**
+ * A client that follows paid orders. After a restart it continues at its last position. The
+ * argument is the target as JSON; README.md has a command that runs this client with
+ * `docs/examples/server.ts`.
+ */
 import type { Target } from 'mcp-triggers-experimental/client';
 
 /** `{ url, token }` for a server over HTTP, or `{ command, args }` for a server that this program starts. */

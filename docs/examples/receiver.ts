@@ -1,4 +1,8 @@
-/** An application that receives paid orders by callback. Arguments: the target as JSON, its own public origin, its port. */
+/**
+ * An application that receives paid orders by callback. Arguments: the target as JSON, the
+ * application's own public origin, and the port to listen on. To try it on one machine, pass
+ * `http://127.0.0.1:8080` and `8080`, and set SHOP_UNSAFE_LOOPBACK to `true` in the target's `env`.
+ */
 import { generateKeyPairSync } from 'node:crypto';
 import { serve } from '@hono/node-server';
 import { connect, triggersClient, type Target } from 'mcp-triggers-experimental/client';

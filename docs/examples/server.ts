@@ -1,9 +1,13 @@
-/** An MCP server with one trigger type, on stdio. `docs/examples/client.ts` starts it. */
+/**
+ * An MCP server with one trigger type, on stdio. It sells an order every 200 ms. A client such as
+ * `docs/examples/client.ts` starts it.
+ */
 import { createEgress } from 'mcp-triggers-experimental/server';
 
 /** 32 bytes that encrypt callback URLs and secrets at rest. Store them with your other secrets. */
 const key = new Uint8Array(Buffer.from(process.env['SHOP_STORE_KEY'] ?? '', 'base64'));
-// Callbacks use https. The option permits http to a receiver on the same machine, for experiments.
+// By default, callback URLs must use https. This option also permits http on the same machine, for
+// experiments.
 const egress = createEgress({
   unsafeAllowHttpLoopback: process.env['SHOP_UNSAFE_LOOPBACK'] === 'true',
 });
@@ -41,7 +45,7 @@ export const paid = (order: string, cents: number) =>
 
 let orders = 0;
 const selling = setInterval(() => void paid(`o-${++orders}`, 100 * orders), 200);
-// The client closed the pipe: stop.
+// The client closes the pipe when it ends.
 process.stdin.once('close', () => {
   clearInterval(selling);
   void engine.close();
