@@ -11,11 +11,11 @@ import type { Auth } from './auth.ts';
 import type { McpEndpoint } from './endpoint.ts';
 import type { Metrics } from './metrics.ts';
 
-/** GitHub's own limit for a webhook's payload. */
+/** GitHub's own limit for the payload of a webhook, in bytes. */
 const WEBHOOK_BYTES_MAX = 25 * 2 ** 20;
 /**
- * Time for which a verifier may cache the keys. A key rotation must announce a new key for longer
- * than this before using it.
+ * Time for which a verifier may cache the keys. A new key must be published for longer than this
+ * before it signs.
  */
 const JWKS_MAX_AGE_SECONDS = 300;
 
@@ -32,7 +32,7 @@ export interface WebhookAnswer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** The parts behind the routes. */
+/** The parts that the routes use. */
 export interface Parts {
   readonly engine: Pick<Engine, 'health'>;
   readonly auth: Auth;
@@ -43,7 +43,8 @@ export interface Parts {
   /** Null = the source is off. */
   readonly github: ((request: WebhookRequest) => Promise<WebhookAnswer>) | null;
   /**
-   * False once the server is stopping; `/readyz` then fails, and a load balancer routes elsewhere.
+   * False once the server is stopping. `/readyz` then fails, so that a load balancer sends requests
+   * elsewhere.
    */
   readonly accepting: () => boolean;
   readonly onError: (error: Error) => void;
@@ -54,7 +55,7 @@ export function createApp(parts: Parts): Hono<{ Bindings: HttpBindings }> {
   const { engine, auth, endpoint, deliveryKeys, metrics, github, accepting, onError } = parts;
   const app = new Hono<{ Bindings: HttpBindings }>();
 
-  // CORS only tells browsers which origins are allowed; the endpoint rejects the others.
+  // CORS only informs browsers; the endpoint itself rejects requests from other origins.
   app.use(
     '/mcp',
     cors({
@@ -131,7 +132,7 @@ export function createApp(parts: Parts): Hono<{ Bindings: HttpBindings }> {
   return app;
 }
 
-/** Reads a body; null = it has more than `maxBytes`. Never holds more than that in memory. */
+/** Reads a body; null = it has more than `maxBytes`. Stops reading there. */
 async function readBody(request: Request, maxBytes: number): Promise<Uint8Array | null> {
   if (Number(request.headers.get('content-length') ?? 0) > maxBytes) return null;
   const chunks: Uint8Array[] = [];

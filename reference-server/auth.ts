@@ -1,7 +1,7 @@
 /**
  * Authentication: accepts OAuth 2.0 bearer tokens (JWTs as in RFC 9068) of one issuer, for this
- * resource, with the scope `triggers`. In development without an issuer the server makes its own
- * and one token; it cannot run without authentication.
+ * resource, with the scope `triggers`. In development without a configured issuer, the server
+ * issues one token itself; it never runs without authentication.
  */
 import {
   getOAuthProtectedResourceMetadataUrl,
@@ -39,13 +39,13 @@ export interface Auth {
   authenticate(request: Request): Promise<AuthInfo | Response>;
   /** The protected resource metadata (RFC 9728). */
   readonly metadata: Readonly<Record<string, unknown>>;
-  /** The path of that document. */
+  /** The path at which that document is served. */
   readonly metadataPath: string;
-  /** The token of the development issuer; null = the configuration names an issuer. */
+  /** The token that the server issued itself; null = the configuration names an issuer. */
   readonly developmentToken: string | null;
 }
 
-/** Creates the authentication that the configuration asks for. */
+/** Creates the authentication for a configuration. */
 export async function createAuth(config: Config): Promise<Auth> {
   const audience = config.AUTH_AUDIENCE ?? config.resource;
   const resourceMetadataUrl = getOAuthProtectedResourceMetadataUrl(config.resource);
@@ -77,8 +77,7 @@ export async function createAuth(config: Config): Promise<Auth> {
 }
 
 /**
- * The issuer as text, without the slash that `URL` appends to a bare origin: tokens name most
- * issuers without it.
+ * The issuer as tokens usually contain it: without the slash that `URL` appends to a bare origin.
  */
 const issuerText = (url: URL) =>
   url.pathname === '/' && url.search === '' ? url.origin : url.href;
@@ -118,7 +117,7 @@ async function verify(
   }
 }
 
-/** The error to send. Says no more about an invalid token than that it is invalid. */
+/** The error to send. Does not say why a token is invalid, except that it has expired. */
 function tokenError(error: unknown): OAuthError {
   if (error instanceof OAuthError) return error;
   if (error instanceof errors.JWTExpired)
@@ -142,8 +141,8 @@ function tokenError(error: unknown): OAuthError {
 }
 
 /**
- * An issuer for development on one machine. Its key is in the data directory, its only subject is
- * `developer`.
+ * An issuer for development on one machine. Its key is in the data directory, and its only subject
+ * is `developer`.
  */
 async function developmentIssuer(config: Config, audience: URL) {
   const jwk = await signingKeyFile(config.DATA_DIR, 'issuer');

@@ -1,6 +1,6 @@
 /**
- * The reference server's configuration from environment variables. One table is the parser, the
- * documentation (`describeConfig`) and the list of secrets that must never be printed.
+ * The reference server's configuration from environment variables. One table parses the variables
+ * and documents them (`describeConfig`).
  */
 import { resolve } from 'node:path';
 import { z } from 'zod';
@@ -92,9 +92,9 @@ const PrivateJwk = z.object({
 export type PrivateJwk = z.infer<typeof PrivateJwk>;
 
 interface Variable {
-  /** Parses the text of the variable. Optional variables may be absent. */
+  /** Parses the text of the variable; undefined = the variable is absent. */
   readonly schema: z.ZodType;
-  /** The text to parse when the variable is absent; null = none. */
+  /** The text to parse when the variable is absent; null = there is no default. */
   readonly fallback: string | null;
   readonly about: string;
   readonly secret?: true;
@@ -117,7 +117,7 @@ const variables = {
   MODE: variable(
     z.enum(['development', 'production'], 'must be development or production'),
     'development',
-    '`production` does not start with generated keys or unsafe settings.',
+    'In `production` the server does not start with generated keys or unsafe settings.',
   ),
   HOST: variable(z.string(), '127.0.0.1', 'The address to listen on.'),
   PORT: variable(integer(1, 65_535), '4600', 'The port to listen on.'),
@@ -152,7 +152,7 @@ const variables = {
   AUTH_JWKS_URI: variable(
     url().optional(),
     null,
-    'The URL of the public keys of `AUTH_ISSUER`. Required together with it.',
+    'The URL of the public keys of `AUTH_ISSUER`. Set both or neither.',
   ),
   AUTH_AUDIENCE: variable(
     url().optional(),
@@ -162,12 +162,12 @@ const variables = {
   DEV_TOKEN_FILE: variable(
     path().optional(),
     null,
-    'The file that gets the access token in development. Default: `DATA_DIR/token`.',
+    'The file to which the server writes the access token in development. Default: `DATA_DIR/token`.',
   ),
   ALLOWED_HOSTS: variable(
     list(),
     '',
-    'Further host names that requests to `/mcp` may use, comma separated. The host of `PUBLIC_URL` and, on loopback, `localhost` are always allowed.',
+    'Further host names that requests to `/mcp` may use, comma separated. The host of `PUBLIC_URL` is always allowed; if it is a loopback host, so are the other loopback names.',
   ),
   ALLOWED_ORIGINS: variable(
     list(),
@@ -192,7 +192,7 @@ const variables = {
   ALLOW_NO_EXPIRY: variable(
     flag(),
     'true',
-    'Whether clients get subscriptions that never expire (`ttlMs: null`).',
+    'Whether a client that requests it (`ttlMs: null`) gets a subscription that never expires.',
   ),
   MAX_SUBSCRIPTIONS_PER_PRINCIPAL: variable(
     integer(1, 1_000_000),
@@ -212,12 +212,12 @@ const variables = {
   MAX_SESSIONS: variable(
     integer(1, 1_000_000),
     '1000',
-    'Open sessions (2025-11-25 clients) of all principals together.',
+    'Open sessions (2025-11-25 clients) of all principals; one principal gets at most a tenth. At the limit a new session replaces an unused one of the same principal, or is rejected with `ResourceExhausted`.',
   ),
   SESSION_IDLE_MS: variable(
     integer(1000, DAY_MS),
     '1800000',
-    'A session (2025-11-25 clients) without an open response ends after this time without a request.',
+    'Time without a request or an open response after which a session (2025-11-25 clients) ends.',
   ),
   GITHUB_SECRET: secret(
     z.string().min(16, 'must have at least 16 characters').optional(),
@@ -266,7 +266,7 @@ const variables = {
   SHUTDOWN_GRACE_MS: variable(
     integer(0, 300_000),
     '15000',
-    'Time for which a stop waits for open responses before it closes their connections.',
+    'Time for which a stopping server waits for open responses before it closes their connections.',
   ),
 } as const satisfies Record<string, Variable>;
 
@@ -301,7 +301,7 @@ export function describeConfig(): VariableDescription[] {
   );
 }
 
-/** An invalid environment. Lists all problems, one per line, without values. */
+/** The environment is not valid. The message lists the problems, one per line, without values. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly problems: readonly string[];
@@ -315,15 +315,15 @@ export class ConfigError extends Error {
 }
 
 /**
- * Reads the environment. An empty variable counts as absent. An unknown variable with the prefix is
- * an error, because a misspelled limit would have no effect.
+ * Reads the configuration from `env`. An empty variable counts as absent. An unknown variable with
+ * the prefix is an error, because a misspelled limit would otherwise have no effect.
  * @throws ConfigError
  */
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const problems: string[] = [];
   for (const name of Object.keys(env)) {
     if (name.startsWith(PREFIX) && !Object.hasOwn(variables, name.slice(PREFIX.length)))
-      problems.push(`${name}: unknown variable`);
+      problems.push(`${name}: unknown variable; correct its name or remove it`);
   }
   const read: Record<string, unknown> = {};
   for (const [name, { schema, fallback }] of Object.entries<Variable>(variables)) {
@@ -355,14 +355,14 @@ function complete(values: Values): Config {
   };
 }
 
-/** Problems between variables that are valid by themselves. */
+/** The problems of variables that are valid alone but not together, or not in production. */
 function conflictsIn(config: Config, publicUrlGiven: boolean): string[] {
   const production = config.MODE === 'production';
   const rules: readonly (readonly [broken: boolean, problem: string])[] = [
     [config.PUBLIC_URL.search !== '', 'TRIGGERS_PUBLIC_URL: must not have a query'],
     [
       (config.AUTH_ISSUER === undefined) !== (config.AUTH_JWKS_URI === undefined),
-      'TRIGGERS_AUTH_ISSUER and TRIGGERS_AUTH_JWKS_URI: must be set both or not at all',
+      'TRIGGERS_AUTH_ISSUER and TRIGGERS_AUTH_JWKS_URI: set both or neither',
     ],
     [
       config.TTL_MIN_MS > config.TTL_DEFAULT_MS,

@@ -1,6 +1,6 @@
 /**
- * The MCP endpoint: one URL for both protocol eras. Cheap checks come first: host and origin,
- * authentication, rate limit, then the content of the request.
+ * The MCP endpoint: one URL for both protocol eras. Checks the host and the origin first, then the
+ * authentication, then the body, then the rate limit, which counts the messages in the body.
  */
 import {
   createMcpHandler,
@@ -30,7 +30,7 @@ import type { Auth } from './auth.ts';
 import type { Config } from './config.ts';
 import { Sessions } from './sessions.ts';
 
-/** The largest request body. A subscription with 64 selections is far smaller. */
+/** The largest request body, in bytes. A subscription with 64 selections is far smaller. */
 const BODY_BYTES_MAX = 4 * 2 ** 20;
 const METHODS = new Set(['POST', 'GET', 'DELETE']);
 const REAP_INTERVAL_MS = 30_000;
@@ -40,9 +40,9 @@ export interface EndpointOptions {
   readonly auth: Auth;
   /** Makes an SDK server with all bindings attached. */
   readonly build: () => McpServer;
-  /** Carries changes to `subscriptions/listen`. */
+  /** Passes change notifications to clients of `subscriptions/listen`. */
   readonly bus: ServerEventBus;
-  /** Adds feeds to `subscriptions/listen`. */
+  /** Wraps the SDK's handler and adds feeds to its `subscriptions/listen`. */
   readonly withFeeds: (fetch: McpHttpHandler['fetch']) => McpHttpHandler['fetch'];
   readonly onError: (error: Error) => void;
 }
@@ -97,8 +97,8 @@ export class McpEndpoint {
   }
 
   /**
-   * Serves a request. `onResponseEnd` registers a function to run when the response was sent or
-   * cut; `drop` closes the connection.
+   * Serves a request. `onResponseEnd` registers a function to run when the response is complete or
+   * its connection closed; `drop` closes the connection.
    */
   async handle(
     request: Request,
@@ -106,7 +106,9 @@ export class McpEndpoint {
     drop: () => void,
   ): Promise<Response> {
     return withBoundedBacklog(await this.#respond(request, onResponseEnd), () => {
-      this.#options.onError(new Error('The client does not read its stream; connection closed.'));
+      this.#options.onError(
+        new Error('The client does not read its stream. Its connection was closed.'),
+      );
       drop();
     });
   }
@@ -130,7 +132,8 @@ export class McpEndpoint {
     // `stop` may have been called during the checks.
     if (this.#stopping) return stopping();
 
-    // The SDK's own streams end only on `close`, so a stop must not wait for them.
+    // Streams of `subscriptions/listen` end only when the handler is closed, which happens after
+    // the wait for open responses. So that wait must not include them.
     if (
       body !== undefined &&
       !messagesIn(body).some(({ method }) => method === 'subscriptions/listen')
@@ -212,7 +215,7 @@ async function readJson(request: Request): Promise<unknown> {
   }
 }
 
-/** The messages of a body. Clients of early revisions may send a batch. */
+/** The messages of a body. A client of an early protocol revision may send several in one body. */
 function messagesIn(body: unknown): { readonly method?: unknown; readonly id?: unknown }[] {
   return (Array.isArray(body) ? body : [body]).filter(
     (message) => typeof message === 'object' && message !== null,

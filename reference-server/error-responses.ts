@@ -17,7 +17,7 @@ function errorResponse(
   );
 }
 
-/** The codes that the MCP SDK uses for the same errors. */
+/** The codes of these errors are those of the MCP SDK. */
 const TRANSPORT_ERROR = -32000;
 const SESSION_NOT_FOUND = -32001;
 const PARSE_ERROR = -32700;
@@ -56,11 +56,11 @@ export const sessionRequired = () =>
     TRANSPORT_ERROR,
     'The header "mcp-session-id" is missing. Initialize a session first.',
   );
-/** Also for a session of another principal, whose existence is not revealed. */
+/** Also sent for a session of another principal, so that its existence stays hidden. */
 export const sessionNotFound = () =>
   plain(404, SESSION_NOT_FOUND, 'Session not found. Initialize a new one.');
 
-/** A quota of this server is exhausted. */
+/** The response when a quota of this server is exhausted, with `Retry-After`. */
 export function exhausted(
   status: 429 | 503,
   error: ErrorObject & { readonly data?: ErrorData },

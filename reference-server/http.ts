@@ -1,6 +1,6 @@
 /**
- * The HTTP listener: Node's server with limits against slow and oversized requests, and a graceful
- * stop.
+ * The HTTP listener: Node's server with limits on slow and oversized requests, and a stop that lets
+ * open responses finish.
  */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
@@ -8,8 +8,8 @@ import { createAdaptorServer, type HttpBindings } from '@hono/node-server';
 import type { Hono } from 'hono';
 
 /**
- * Bounds on receiving a request. Sending a response has none: a stream stays open for as long as
- * its client reads.
+ * Limits on receiving a request, in bytes and milliseconds. Sending a response has no limit, because
+ * a stream stays open for as long as its client reads.
  */
 const LIMITS = {
   maxHeaderSize: 8 * 1024,
@@ -37,12 +37,12 @@ export async function listen(
 }
 
 /**
- * Accepts no more connections and resolves when the open ones have ended. Closes those that are
+ * Stops accepting connections and resolves when the open ones have closed. Closes those that are
  * still open after `graceMs`.
  */
 export async function finish(server: Server, graceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  // `close` ends only connections that are idle when it is called.
+  // `close` closes only connections that are idle when it is called; others become idle later.
   const idleCheck = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
   const deadline = setTimeout(() => server.closeAllConnections(), graceMs);
   await closed;

@@ -1,6 +1,6 @@
 /**
- * Generated keys, for development: each in a file of its own, readable by the owner only, and kept
- * across restarts. In production the keys come from the environment.
+ * Generated keys, for development. Each is in a file of its own that only its owner can read, and
+ * stays the same after a restart. In production the keys come from the environment.
  */
 import { randomBytes } from 'node:crypto';
 import { chmod, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -9,13 +9,14 @@ import { exportJWK, generateKeyPair } from 'jose';
 import type { PrivateJwk } from './config.ts';
 
 /**
- * Creates the data directory if it is missing, for its owner only: it holds keys and callback URLs.
+ * Creates the data directory if it is missing. Only its owner has access, because it contains keys
+ * and callback URLs.
  */
 export async function prepareDataDir(dataDir: string): Promise<void> {
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
 }
 
-/** Reads or makes the key of 32 bytes that encrypts secrets in the store. */
+/** Reads the 32-byte key that encrypts secrets in the store, or creates it. */
 export async function storeKeyFile(dataDir: string): Promise<Uint8Array> {
   const text = await readOrMake(join(dataDir, 'store.key'), async () =>
     randomBytes(32).toString('base64'),
@@ -28,7 +29,7 @@ export async function storeKeyFile(dataDir: string): Promise<Uint8Array> {
   return key;
 }
 
-/** Reads or makes an Ed25519 private key in `<name>.jwk`. */
+/** Reads an Ed25519 private key from `<name>.jwk`, or creates it. */
 export async function signingKeyFile(dataDir: string, name: string): Promise<PrivateJwk> {
   const file = join(dataDir, `${name}.jwk`);
   const text = await readOrMake(file, async () => {
@@ -56,8 +57,8 @@ export async function writeSecretFile(file: string, text: string): Promise<void>
 }
 
 /**
- * Reads a file and makes it first if it is missing. `link` is atomic, so two processes that start
- * together get the same file.
+ * Reads a file, and creates it first if it is missing. Two processes that start together read the
+ * same content, because `link` is atomic and fails if the file exists.
  */
 async function readOrMake(file: string, make: () => Promise<string>): Promise<string> {
   try {

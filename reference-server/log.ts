@@ -1,10 +1,10 @@
 /**
- * Structured logs on stderr. Secrets are removed twice: members with certain names are redacted,
- * and every finished line is searched for known secrets and for text that has the form of one.
+ * Structured logs on stderr. Secrets are removed in two ways: members with certain names are
+ * redacted, and known secrets and text that has the form of a secret are replaced in every line.
  */
 import { pino, type Logger } from 'pino';
 
-/** Members that are redacted in the top two levels of a line. */
+/** Names of members that are redacted, at the top level of a line and one level below. */
 const REDACTED = [
   'authorization',
   'cookie',
@@ -20,7 +20,7 @@ const REDACTED = [
   'storeKey',
 ];
 
-/** The redacted members in pino's notation. */
+/** The same members in pino's notation. */
 const redactPaths: readonly string[] = REDACTED.flatMap((name) => [name, `*.${name}`]);
 
 /**
@@ -36,7 +36,7 @@ const SECRET_PATTERNS = [
 
 const REPLACEMENT = '[secret]';
 
-/** Receives finished lines. */
+/** Receives complete lines. */
 export interface LineSink {
   write(line: string): void;
 }
@@ -70,7 +70,7 @@ export function createLog({ level, format, secrets, out }: LogOptions): Logger {
   );
 }
 
-/** The logged members of an error. */
+/** The members of an error that are logged. */
 interface PrintedError {
   readonly type: string;
   readonly message: string;
@@ -82,8 +82,8 @@ interface PrintedError {
 const CAUSES_MAX = 5;
 
 /**
- * Selects the members of an error that are logged. Other members may contain requests, URLs or
- * secrets at any depth.
+ * Selects the members of an error that are logged. All others are omitted, because they may contain
+ * requests, URLs or secrets at any depth.
  */
 function printedError(error: unknown, depth = 0): PrintedError {
   if (!(error instanceof Error))
@@ -103,7 +103,7 @@ function printedError(error: unknown, depth = 0): PrintedError {
   };
 }
 
-/** Replaces known secrets, and text that has the form of one. */
+/** Replaces known secrets, and text that has the form of a secret. */
 export function withoutSecrets(line: string, secrets: readonly string[]): string {
   let safe = line;
   for (const secret of secrets)

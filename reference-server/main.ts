@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 /**
- * Starts the reference server over HTTP, or with `--stdio` on a pipe. Configured by environment
- * variables (`config.ts`).
+ * Starts the reference server over HTTP, or on a pipe with `--stdio`. Environment variables
+ * configure it (`config.ts`).
  *
- * Exit codes: 0 = stopped by a signal or by the client; 1 = unexpected failure; 2 = invalid
- * configuration; 3 = the store or its directory is not usable (locked by another process, damaged,
- * wrong key, no permission); 4 = the address is not available.
+ * Exit codes: 0 = stopped by a signal or by the client; 1 = unexpected failure; 2 = invalid option
+ * or configuration; 3 = the store or its directory is not usable (locked by another process,
+ * damaged, wrong key, no permission); 4 = the address is not available.
  */
 import { LocalError } from 'mcp-triggers-experimental';
 import { ConfigError, loadConfig, secretsOf } from './config.ts';
@@ -25,7 +25,7 @@ Options:
   --stdio  serve one client on standard input and output instead of HTTP
   --help   show this text
 
-Configuration: environment variables with the prefix TRIGGERS_. README.md lists them.
+Environment variables with the prefix TRIGGERS_ configure the server. README.md lists them.
 `;
 
 async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
@@ -35,7 +35,7 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
   }
   const unknown = args.find((arg) => arg !== '--stdio');
   if (unknown !== undefined) {
-    process.stderr.write(`Unknown option ${unknown}. See --help.\n`);
+    process.stderr.write(`Unknown option ${unknown}. Run with --help to list the options.\n`);
     return EXIT.config;
   }
   const secrets: string[] = [];
@@ -54,7 +54,7 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
       process.exit(EXIT.failure);
     });
     const piped = args.includes('--stdio');
-    // Webhooks need HTTP.
+    // On a pipe there is no HTTP server that could receive webhooks.
     const sources = sourcesOf(piped ? { ...config, GITHUB_SECRET: undefined } : config, log);
     await (piped ? runStdio : runHttp)({
       config,
@@ -73,8 +73,8 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
 }
 
 /**
- * A signal that fires on the first SIGTERM or SIGINT. The second one ends the process immediately,
- * as is Node's default.
+ * A signal that fires on the first SIGTERM or SIGINT. A second signal of the same name ends the
+ * process immediately, as is Node's default.
  */
 function stopSignal(): AbortSignal {
   const stop = new AbortController();
@@ -82,7 +82,7 @@ function stopSignal(): AbortSignal {
   return stop.signal;
 }
 
-/** The exit code for an error, and the line to print. */
+/** The exit code for an error, and the text to print. */
 function exitOf(error: unknown): { readonly code: number; readonly line: string } {
   if (error instanceof ConfigError) return { code: EXIT.config, line: error.message };
   if (error instanceof LocalError)
@@ -109,6 +109,7 @@ function exitOf(error: unknown): { readonly code: number; readonly line: string 
   return { code: EXIT.failure, line: `Unexpected failure: ${stack ?? message}` };
 }
 
+/** The exit code for each code of a `LocalError`. */
 const LOCAL: readonly (readonly [code: RegExp, exit: number])[] = [
   [/^(store_|key_unknown$)/, EXIT.store],
   [/^(config_invalid|schema_refused)$/, EXIT.config],

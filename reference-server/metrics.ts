@@ -1,12 +1,12 @@
 /**
  * The engine's metrics for Prometheus. The engine passes names and values; each metric is
- * registered here when it is first used. No label names a principal, a subscription or a host: they
- * are private, and too many.
+ * registered here when it is first used. No label names a principal, a subscription or a host,
+ * because these are private and there are too many of them.
  */
 import type { Meter } from 'mcp-triggers-experimental/server';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
-/** Covers the range from a fast commit to a slow callback. */
+/** Upper bounds in seconds, from a fast commit to a slow callback. */
 const SECONDS_BUCKETS = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 ];
@@ -14,7 +14,7 @@ const SIZE_BUCKETS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000];
 
 type Labels = Readonly<Record<string, string>>;
 
-/** A meter for the engine, and its content as Prometheus text. */
+/** A meter for the engine, and its values as text for Prometheus. */
 export interface Metrics {
   readonly meter: Meter;
   readonly contentType: string;
@@ -62,7 +62,7 @@ export function createMetrics(): Metrics {
       observe: (name, value, labels = {}) => histogram(name, labels).observe(labels, value),
       gauge(name, read) {
         const known = gauges.has(name);
-        // A metric is registered once, and a later reader replaces an earlier one.
+        // Prometheus accepts a name only once, so a later `read` replaces the earlier one.
         gauges.set(name, read);
         if (known) return;
         new Gauge({

@@ -1,6 +1,6 @@
 /**
- * Runs the server over HTTP: starts its parts in order, prints the address, and stops the parts in
- * reverse order.
+ * Runs the server over HTTP: creates and starts its parts, prints the address, and stops the parts
+ * when it is asked to.
  */
 import { once } from 'node:events';
 import type { Server } from 'node:http';
@@ -47,7 +47,8 @@ export async function runHttp({
   auth: given,
   onService,
 }: Run): Promise<void> {
-  const onError = (error: Error) => log.debug({ err: error }, 'request rejected or aborted');
+  const onError = (error: Error) =>
+    log.debug({ err: error }, 'MCP request failed; it was rejected or its connection closed');
   const metrics = config.METRICS ? createMetrics() : null;
   const jwksUri = new URL('.well-known/jwks.json', `${config.PUBLIC_URL.href.replace(/\/$/, '')}/`);
   const service = await createService({
@@ -105,7 +106,7 @@ export async function runHttp({
   } finally {
     endpoint.stop();
     if (server) finished = finish(server, config.SHUTDOWN_GRACE_MS);
-    // Streams end with their result first; then sessions and connections can close.
+    // The service stops first: it ends streams with their result. Then sessions and connections close.
     await service.stop();
     await endpoint.close(config.SHUTDOWN_GRACE_MS);
     await finished;
@@ -139,8 +140,8 @@ function banner(config: Config, triggers: readonly string[], tokenFile: string |
 }
 
 /**
- * Shortens a list of names: more than three names with the same prefix become one entry. A source
- * can declare dozens.
+ * Shortens a list of trigger types: more than three names with the same prefix become one entry,
+ * because a source can declare dozens.
  */
 function grouped(names: readonly string[]): string[] {
   const groups = new Map<string, string[]>();

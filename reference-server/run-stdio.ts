@@ -1,7 +1,7 @@
 /**
  * Runs the server on a pipe, for the one client that started it. The store is opened at the first
- * request of the extension: a client that probes for the protocol era starts the program twice, and
- * only one process can own the store.
+ * request that needs it, because a client that probes for the protocol era starts the program
+ * twice, and only one process can own the store.
  */
 import { once } from 'node:events';
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
@@ -15,7 +15,8 @@ export async function runStdio({
   sources: { sources },
   stop,
 }: Omit<Run, 'print' | 'addSecret'>): Promise<void> {
-  // A client cannot fix a store that does not open, so the process ends with an error.
+  // If the store cannot be opened, the process ends with an error, because the client cannot repair
+  // it.
   let onStartFailed: (error: unknown) => void = () => undefined;
   const failed = new Promise<never>((_, reject) => (onStartFailed = reject));
   // Without HTTP no receiver can fetch this server's keys, so deliveries are signed with the
@@ -28,7 +29,8 @@ export async function runStdio({
     onStartFailed: (error) => onStartFailed(error),
   });
   const stdio = serveStdio(() => service.buildMcpServer(), {
-    onerror: (error) => log.debug({ err: error }, 'message rejected or lost'),
+    onerror: (error) =>
+      log.debug({ err: error }, 'MCP message failed; it was rejected or not sent'),
   });
   try {
     if (!stop.aborted)

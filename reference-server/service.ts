@@ -1,6 +1,6 @@
 /**
- * Wires store, engine, egress and sources from the configuration. Independent of the transport:
- * `run-http.ts` and `run-stdio.ts` add it.
+ * Creates store, engine, egress and sources from the configuration and connects them. Independent
+ * of the transport, which `run-http.ts` and `run-stdio.ts` add.
  */
 import { join } from 'node:path';
 import {
@@ -41,26 +41,26 @@ export interface ServiceOptions {
   readonly log: Log;
   readonly meter?: Meter;
   /**
-   * The URL of the public delivery keys; null = they are not published, and deliveries are signed
-   * with the client's HMAC only.
+   * The URL of the public delivery keys; null = they are not published, and only the client's secret
+   * signs deliveries.
    */
   readonly jwksUri: URL | null;
   /** Overrides of engine and egress options, for tests. */
   readonly engine?: Pick<Partial<EngineOptions>, 'clock' | 'authorize' | 'reauthorize'> &
     Pick<EgressOptions, 'lookup'>;
-  /** Called when `start` fails; on a pipe, `start` is called by the first request. */
+  /** Called when `start` fails. On a pipe the first request calls `start`. */
   readonly onStartFailed?: (error: unknown) => void;
 }
 
-/** The running parts. */
+/** The parts of a server. */
 export interface Service {
   readonly engine: Engine;
   readonly deliveryKeys: readonly DeliveryKey[];
-  /** Carries changes to clients that listen over HTTP without a session. */
+  /** Passes change notifications to clients that listen over HTTP without a session. */
   readonly bus: ServerEventBus;
   /** Makes an MCP server with all bindings attached. */
   readonly buildMcpServer: () => McpServer;
-  /** Adds feeds to `subscriptions/listen` of the handler for these servers. */
+  /** Wraps the handler of these servers and adds feeds to its `subscriptions/listen`. */
   readonly withFeeds: (fetch: McpHttpHandler['fetch']) => McpHttpHandler['fetch'];
   /** Opens the store and starts the sources. Later calls return the same promise. */
   readonly start: () => Promise<void>;
@@ -68,7 +68,7 @@ export interface Service {
   readonly stop: () => Promise<void>;
 }
 
-/** Creates the parts. Only `start` opens the store. */
+/** Creates the parts. Does not open the store; `start` does. */
 export async function createService({
   config,
   sources,
@@ -136,13 +136,13 @@ export async function createService({
         { name: packageJson.name, version: packageJson.version },
         fixtures?.options,
       );
-      // Attached first, as the resources and tools of an application would be.
+      // First, as an application registers its own resources and tools before the bindings.
       fixtures?.attach(mcp);
       attachTriggers(mcp, engine, {
         drains: [...DRAINS],
         durability: store.durability,
         minTtlMs: config.TTL_MIN_MS,
-        // Applies also when the server grants subscriptions without expiry: it bounds every
+        // Announced even if subscriptions without expiry are allowed, because it bounds every
         // suggested lifetime.
         maxTtlMs: config.TTL_MAX_MS,
         ...(jwksUri === null ? {} : { jwksUri: jwksUri.href }),
@@ -162,7 +162,7 @@ export async function createService({
         throw error;
       })),
     async stop() {
-      // A start in progress has to finish before it can be undone.
+      // The parts can be stopped only after a start in progress has finished.
       await starting?.catch(() => undefined);
       await Promise.all(sources.map(async (source) => source.stop()));
       await engine.close();

@@ -19,7 +19,7 @@ export interface SessionRequest {
   readonly body: unknown;
   readonly principal: string;
   readonly authInfo: AuthInfo;
-  /** Registers a function to run when the response was sent or cut. */
+  /** Registers a function to run when the response is complete or its connection closed. */
   readonly onResponseEnd: (run: () => void) => void;
 }
 
@@ -36,8 +36,9 @@ interface Session {
   readonly principal: string;
   readonly mcp: McpServer;
   readonly transport: WebStandardStreamableHTTPServerTransport;
-  /** Open responses. A session with an open response is in use, however old the request is. */
+  /** The number of open responses. A session with one is in use, however old its last request is. */
   open: number;
+  /** When the last request began or ended, in epoch milliseconds. */
   usedAt: number;
 }
 
@@ -114,8 +115,8 @@ export class Sessions {
   }
 
   /**
-   * Makes room for one more session, by ending an unused one of the same principal if necessary;
-   * otherwise returns the limit.
+   * Returns null if there is room for one more session, after ending an unused one of the same
+   * principal if necessary. Otherwise returns the limit that was reached.
    */
   #makeRoom(principal: string): number | null {
     const share = Math.max(1, Math.floor(this.#options.max * SHARE));
@@ -130,7 +131,7 @@ export class Sessions {
     return null;
   }
 
-  /** Ends sessions that have been unused for the idle time. Call it at intervals. */
+  /** Ends the sessions that have been unused for `idleMs`. Call it at intervals. */
   async reap(): Promise<void> {
     const before = this.#options.now() - this.#options.idleMs;
     const idle = [...this.#sessions.values()].filter(

@@ -1,4 +1,4 @@
-/** The configured sources: each is enabled by a variable of its own. */
+/** The configured sources. A variable of its own enables each one. */
 import type { Log } from 'mcp-triggers-experimental/server';
 import type { WebhookAnswer, WebhookRequest } from './app.ts';
 import type { Config } from './config.ts';
@@ -9,7 +9,7 @@ import { scheduleSource } from './sources/schedule.ts';
 
 export interface Sources {
   readonly sources: readonly Source[];
-  /** Handles `POST /sources/github`; null = off. */
+  /** Handles `POST /sources/github`; null = this source is not enabled. */
   readonly github: ((request: WebhookRequest) => Promise<WebhookAnswer>) | null;
 }
 

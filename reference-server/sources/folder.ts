@@ -1,8 +1,8 @@
 /**
- * A source of file changes in a directory. The watcher only names paths; the event is the
- * difference between the file and the version that was emitted last, so bursts are merged and
- * nothing is lost while the store is full. The event id is made from the version, so a restart,
- * which checks every file again, emits no version twice.
+ * A source of file changes in a directory. The watcher only says which paths to check; each file is
+ * compared with its version that was emitted last. So a burst of changes becomes one event, and no
+ * change is lost while the store is full. A restart checks every file again; because the event id is
+ * made from the version of the file, no version is emitted twice.
  */
 import { createHash } from 'node:crypto';
 import { lstat, realpath } from 'node:fs/promises';
@@ -21,9 +21,9 @@ import { emitFailure, type Emit, type Source } from './source.ts';
 export interface FolderSourceOptions {
   readonly folder: string;
   readonly log: Log;
-  /** A file counts as completely written when it has not changed for this long. Default: 500 ms. */
+  /** A file counts as completely written when it has not changed for this time. Default: 500 ms. */
   readonly settleMs?: number;
-  /** At start, changes that are at most this old are emitted. Default: one day. */
+  /** At start, changes older than this are not emitted, in milliseconds. Default: one day. */
   readonly catchUpMs?: number;
   readonly clock?: Clock;
 }
@@ -32,13 +32,13 @@ const DAY_MS = 86_400_000;
 const SETTLE_MS = 500;
 const RETRY_MS = 5_000;
 /**
- * A file found at start counts as created if it was written within this time after its creation,
- * else as modified.
+ * A file found at start counts as created if it was last changed within this time after its
+ * creation, else as modified.
  */
 const WRITE_MS = 10_000;
 /**
- * Longer than `catchUpMs`, because the log has to recognize every event id that a restart may emit
- * again.
+ * `maxAgeMs` is longer than the default of `catchUpMs`, because the server must still know every
+ * event id that a restart may emit again.
  */
 const RETENTION = { maxAgeMs: 7 * DAY_MS, maxEvents: 10_000 };
 
@@ -88,17 +88,17 @@ interface Version {
 }
 
 /**
- * Creates the source. `start` resolves when every file has been checked; it rejects if the
- * directory does not exist.
+ * Creates the source. `start` resolves when every file has been checked, or earlier if the store
+ * rejects an event for the moment. It rejects if the path does not exist or is not a directory.
  */
 export function folderSource(options: FolderSourceOptions): Source {
   const { log, settleMs = SETTLE_MS, catchUpMs = DAY_MS, clock = systemClock } = options;
   const known = new Map<string, Version>();
-  /** Paths to check, in the order in which the watcher named them; true = found at start. */
+  /** The paths to check, in the order of the watcher's reports; true = found at start. */
   const pending = new Map<string, boolean>();
   let watcher: FSWatcher | null = null;
   let emit: Emit | null = null;
-  let working: Promise<void> | null = null;
+  let checking: Promise<void> | null = null;
   let cancelRetry: (() => void) | null = null;
 
   const emitChange = async (
@@ -118,7 +118,12 @@ export function folderSource(options: FolderSourceOptions): Source {
     );
   };
 
-  const look = async (to: Emit, root: string, path: string, atStart: boolean): Promise<void> => {
+  const checkPath = async (
+    to: Emit,
+    root: string,
+    path: string,
+    atStart: boolean,
+  ): Promise<void> => {
     const before = known.get(path);
     const now = await versionOf(`${root}/${path}`);
     if (now?.id === before?.id) return;
@@ -134,23 +139,28 @@ export function folderSource(options: FolderSourceOptions): Source {
   };
 
   /**
-   * Checks the pending paths one by one. If the store rejects an event for the moment, its path and
-   * all later ones wait.
+   * Checks the pending paths one by one. If the store rejects an event for the moment, stops; its
+   * path and all later ones are checked again after {@link RETRY_MS}.
    */
-  const work = async (to: Emit, root: string): Promise<void> => {
+  const checkPending = async (to: Emit, root: string): Promise<void> => {
     for (const [path, atStart] of pending) {
       if (emit !== to) return;
       pending.delete(path);
       try {
-        await look(to, root, path, atStart);
+        await checkPath(to, root, path, atStart);
       } catch (cause) {
         const again = emitFailure(cause).kind === 'transient';
-        log.error({ source: 'folder', again, err: cause }, 'file change not accepted');
+        log.error(
+          { source: 'folder', again, err: cause },
+          again
+            ? 'file change not accepted; trying again in 5 s'
+            : 'file change not accepted; its event is lost',
+        );
         if (!again) continue;
         pending.set(path, pending.get(path) ?? atStart);
         const retry = (): void => {
           cancelRetry = null;
-          nudge(to, root);
+          startChecking(to, root);
         };
         cancelRetry = clock.after(RETRY_MS, retry, { background: true });
         return;
@@ -158,9 +168,9 @@ export function folderSource(options: FolderSourceOptions): Source {
     }
   };
 
-  const nudge = (to: Emit, root: string): void => {
-    if (emit !== to || working || cancelRetry) return;
-    working = work(to, root).finally(() => (working = null));
+  const startChecking = (to: Emit, root: string): void => {
+    if (emit !== to || checking || cancelRetry) return;
+    checking = checkPending(to, root).finally(() => (checking = null));
   };
 
   return {
@@ -192,7 +202,7 @@ export function folderSource(options: FolderSourceOptions): Source {
         if (what === 'addDir' || what === 'unlinkDir') return;
         const name = relative(root, path).split(sep).join(posix.sep);
         pending.set(name, pending.get(name) ?? scanning);
-        if (!scanning) nudge(to, root);
+        if (!scanning) startChecking(to, root);
       });
       await new Promise<void>((resolve, reject) =>
         watching.once('ready', resolve).once('error', reject),
@@ -203,10 +213,10 @@ export function folderSource(options: FolderSourceOptions): Source {
           'watching the folder failed; changes may be missed',
         ),
       );
-      nudge(to, root);
-      await working;
+      startChecking(to, root);
+      await checking;
       scanning = false;
-      nudge(to, root);
+      startChecking(to, root);
     },
 
     async stop() {
@@ -214,7 +224,7 @@ export function folderSource(options: FolderSourceOptions): Source {
       cancelRetry?.();
       cancelRetry = null;
       await watcher?.close();
-      await working;
+      await checking;
       watcher = null;
       pending.clear();
       known.clear();
@@ -223,8 +233,8 @@ export function folderSource(options: FolderSourceOptions): Source {
 }
 
 /**
- * The version of a file; null = there is no regular file. Links are not followed: they may lead out
- * of the directory.
+ * The version of a file; null = the path is not a regular file. Does not follow links, because they
+ * may lead out of the directory.
  */
 async function versionOf(path: string): Promise<Version | null> {
   const stats = await lstat(path, { bigint: true }).catch((error: NodeJS.ErrnoException) => {
@@ -233,7 +243,7 @@ async function versionOf(path: string): Promise<Version | null> {
   });
   if (!stats?.isFile()) return null;
   return {
-    // ctime distinguishes a file that was moved away and back from one that was not.
+    // Only `ctime` shows that a file was moved away and back.
     id: digest([stats.mtimeNs, stats.ctimeNs, stats.size, stats.ino].map(String)),
     size: Number(stats.size),
     modifiedAt: new Date(Number(stats.mtimeMs)).toISOString(),

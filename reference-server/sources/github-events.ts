@@ -1,4 +1,4 @@
-/** The events of GitHub webhooks, with a description and the members to filter by. */
+/** The events of GitHub webhooks: for each, a description and which members it can be filtered by. */
 
 export interface GithubEvent {
   /** The value of the header `X-GitHub-Event`. The trigger type is `github.<name>`. */
@@ -6,7 +6,7 @@ export interface GithubEvent {
   readonly about: string;
   /** Whether payloads have `action`. */
   readonly action: boolean;
-  /** Whether payloads have `repository`. It may be absent from events that concern none. */
+  /** Whether payloads have `repository`. An event that concerns no repository may lack it. */
   readonly repository: boolean;
 }
 
@@ -29,7 +29,7 @@ const withAction = (name: string, about: string): GithubEvent => ({
   repository: false,
 });
 
-/** All events except `ping`, which gets a response and is not emitted. */
+/** All events except `ping`, which is answered and not emitted. */
 export const GITHUB_EVENTS: readonly GithubEvent[] = [
   both('branch_protection_rule', 'A branch protection rule was created, edited or deleted.'),
   both('check_run', 'A check run was created, requested again or completed.'),
@@ -42,7 +42,7 @@ export const GITHUB_EVENTS: readonly GithubEvent[] = [
   both('deploy_key', 'A deploy key was added to or removed from a repository.'),
   both('deployment', 'A deployment was created.'),
   both('deployment_review', 'A review of a deployment was requested, approved or rejected.'),
-  both('deployment_status', 'A deployment has another status.'),
+  both('deployment_status', 'The status of a deployment changed.'),
   both('discussion', 'A discussion was created, edited, answered, labeled or otherwise changed.'),
   both('discussion_comment', 'A comment in a discussion was created, edited or deleted.'),
   inRepository('fork', 'A repository was forked.'),
@@ -65,7 +65,7 @@ export const GITHUB_EVENTS: readonly GithubEvent[] = [
   ),
   both(
     'member',
-    'A collaborator was added to or removed from a repository, or has other permissions.',
+    'A collaborator was added to or removed from a repository, or their permissions changed.',
   ),
   withAction('membership', 'A member was added to or removed from a team.'),
   both('merge_group', 'Checks were requested for a group in a merge queue.'),
@@ -107,7 +107,7 @@ export const GITHUB_EVENTS: readonly GithubEvent[] = [
   ),
   both(
     'repository_dispatch',
-    "An event of one's own was dispatched to a repository; `action` is its type.",
+    'A custom event was dispatched to a repository; `action` is its type.',
   ),
   inRepository(
     'repository_import',
@@ -118,13 +118,16 @@ export const GITHUB_EVENTS: readonly GithubEvent[] = [
     'An alert about a vulnerable dependency was created, dismissed or resolved.',
   ),
   withAction('security_advisory', 'A security advisory was published, updated or withdrawn.'),
-  withAction('sponsorship', 'A sponsorship was created, edited or canceled, or will be.'),
+  withAction(
+    'sponsorship',
+    'A sponsorship was created, edited or canceled, or such a change is pending.',
+  ),
   both('star', 'A repository was starred or unstarred.'),
   inRepository('status', 'The status of a commit changed.'),
-  both('team', 'A team was created, edited or deleted, or has other repositories.'),
+  both('team', 'A team was created, edited or deleted, or its repositories changed.'),
   inRepository('team_add', 'A repository was added to a team.'),
   both('watch', 'A repository was starred.'),
-  inRepository('workflow_dispatch', 'A workflow was started by hand.'),
+  inRepository('workflow_dispatch', 'A workflow was started manually.'),
   both('workflow_job', 'A job of a workflow was queued, is in progress or was completed.'),
   both('workflow_run', 'A workflow run was requested, is in progress or was completed.'),
 ];

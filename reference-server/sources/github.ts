@@ -1,7 +1,8 @@
 /**
  * A source of GitHub webhooks. Verifies the signature over the raw bytes and returns 2xx only when
- * the event is durable. GitHub does not retry by itself, so every error text says what to change or
- * that the event can be redelivered; a redelivery has the same id and is not emitted twice.
+ * the event is durable. GitHub does not retry by itself, but shows each response to a person, who
+ * can redeliver the event. So every error text says what to change, or when to redeliver. A
+ * redelivery has the same id and is not emitted twice.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import {
@@ -61,11 +62,18 @@ export function githubSource({ secret, log }: GithubSourceOptions): GithubSource
       const name = headers['x-github-event'];
       const eventId = headers['x-github-delivery'];
       if (name === undefined || !/^[a-z][a-z0-9_]{0,63}$/.test(name))
-        return say(400, 'The header X-GitHub-Event is missing or malformed.');
+        return say(
+          400,
+          'The header X-GitHub-Event is missing or malformed. Let proxies forward the headers unchanged.',
+        );
       if (eventId === undefined || !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(eventId))
-        return say(400, 'The header X-GitHub-Delivery is missing or not a GUID.');
+        return say(
+          400,
+          'The header X-GitHub-Delivery is missing or not a GUID. Let proxies forward the headers unchanged.',
+        );
       const data = objectIn(rawBody);
-      if (data === null) return say(400, 'The body is not a JSON object in UTF-8.');
+      if (data === null)
+        return say(400, 'The body is not a JSON object in UTF-8. Send the payload as JSON.');
       if (name === 'ping') return say(200, 'pong');
       const trigger = triggers.get(name);
       if (trigger === undefined)
@@ -82,8 +90,8 @@ export function githubSource({ secret, log }: GithubSourceOptions): GithubSource
         const { kind, code } = emitFailure(error);
         if (kind === 'unknown') throw error;
         log.warn(
-          { source: 'github', delivery: eventId, event: name, code },
-          'webhook not accepted',
+          { source: 'github', delivery: eventId, event: name, code, err: error },
+          'webhook not accepted; its event was not emitted',
         );
         return kind === 'transient'
           ? later()
@@ -101,7 +109,7 @@ const later = (): WebhookAnswer => ({
 });
 
 /**
- * Verifies the HMAC-SHA256 over the raw bytes; decoding them to text first would lose differences.
+ * Verifies the HMAC-SHA256 of the raw bytes. Decoding them to text first could change them.
  */
 function signed(body: Uint8Array, header: string | undefined, secret: string): boolean {
   const received = /^sha256=([0-9a-f]{64})$/.exec(header ?? '')?.[1];
@@ -131,14 +139,14 @@ function triggerOf({ name, about, action, repository }: GithubEvent): Trigger<Pa
       properties: {
         ...(action
           ? {
-              action: oneOrMore("Values of the payload's `action`: one or several.", {
+              action: oneOrMore("One or several values of the payload's `action`.", {
                 maxLength: 100,
               }),
             }
           : {}),
         ...(repository
           ? {
-              repository: oneOrMore('Where, as `owner/name`: one or several.', {
+              repository: oneOrMore('One or several repositories, as `owner/name`.', {
                 maxLength: 140,
                 pattern: '^[^/]+/[^/]+$',
               }),

@@ -1,7 +1,7 @@
 /**
- * A source of named cron schedules. The event id of a tick is made from the schedule and the
- * instant at which it was due, so a restart emits no tick twice. After downtime each schedule emits
- * its last missed tick, if that is recent.
+ * A source of named cron schedules. A tick is one moment at which a schedule is due. The event id of
+ * a tick is made from the schedule and that moment, so a restart emits no tick twice. After downtime
+ * each schedule emits its last missed tick, if it is recent.
  */
 import { Cron } from 'croner';
 import {
@@ -25,7 +25,7 @@ export interface Schedule {
 export interface ScheduleSourceOptions {
   readonly schedules: readonly Schedule[];
   readonly log: Log;
-  /** Missed ticks that are older than this are dropped. Default: one hour. */
+  /** Missed ticks that are older than this are dropped, in milliseconds. Default: one hour. */
   readonly catchUpMs?: number;
   readonly clock?: Clock;
 }
@@ -38,8 +38,8 @@ const RETRY_MS = 5_000;
 const RETENTION = { maxAgeMs: 7 * 24 * HOUR_MS, maxEvents: 10_000 };
 
 /**
- * Creates the source. Throws `LocalError` `config_invalid` for an invalid schedule, for two with
- * the same name, and for none.
+ * Creates the source. Throws `LocalError` `config_invalid` for an invalid schedule, for two schedules
+ * with the same name, and for an empty list.
  */
 export function scheduleSource({
   schedules,
@@ -66,7 +66,7 @@ export function scheduleSource({
       schedule: z
         .union([name, z.array(name).min(1).max(64)])
         .optional()
-        .describe('Which schedules: one or several.'),
+        .describe('One or several schedules.'),
     }),
     payload: z.object({
       schedule: z.string(),
@@ -85,27 +85,27 @@ export function scheduleSource({
   const cancels = new Map<string, () => void>();
   let emit: Emit | null = null;
 
-  /** Sets the timer of a schedule: for its next tick, or to emit the last one again. */
+  /** Sets the timer of a schedule, which has at most one. `at` is in epoch milliseconds. */
   const wait = (plan: Plan, at: number, run: () => void): void => {
     cancels.set(plan.name, clock.after(Math.max(0, at - clock.now()), run, { background: true }));
   };
 
-  /** Sets the timer for the first tick after `after`. */
+  /** Sets the timer for the first tick after `after` (epoch milliseconds). */
   const arm = (plan: Plan, after: number): void => {
     const due = plan.cron.nextRun(new Date(after))?.getTime();
-    if (due !== undefined) wait(plan, due, () => void comeDue(plan, due));
+    if (due !== undefined) wait(plan, due, () => void onTimer(plan, due));
   };
 
-  const comeDue = async (plan: Plan, due: number): Promise<void> => {
+  const onTimer = async (plan: Plan, due: number): Promise<void> => {
     const now = clock.now();
-    // A timer fires early if its delay was too long for one timer or the wall clock was set back.
-    if (now < due) return wait(plan, due, () => void comeDue(plan, due));
-    // A timer may fire late, after further ticks were due. Only the last one is emitted.
+    // A timer fires early if the clock was set back, or if the delay exceeds the longest timer.
+    if (now < due) return wait(plan, due, () => void onTimer(plan, due));
+    // A timer may fire so late that more ticks are due. Only the last one is emitted.
     const last = Math.max(due, lastRun(plan.cron, now) ?? due);
-    await settle(plan, last, now - last > LATE_MS);
+    await emitTick(plan, last, now - last > LATE_MS);
   };
 
-  const settle = async (plan: Plan, due: number, late: boolean): Promise<void> => {
+  const emitTick = async (plan: Plan, due: number, late: boolean): Promise<void> => {
     const to = emit;
     if (to === null) return;
     const scheduledAt = new Date(due).toISOString();
@@ -122,10 +122,10 @@ export function scheduleSource({
         emitFailure(cause).kind === 'transient' && clock.now() + RETRY_MS - due <= catchUpMs;
       log.error(
         { source: 'schedule', schedule: plan.name, scheduledAt, again, err: cause },
-        'tick not accepted',
+        again ? 'tick not accepted; trying again in 5 s' : 'tick not accepted; its event is lost',
       );
       if (again && emit === to)
-        return wait(plan, clock.now() + RETRY_MS, () => void settle(plan, due, late));
+        return wait(plan, clock.now() + RETRY_MS, () => void emitTick(plan, due, late));
     }
     if (emit === to) arm(plan, due);
   };
@@ -139,7 +139,7 @@ export function scheduleSource({
         plans.map(async (plan) => {
           const last = lastRun(plan.cron, now);
           if (last !== undefined && now - last <= catchUpMs)
-            await settle(plan, last, now - last > LATE_MS);
+            await emitTick(plan, last, now - last > LATE_MS);
           else arm(plan, now);
         }),
       );
@@ -154,11 +154,11 @@ export function scheduleSource({
 
 interface Plan {
   readonly name: string;
-  /** Calculates times only; its own timer is paused. */
+  /** Only calculates times; its own timer is paused. */
   readonly cron: Cron;
 }
 
-/** When a schedule was last due, `now` included. */
+/** When a schedule was last due, at `now` or before it, in epoch milliseconds. */
 const lastRun = (cron: Cron, now: number): number | undefined =>
   cron.previousRuns(1, new Date(now + 1))[0]?.getTime();
 

@@ -7,8 +7,8 @@ import {
 } from 'mcp-triggers-experimental/server';
 
 /**
- * Emits an event; resolves once it is durable. Only then may a source acknowledge the event to its
- * upstream.
+ * Emits an event; resolves once it is durable. A source acknowledges an event to its upstream only
+ * after that.
  */
 export type Emit = (event: NewEvent) => Promise<Accepted>;
 
@@ -28,8 +28,8 @@ const TRANSIENT: ReadonlySet<string> = new Set([
 const INVALID: ReadonlySet<string> = new Set(['payload_invalid', 'json_refused']);
 
 /**
- * Classifies an error of {@link Emit}: `transient` = emit the event again later; `invalid` = it can
- * never be emitted; `unknown` = a bug.
+ * Classifies an error of {@link Emit}: `transient` = emit the event again later; `invalid` = the
+ * event will never be accepted; `unknown` = a bug.
  */
 export function emitFailure(error: unknown): {
   readonly kind: 'transient' | 'invalid' | 'unknown';

@@ -131,7 +131,7 @@ describe('one mistake, one problem', () => {
       [
         'an issuer without its keys',
         { TRIGGERS_AUTH_ISSUER: 'https://id.example' },
-        /must be set both or not at all/,
+        /set both or neither/,
       ],
       [
         'a floor above the default',

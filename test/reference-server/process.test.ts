@@ -176,7 +176,10 @@ describe('exits with one clear line and its own code', () => {
   test('2: an unknown option', async () => {
     const server = startProcess({}, ['--port=1']);
     assert.equal(await server.exited, 2);
-    assert.match(server.stderr(), /^Unknown option --port=1\. See --help\.\n$/);
+    assert.match(
+      server.stderr(),
+      /^Unknown option --port=1\. Run with --help to list the options\.\n$/,
+    );
   });
   test('3: a store that another process owns', () =>
     inDirectory(async (directory) => {

@@ -1,13 +1,13 @@
 /**
- * State that a binding keeps for an object of somebody else: an engine or an SDK server. It is held
- * weakly, so it is freed together with its owner. Every such state is declared with {@link
- * attached}.
+ * State that a binding keeps for an object that it does not own: an engine or an SDK server. The
+ * map is weak, so the state is freed together with that object. Bindings declare every such state
+ * with {@link attached}.
  */
 const states = new WeakMap<object, Map<object, unknown>>();
 
 /**
- * Returns an accessor that makes the state of an owner on the first call and returns the same state
- * afterwards.
+ * Returns a function that creates the state of an owner when it is first called for that owner, and
+ * returns the same state on every later call.
  */
 export function attached<Owner extends object, State>(
   make: (owner: Owner) => State,

@@ -1,16 +1,17 @@
 /**
- * A bound on the unread bytes of an event stream. The SDK's response stream buffers without limit,
- * and the window of a stream does not bound it: a client that does not read can still acknowledge
- * on another connection and so make room for more (SEP: Stream).
+ * A bound on the unread bytes of an event stream. The SDK's response stream buffers without limit.
+ * The window of a stream does not bound the buffer: a client that does not read can still
+ * acknowledge on another connection, and the server then sends more (SEP: Stream).
  */
 
-/** Above the largest window of a stream: a client that reads never reaches it. */
+/** Larger than the largest window of a stream, so a client that reads never reaches it. */
 const BACKLOG_BYTES_MAX = 8 * 2 ** 20;
 
 /**
- * Returns the response with a bounded backlog, for a program that serves the SDK's handler over
- * HTTP. Calls `drop` once when more than `maxBytes` of an event stream are unread (default 8 MiB);
- * `drop` must close the connection, which cancels the response and its request (SEP: Stream).
+ * Wraps the response of the SDK's handler and bounds its unread bytes, for a program that serves the
+ * handler over HTTP. Calls `drop` once when more than `maxBytes` of an event stream are unread
+ * (default 8 MiB); `drop` must close the connection, which cancels the response and its request
+ * (SEP: Stream).
  */
 export function withBoundedBacklog(
   response: Response,
@@ -26,8 +27,8 @@ export function withBoundedBacklog(
   const bounded = new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        // The source does not tell how much it buffers, so everything is moved here at once and
-        // counted.
+        // The source does not report how much it buffers, so everything is read at once into this
+        // stream, which counts the unread bytes.
         void (async () => {
           for (;;) {
             const { done, value } = await source.read();

@@ -1,27 +1,27 @@
 /**
- * Implicit subscriptions: logs for clients that never call `triggers/subscribe`. A poll of
- * `events/*`, a feed read as a resource and a watch made by a tool name only what they follow; the
- * selection is the key of the log, and every call renews it.
+ * Implicit subscriptions: logs for clients that never call `triggers/subscribe`. Polls and streams
+ * of `events/*`, feeds, and watches made by a tool name only what they follow, so the key of the log
+ * is made from the selection. Later requests find the log by this key and renew it.
  */
 import type { Selection, Subscription } from '../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../engine/verbs.ts';
 import { subscriptionKey } from '../../protocol/wire/canonical.ts';
 
 /**
- * The binding that made the subscription. Each has its own log, so reading through one acknowledges
- * nothing for another.
+ * The binding that made the subscription. Each binding has its own log for a selection, so reading
+ * through one acknowledges nothing for another.
  */
 export type ImplicitKind = 'events' | 'feed' | 'watch';
 
 /**
- * A subscription is renewed when less than this share of its granted lifetime is left: each renewal
- * costs a commit.
+ * A subscription is renewed only when less than this share of its granted lifetime is left, because
+ * each renewal costs a commit.
  */
 const RENEW_BELOW = 2 / 3;
 
 /**
- * Whether to renew a subscription now. Compares with the lifetime that the server granted, which
- * may be shorter than the one asked for.
+ * Whether to renew a subscription now (`now` in epoch milliseconds). `ttlMs` is the granted
+ * lifetime, which may be shorter than the requested one.
  */
 export const needsRenewal = (
   { expiresAt, ttlMs }: Pick<Subscription, 'expiresAt' | 'ttlMs'>,
@@ -36,14 +36,14 @@ export const implicitSubscriptionKey = (kind: ImplicitKind, selection: Selection
 /** The result of {@link implicitSubscription}. */
 export interface ImplicitSubscription {
   readonly subscription: Subscription;
-  /** Whether this call made it. */
+  /** Whether this call created it. */
   readonly created: boolean;
 }
 
 /**
- * Returns the caller's subscription for this selection. Creates it if it does not exist and renews
- * it if {@link needsRenewal} says so, both with a lifetime of `ttlMs` within the server's bounds.
- * Rejects as `triggers/subscribe` does: `NotFound` (trigger), `Forbidden`, `InvalidParams`,
+ * Returns the caller's subscription for this selection. Creates it if it does not exist, and renews
+ * it if {@link needsRenewal} says so; in both cases requests a lifetime of `ttlMs`. Rejects as
+ * `triggers/subscribe` does: `NotFound` (trigger), `Forbidden`, `InvalidParams`,
  * `ResourceExhausted`.
  */
 export async function implicitSubscription(

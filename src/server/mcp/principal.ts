@@ -5,12 +5,12 @@
 import type { Caller } from '../engine/verbs.ts';
 import { forbidden } from '../../protocol/wire/errors.ts';
 
-/** The principal of a pipe to a child process, which has exactly one user. */
+/** The principal on a pipe: a server that was started as a child process has exactly one user. */
 export const LOCAL_PRINCIPAL = 'local';
 
 /**
- * The principal of a verified token. A subject is unique only within its issuer, so it has both
- * claims; as JSON, two different pairs never give the same text.
+ * The principal of a verified token. Contains both claims, because a subject is unique only within
+ * its issuer. They are encoded as JSON, so that two different pairs never give the same text.
  */
 export function principalOf(iss: string, sub: string): string {
   return JSON.stringify([iss, sub]);

@@ -1,13 +1,13 @@
 /**
- * The context of one request, for the bindings that send notifications of their own. Independent of
- * MCP's transports and SDK.
+ * The context of one MCP request, for bindings that send notifications on its response stream.
+ * Independent of MCP's transports and SDK.
  */
 import type { Meta, RequestId } from '../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import type { Caller } from '../engine/verbs.ts';
 import { SUBSCRIPTION_ID_META_KEY } from '../../protocol/wire/schema.ts';
 
-/** One request: its caller, its id, its end, and how to send on its response stream. */
+/** One request: its caller, its id, when it stops, and how to send on its response stream. */
 export interface RequestContext<Method extends string> {
   /**
    * Returns the caller. Throws `WireError` `Forbidden`. Called only after the params have been
@@ -21,8 +21,8 @@ export interface RequestContext<Method extends string> {
    */
   readonly stop: AbortSignal;
   /**
-   * When the authorization of the request expires, in epoch milliseconds; null = unknown. A stream
-   * ends then, with its result.
+   * When the authorization of the request expires, in epoch milliseconds; null = unknown. At that
+   * time the server ends a stream with its ordinary result.
    */
   readonly authorizedUntil: number | null;
   /** The engine's clock. */
@@ -35,15 +35,15 @@ export interface RequestContext<Method extends string> {
 }
 
 /**
- * Adds the id of the request whose stream carries a notification to the notification's params (SEP:
- * Stream).
+ * Returns a copy of the params of a notification, or of a result, whose `_meta` has the id of the
+ * request on whose stream it is sent (SEP: Stream).
  */
 export function tagged<T extends object>(params: T, requestId: RequestId): T & { _meta: Meta } {
   const meta = '_meta' in params && typeof params._meta === 'object' ? params._meta : {};
   return { ...params, _meta: { ...meta, [SUBSCRIPTION_ID_META_KEY]: requestId } };
 }
 
-/** Runs a stream with a signal that fires when the request stops or its authorization expires. */
+/** Runs a stream. The signal fires when the request stops or its authorization expires. */
 export async function untilUnauthorized(
   {
     stop,

@@ -33,7 +33,10 @@ export interface BindingOptions {
    * instead of at the start: a client that probes for the protocol era starts the server twice.
    */
   readonly ready?: () => Promise<unknown>;
-  /** Receives unexpected failures; the client gets a fixed `-32603`. Default: nothing is logged. */
+  /**
+   * Receives unexpected failures, for which the client gets only the fixed error -32603. Default:
+   * nothing is logged.
+   */
   readonly log?: Log;
 }
 
@@ -69,8 +72,8 @@ export function claimBinding(
 
 /** A signal that fires when the client cancels the request or disconnects. */
 export const stopOf = (ctx: ServerContext): AbortSignal =>
-  // On a session transport a cancellation aborts only the first signal, and a lost connection only
-  // the second.
+  // On a session transport a cancellation aborts only `mcpReq.signal`, and a lost connection only
+  // `http.req.signal`.
   ctx.http?.req ? AbortSignal.any([ctx.mcpReq.signal, ctx.http.req.signal]) : ctx.mcpReq.signal;
 
 /** When the authorization of a request expires, in epoch milliseconds; null = unknown. */
@@ -90,8 +93,8 @@ export function closeResponseStream(mcp: McpServer, requestId: RequestId): void 
 }
 
 /**
- * The error to send: a `WireError` as it is, everything else as `InternalError`, whose cause is
- * logged and not sent.
+ * The error to send: a `WireError` unchanged, every other error as `InternalError`. The cause of
+ * that is never sent; it is logged, unless the request was canceled.
  */
 export function wireError(error: unknown, ctx: ServerContext, log: Log): WireError {
   if (error instanceof WireError) return error;
@@ -100,7 +103,7 @@ export function wireError(error: unknown, ctx: ServerContext, log: Log): WireErr
   return internalError(error);
 }
 
-/** {@link wireError} as the SDK's error class. An error of the SDK stays as it is. */
+/** {@link wireError} as the SDK's error class. Returns an error of the SDK unchanged. */
 export function protocolError(error: unknown, ctx: ServerContext, log: Log): ProtocolError {
   if (error instanceof ProtocolError) return error;
   const { code, message, data } = wireError(error, ctx, log).toErrorObject();
@@ -114,8 +117,8 @@ export function protocolError(error: unknown, ctx: ServerContext, log: Log): Pro
 export type StoredHandler = (request: JSONRPCRequest, ctx: ServerContext) => Promise<Result>;
 
 /**
- * Never instantiated. The SDK can set, remove and check for a handler, but only a subclass may read
- * one; the subclass makes the compiler check that access.
+ * Reads the request handlers of an SDK server. They are protected members, so only a subclass may
+ * read them; this one is never instantiated, and lets the compiler check the access.
  */
 class HandlerReader extends Server {
   static read(server: Server, method: string): StoredHandler | undefined {
@@ -124,7 +127,7 @@ class HandlerReader extends Server {
     if (typeof readable._getRequestHandler !== 'function') {
       throw new LocalError(
         'config_invalid',
-        'This version of @modelcontextprotocol/server does not let its request handlers be read. Use a version in the range of the peer dependency.',
+        'The request handlers of this version of @modelcontextprotocol/server cannot be read. Install a version in the range of the peer dependency.',
       );
     }
     return readable._getRequestHandler(method);

@@ -289,7 +289,7 @@ describe('rejections', () => {
     assert.deepEqual(changes(to.events).toSorted(), ['created a', 'created b', 'created there']);
     assert.deepEqual(
       lines.map((line) => JSON.parse(line)),
-      [{ source: 'folder', again: true, message: 'file change not accepted' }],
+      [{ source: 'folder', again: true, message: 'file change not accepted; trying again in 5 s' }],
     );
   });
 

@@ -356,7 +356,7 @@ describe('errors of the engine', () => {
             delivery,
             event: 'push',
             code,
-            message: 'webhook not accepted',
+            message: 'webhook not accepted; its event was not emitted',
           },
         ],
       );

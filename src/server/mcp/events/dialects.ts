@@ -1,7 +1,7 @@
 /**
- * The callback dialects of `events/*`: each request has one event or one control envelope, the
- * status is the only response, and echoing a challenge is the consent. Order, timing and retries
- * are the engine's.
+ * The callback dialects of `events/*`. Each request has one event or one control envelope. The
+ * endpoint answers with the HTTP status alone, and consents by echoing a challenge. Order, timing
+ * and retries are the engine's.
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { CallbackDialect, CallbackMessage, CallbackContext } from '../../callback/dialect.ts';
@@ -17,8 +17,8 @@ import { cursorOf, occurrence } from './occurrence.ts';
 import { dialectOf, PROFILES, type Profile } from './profiles.ts';
 
 /**
- * The `id` of a webhook subscription: always the same for the same principal, URL, name and
- * arguments. It is not a secret and may be logged.
+ * The `id` of a webhook subscription. The same principal, URL, name and arguments always give the
+ * same id. It is not a secret and may be logged.
  */
 export function webhookSubscriptionId(
   principal: string,
@@ -29,17 +29,17 @@ export function webhookSubscriptionId(
 }
 
 /**
- * Whether an `eventId` can be the `webhook-id`. It must be printable for a header, and no part
- * after a dot may look like a timestamp: a lenient receiver could misread the signed text
- * `id.timestamp.body`.
+ * Whether an `eventId` can be the `webhook-id`. It must be printable ASCII, because it is sent in a
+ * header. No part after a dot may look like a timestamp, because a lenient receiver could then
+ * split the signed text `id.timestamp.body` at the wrong dot.
  */
 const servesAsWebhookId = (eventId: string): boolean =>
   /^[!-~]{1,256}$/.test(eventId) && !/\.[+-]?(?:\d{9}|\d+e|0x)/i.test(eventId);
 
 /**
  * The callback dialects of `events/*`, one for each profile, for `EngineOptions.dialects`. Pass
- * them at every start of a server that has webhooks made with `events/subscribe`: a callback whose
- * dialect is missing is not delivered to (SEP: When a peer lacks the extension).
+ * them at every start of a server that has webhooks made with `events/subscribe`: the engine does
+ * not deliver to a callback whose dialect is missing (SEP: When a peer lacks the extension).
  */
 export function eventsDialects(): Readonly<Record<string, CallbackDialect>> {
   return Object.fromEntries(
@@ -51,20 +51,20 @@ function dialect(profile: Profile): CallbackDialect {
   return {
     single: true,
     serverSignature: 'v1a',
-    delivery(of, range) {
+    delivery(context, range) {
       const [event] = range.events;
-      if (event !== undefined) return eventMessage(of, range, event, profile);
+      if (event !== undefined) return eventMessage(context, range, event, profile);
       return profile.control
-        ? message(of, `msg_gap_${idOf(of, range).slice('msg_'.length)}`, {
+        ? message(context, `msg_gap_${idOf(context, range).slice('msg_'.length)}`, {
             type: 'gap',
-            cursor: cursorOf(of.state, range.last),
+            cursor: cursorOf(context.state, range.last),
           })
         : null;
     },
-    challenge: (of, challenge) => control(of, 'verification', { challenge }),
-    terminationNotice(of, reason) {
+    challenge: (context, challenge) => control(context, 'verification', { challenge }),
+    terminationNotice(context, reason) {
       const error = profile.control ? endingError(reason, profile) : null;
-      return error === null ? null : control(of, 'terminated', { error });
+      return error === null ? null : control(context, 'terminated', { error });
     },
     classify(answer, range, state) {
       const { status, now } = answer;
@@ -75,7 +75,7 @@ function dialect(profile: Profile): CallbackDialect {
         return isGap ? done : { kind: status === 410 ? 'refused' : 'too_large' };
       const outcome = nativeDialect.classify(answer, range, state);
       if (!isGap) return outcome;
-      // A gap cannot be abandoned as an event can, and must not block later events forever.
+      // The engine can abandon an event but not a gap, and a gap must not block later events forever.
       const { configFailures, failingSince } = state.health;
       const hopeless =
         (outcome.kind === 'config' && configFailures + 1 >= CONFIG_FAILURES_MAX) ||
@@ -90,11 +90,11 @@ function dialect(profile: Profile): CallbackDialect {
 }
 
 /**
- * The cursor is a safe watermark: everything up to it was acknowledged or abandoned, whatever
- * happens to this message.
+ * The message of one event. Its cursor is the acknowledged position and not the event's own: a
+ * client that continues from the cursor misses nothing, even if this message is lost.
  */
 function eventMessage(
-  of: CallbackContext,
+  context: CallbackContext,
   range: LogRange,
   json: string,
   profile: Profile,
@@ -103,8 +103,9 @@ function eventMessage(
   const id =
     profile.webhookId === 'eventId' && servesAsWebhookId(event.eventId)
       ? event.eventId
-      : idOf(of, range);
-  return message(of, id, occurrence(event, of.state, cursorOf(of.state, of.state.acked)));
+      : idOf(context, range);
+  const { state } = context;
+  return message(context, id, occurrence(event, state, cursorOf(state, state.acked)));
 }
 
 const idOf = (
@@ -112,12 +113,13 @@ const idOf = (
   { after, last, gaps }: LogRange,
 ): string => webhookId({ subscriptionId, epoch, after, last, gaps });
 
-/** A control envelope that covers no events, with a random id. */
+/** A control envelope that is not part of the log, with a random id. */
 const control = (
-  of: CallbackContext,
+  context: CallbackContext,
   type: Exclude<WebhookControlType, 'gap'>,
   members: object,
-): CallbackMessage => message(of, `msg_${type}_${of.random.token(24)}`, { type, ...members });
+): CallbackMessage =>
+  message(context, `msg_${type}_${context.random.token(24)}`, { type, ...members });
 
 function message({ state, callback }: CallbackContext, id: string, body: object): CallbackMessage {
   const [selection] = state.select;

@@ -21,12 +21,12 @@ export class LogEnded extends Error {
   readonly reason: TerminationReason;
 
   constructor(reason: TerminationReason) {
-    super(`The log has ended: ${reason}.`);
+    super(`The log has ended: ${reason}. Start without a cursor to get a new one.`);
     this.reason = reason;
   }
 }
 
-/** Drains by the modes that they serve. */
+/** The drain that serves each delivery mode. */
 export const DRAINS = {
   webhook: 'callback',
   push: 'stream',
@@ -62,7 +62,8 @@ const ERROR_BODIES: Table = {
       data: { path: mapped, expected },
     };
   },
-  // Requests of events/* have no position, ETag or key that could conflict.
+  // A conflict is not the client's mistake: it sends no ETag or key, and `truncated` reports a cursor
+  // that the server cannot read from.
   Conflict: () => INTERNAL,
   NotFound: ({ kind }) =>
     kind === 'trigger'
@@ -74,19 +75,21 @@ const ERROR_BODIES: Table = {
       : {
           code: 'NotFound',
           message:
-            'Subscription not found: no webhook of this principal has this URL, name and arguments.',
+            'Subscription not found. Pass the URL, name and arguments that were passed to events/subscribe.',
           data: { kind: 'subscription' },
         },
   Forbidden: ({ kind, name }) =>
     kind === 'principal'
       ? {
           code: 'Forbidden',
-          message: 'This principal is not permitted to use events here.',
+          message:
+            "This principal is not permitted to use events here. Ask the server's operator for access.",
           data: { kind },
         }
       : {
           code: 'Forbidden',
-          message: 'This principal is not permitted to receive this event with these arguments.',
+          message:
+            "This principal is not permitted to receive this event with these arguments. Ask the server's operator for access.",
           data: { kind: 'event', ...(name === undefined ? {} : { name }) },
         },
   ResourceExhausted: (data, message) => ({ code: 'ResourceExhausted', message, data: { ...data } }),
@@ -96,7 +99,7 @@ const ERROR_BODIES: Table = {
       ? { code: 'Unsupported', message, data: { feature } }
       : {
           code: 'Unsupported',
-          message: `The delivery mode "${mode}" is not supported here.`,
+          message: `The delivery mode "${mode}" is not supported here. Call events/list to see the modes of the event type; events/subscribe supports only "webhook".`,
           data: { feature: 'deliveryMode', value: mode },
         };
   },
@@ -110,13 +113,13 @@ const ERROR_BODIES: Table = {
 };
 
 /**
- * The error for each reason of termination; null = the client ended the subscription or let it
- * expire, and gets none.
+ * The error for each reason of termination; null = the client gets no error, because it ended the
+ * subscription itself or let it expire.
  */
 const TERMINATIONS: Readonly<Record<TerminationReason, ErrorBody | null>> = {
   trigger_removed: {
     code: TERMINATION_ERRORS.trigger_removed,
-    message: 'The event type was removed.',
+    message: 'The event type was removed. Call events/list to see the event types.',
     data: { kind: 'event' },
   },
   schema_changed: {
@@ -126,7 +129,7 @@ const TERMINATIONS: Readonly<Record<TerminationReason, ErrorBody | null>> = {
   },
   revoked: {
     code: TERMINATION_ERRORS.revoked,
-    message: 'The permission for this event was revoked.',
+    message: "The permission for this event was revoked. Ask the server's operator for access.",
     data: { reason: 'revoked' },
   },
   failed: INTERNAL,
@@ -136,19 +139,17 @@ const TERMINATIONS: Readonly<Record<TerminationReason, ErrorBody | null>> = {
 
 /** The error object for a client of this profile. */
 export function eventsError(error: WireError, profile: Profile): EventsErrorObject {
-  const say = ERROR_BODIES[error.name] as (data: unknown, message: string) => ErrorBody;
-  return errorObject(say(error.data, error.message), profile);
+  const toBody = ERROR_BODIES[error.name] as (data: unknown, message: string) => ErrorBody;
+  return errorObject(toBody(error.data, error.message), profile);
 }
 
-/**
- * The error object that tells a client why its subscription ended; null = the client gets no error.
- */
+/** The error object for the end of a subscription; null = the client gets no error. */
 export function endingError(reason: TerminationReason, profile: Profile): EventsErrorObject | null {
-  const saying = TERMINATIONS[reason];
-  return saying === null ? null : errorObject(saying, profile);
+  const body = TERMINATIONS[reason];
+  return body === null ? null : errorObject(body, profile);
 }
 
-/** An endpoint's failure as one of the six categories of SEP-3415. */
+/** Converts a failure category into one of the six that SEP-3415 defines. */
 export const callbackReason = (category: string): string =>
   category === 'no_ack' ? 'challenge_failed' : category;
 
@@ -161,8 +162,8 @@ function errorObject({ code, message, data }: ErrorBody, profile: Profile): Even
 }
 
 /**
- * Paths in params of the engine's verbs, and the paths in params of `events/*` that they come from.
- * The first match counts.
+ * Patterns of paths in the params of the engine's verbs, and what replaces the matched part to give
+ * the path in the params of `events/*`. The first match counts.
  */
 const PATHS: readonly (readonly [pattern: RegExp, instead: string])[] = [
   [/^\/select\/0\//, '/'],

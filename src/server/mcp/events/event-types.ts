@@ -18,7 +18,7 @@ const MODES = Object.keys(DRAINS) as DeliveryModeName[];
 
 class EventTypes {
   readonly #engine: BindableEngine;
-  /** Whether a type is offered, by name. Has existing types that were asked for. */
+  /** Whether a type is offered, by name. Contains only existing types that a request has named. */
   #offered = new Map<string, boolean>();
 
   constructor(engine: BindableEngine) {
@@ -29,7 +29,7 @@ class EventTypes {
     });
   }
 
-  /** One page. */
+  /** One page of `events/list`. */
   async list(caller: Caller, cursor: string | null | undefined): Promise<ListResult> {
     const { triggers, nextCursor } = await this.#page(caller, cursor ?? undefined);
     return {

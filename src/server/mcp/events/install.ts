@@ -87,8 +87,8 @@ export function attachEvents(
       }
     });
   }
-  // Clients from before SEP-3415 look for `events`. It is not in the SDK's type, but the SDK sends
-  // it.
+  // Clients from before SEP-3415 look for `events`. The SDK's type lacks this member, but the SDK
+  // sends it.
   mcp.server.registerCapabilities({
     extensions: { [EVENTS_EXTENSION_ID]: SETTINGS },
     [EVENTS_CAPABILITY]: SETTINGS,
@@ -113,7 +113,7 @@ async function answer(
   }
 }
 
-/** The error object for the client; null = an unexpected error, which is not sent. */
+/** The error object for the client; null = an unexpected error, whose content is not sent. */
 function errorFor(error: unknown, profile: Profile): EventsErrorObject | null {
   if (error instanceof LogEnded) return endingError(error.reason, profile);
   return error instanceof WireError ? eventsError(error, profile) : null;
@@ -126,8 +126,9 @@ function capabilitiesOf(mcp: McpServer, ctx: ServerContext): unknown {
 }
 
 /**
- * Sends `list_changed` on a session or a pipe whose client has used `events/*`. A modern HTTP
- * client has no such connection and asks for it with `subscriptions/listen`.
+ * Returns a function to call for every request. After the first request on a session or a pipe, it
+ * sends `list_changed` there. A modern HTTP client has no such connection and listens with
+ * `subscriptions/listen`.
  */
 function announcer(
   mcp: McpServer,
@@ -146,7 +147,7 @@ function announcer(
       mcp.server
         .notification({ method: EVENTS_LIST_CHANGED })
         .catch((error: unknown) =>
-          log.debug({ err: error }, 'list_changed not sent; connection closed'),
+          log.debug({ err: error }, 'sending list_changed failed; the client is not notified'),
         );
     });
   };

@@ -11,7 +11,7 @@ import {
   type Meta,
 } from '../../../protocol/wire/schema.ts';
 
-/** The log of an event, and its head at the moment. */
+/** A log, and its head when the message was made. */
 export interface LogAt {
   readonly subscriptionId: string;
   readonly epoch: string;
@@ -19,8 +19,8 @@ export interface LogAt {
 }
 
 /**
- * Converts an event. `_meta` has its sequence number, so that a client can notice missing ones
- * (SEP: When a peer lacks the extension).
+ * Converts an event into an occurrence. Its `_meta` has the sequence number, so that a client can
+ * notice missing events (SEP: When a peer lacks the extension).
  */
 export function occurrence(
   { sequence, eventId, name, timestamp, data, _meta }: Event,
@@ -46,14 +46,14 @@ export const lastOf = ({
   Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
 
 /**
- * A cursor: a position in one epoch of one log. It is neither secret nor authenticated, because its
- * holder can only name positions in its own logs, as in `triggers/pull`. It names the log, so that
- * a cursor of a log that has ended is recognized.
+ * The content of a cursor: a position in one epoch of one log. A cursor is neither secret nor
+ * authenticated: a forged one can only name a position in the client's own log, as in
+ * `triggers/pull`. It names the log, so that the server recognizes a cursor of a log that has ended.
  */
 export interface CursorPosition {
   readonly subscriptionId: string;
   readonly epoch: string;
-  /** The last sequence number before the cursor. */
+  /** The last sequence number up to which the client has read. */
   readonly sequence: number;
 }
 
@@ -70,7 +70,7 @@ export function cursorOf(
   );
 }
 
-/** Parses a cursor; null = this server cannot have made it. */
+/** Parses a cursor; null = this server did not make it. */
 export function parseCursor(cursor: string): CursorPosition | null {
   const [, subscriptionId, epoch, digits] =
     GRAMMAR.exec(decodeBase64url(cursor)?.toString('latin1') ?? '') ?? [];

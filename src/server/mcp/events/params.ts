@@ -1,7 +1,7 @@
 /**
  * The params of each `events/*` method and their validation. Where SEP-3415 leaves a choice, the
- * schemas follow `sep/mapping-events.md`: absent `arguments` mean `{}`, null is rejected, and the
- * content of a cursor is never an error.
+ * schemas follow `sep/mapping-events.md`: absent `arguments` mean `{}`, `arguments: null` is
+ * rejected, and any string is accepted as a cursor.
  */
 import { invalidParams } from '../../../protocol/wire/errors.ts';
 import { inspectJson } from '../../../protocol/wire/json.ts';
@@ -48,7 +48,7 @@ const SCHEMAS: Readonly<Record<EventsMethod, JsonObject>> = {
         type: 'object',
         required: ['mode'],
         properties: { mode: { enum: ['poll', 'push', 'webhook'] satisfies DeliveryModeName[] } },
-        // For an unsupported mode the error names the mode and not its missing members.
+        // Other modes are unsupported; their error must name the mode and not a missing member.
         if: { required: ['mode'], properties: { mode: { const: 'webhook' } } },
         then: { required: ['url', 'secret'], properties: { url: text, secret: text } },
       },

@@ -1,6 +1,6 @@
 /**
- * `events/poll`: a pull of the client's log. The cursor that a client sends acknowledges everything
- * before it.
+ * `events/poll`: a pull of the client's log. The cursor that a client sends also acknowledges
+ * everything up to it.
  */
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
@@ -10,8 +10,8 @@ import { cursorOf, lastOf, occurrence } from './occurrence.ts';
 import type { PollParams, PollResult } from '../../../protocol/events/types.ts';
 
 /**
- * Rejects as {@link begin} and `triggers/pull` do. A cursor that cannot be served is reported by
- * `truncated`, not as an error.
+ * Serves one poll. Rejects as {@link begin} and `triggers/pull` do, but not for a cursor that the
+ * server cannot read from: `truncated` reports that.
  */
 export async function poll(
   engine: BindableEngine,
@@ -60,8 +60,8 @@ async function acknowledgeAndRead(
       ...(params.after === undefined ? {} : { ack: params.after }),
     });
   } catch (error) {
-    // The first cursor of a client may be beyond everything that was sent. It cannot acknowledge
-    // then, but can be read from.
+    // The first cursor of a client may be beyond everything that was sent. The server then cannot
+    // acknowledge up to it, but can read from it.
     if (error instanceof WireError && error.is('Conflict') && error.data.kind === 'position')
       return read(engine, caller, params);
     throw error;

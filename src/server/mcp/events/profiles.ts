@@ -1,6 +1,6 @@
 /**
- * The three variants of `events/*` in use. A profile determines error codes, a few results and the
- * format of webhooks; the log is the same in all of them.
+ * The three variants of `events/*` in use. A profile determines the error codes, the result of
+ * `events/unsubscribe`, and the ids and control envelopes of webhooks.
  */
 import { EVENTS_ERROR_CODES, type EventsErrorCodes } from '../../../protocol/events/errors.ts';
 import { EVENTS_EXTENSION_ID } from '../../../protocol/events/names.ts';
@@ -15,9 +15,12 @@ export type ProfileName = 'sep' | 'sketch' | 'suite';
 export interface Profile {
   readonly name: ProfileName;
   readonly codes: EventsErrorCodes;
-  /** Whether `events/unsubscribe` of an unknown webhook is an error; if not, it succeeds. */
+  /** Whether `events/unsubscribe` rejects an unknown webhook with `NotFound`; if not, it succeeds. */
   readonly rejectsUnknown: boolean;
-  /** Origin of an event's `webhook-id`: the range that the message covers, or the `eventId`. */
+  /**
+   * The `webhook-id` of an event: `message` = derived from the sequence numbers that the message
+   * covers; `eventId` = the event's own id.
+   */
   readonly webhookId: 'message' | 'eventId';
   /** Whether webhooks get the control envelopes `gap` and `terminated`. */
   readonly control: boolean;
@@ -51,7 +54,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
 /** The name of a profile's dialect in `EngineOptions.dialects`. */
 export const dialectOf = (profile: ProfileName): string => `events.${profile}`;
 
-/** The profile of a client: `sep` if it declares the extension, else `undeclared`. */
+/** The profile of a client: `sep` if it declares the Events extension, else `undeclared`. */
 export function profileOf(clientCapabilities: unknown, undeclared: ProfileName): Profile {
   const { extensions } = Object(clientCapabilities) as { readonly extensions?: unknown };
   const declared = Object.hasOwn(Object(extensions) as object, EVENTS_EXTENSION_ID);

@@ -1,6 +1,6 @@
 /**
- * The start of a poll or a stream: finds the implicit subscription of a principal, name and
- * arguments, and the position in it that the client's cursor names.
+ * The start of a poll or a stream: finds or creates the implicit subscription for a principal, name
+ * and arguments, and decides from the client's cursor where to read.
  */
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
@@ -10,14 +10,14 @@ import { parseCursor, type CursorPosition } from './occurrence.ts';
 import { LogEnded } from './errors.ts';
 import type { StartPoint, EventSelection } from '../../../protocol/events/types.ts';
 
-/** Lifetime of a log after its last request, within the engine's bounds. */
+/** The lifetime to request for a log; the engine clamps it to the server's bounds. */
 const LOG_TTL_MS = 24 * 3600_000;
 
 /** A log, and the position to read it from. */
 export interface Start {
   readonly log: Subscription;
   readonly after: Position;
-  /** Whether the client named a position that reading cannot start from. */
+  /** Whether the client sent a cursor and reading starts elsewhere. */
   readonly truncated: boolean;
 }
 
@@ -27,7 +27,7 @@ export const selectionOf = ({
   arguments: args = {},
 }: EventSelection): Required<Selection> => ({ name, arguments: args });
 
-/** Finds, makes or renews the log of a selection. */
+/** Finds or creates the log of a selection, and renews it when it is due. */
 export async function logOf(
   engine: BindableEngine,
   caller: Caller,
@@ -39,9 +39,10 @@ export async function logOf(
 }
 
 /**
- * Finds or makes the log and decides where to read from. Without a cursor reading starts after
- * everything that was accepted before the call. Rejects as `triggers/subscribe` does, and with
- * `LogEnded` when the server ended the log of the cursor.
+ * Finds or creates the log and decides where to read from. Without a cursor, reading starts after
+ * everything that was accepted before the call. With one, it starts there, or at the acknowledged
+ * position if the cursor is not of this log and epoch; `maxAgeMs` then skips older events. Rejects
+ * as `triggers/subscribe` does, and with `LogEnded` when the server ended the log of the cursor.
  */
 export async function begin(
   engine: BindableEngine,
@@ -76,8 +77,8 @@ async function isInLog(
 }
 
 /**
- * Throws `LogEnded` for a log that the server ended. A log that expired or that the client ended is
- * simply replaced.
+ * Rejects with `LogEnded` for a log that the server ended. A log that expired or that the client
+ * ended is replaced without an error.
  */
 async function throwIfEnded(
   engine: BindableEngine,

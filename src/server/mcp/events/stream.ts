@@ -1,7 +1,7 @@
 /**
- * `events/stream`: a stream of the client's log as notifications of the extension. SEP-3415 has no
- * acknowledgement, so sent events count as acknowledged; a client gets lost ones again with an
- * older cursor.
+ * `events/stream`: a stream of the client's log as notifications of `events/*`. SEP-3415 has no
+ * acknowledgement for streams, so the server acknowledges each event once it is sent. A client that
+ * lost events gets them again with an older cursor.
  */
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import type { Log } from '../../engine/ports.ts';
@@ -26,8 +26,8 @@ export interface StreamContext {
 }
 
 /**
- * Resolves when the server ends the stream or the client disconnects. Rejects as {@link begin} and
- * `triggers/stream` do, before anything is sent.
+ * Serves one stream. Resolves when the server ends it or the client disconnects. Rejects as {@link
+ * begin} and `triggers/stream` do.
  */
 export async function stream(context: StreamContext, params: StreamParams): Promise<void> {
   const start = await begin(context.engine, context.caller, params, context.engine.clock.now());
@@ -56,7 +56,7 @@ class EventsSink {
   readonly #ended = new AbortController();
   /** Fires when nothing more may be sent. */
   readonly end: AbortSignal;
-  /** Content of the first message; null = it has been sent. */
+  /** Content of the first `active` notification; null = it has been sent. */
   #opening: { readonly truncated: boolean } | null;
 
   constructor(
@@ -103,12 +103,15 @@ class EventsSink {
     await request.notify(STREAM_NOTIFICATIONS[kind], tagged(params, request.requestId));
   }
 
-  /** Null = the client ended the log itself, and its stream ends without a notification. */
+  /**
+   * Sends `terminated`. A null error = the client ended the log itself or let it expire; its stream
+   * ends without this notification.
+   */
   async #terminated(error: EventsErrorObject | null): Promise<void> {
     if (error !== null) await this.#notify('terminated', { error });
   }
 
-  /** Acknowledges what was sent, which moves the window, and renews the log. */
+  /** Acknowledges what was sent, so that the engine sends more, and renews the log when it is due. */
   async #keep(delivery: Delivery): Promise<void> {
     const { engine, caller, log } = this.#context;
     const { subscriptionId, epoch } = delivery;
@@ -121,8 +124,8 @@ class EventsSink {
       )
         await this.#renew();
     } catch (error) {
-      // The next delivery tries both again, and the engine reports the end of the log or of its
-      // epoch by itself.
+      // The next delivery tries both again. The engine itself reports the end of the log or of its
+      // epoch.
       log.debug(
         { err: error, subscriptionId },
         'acknowledging or renewing the log of an events/stream failed; trying again with the next delivery',
@@ -130,7 +133,7 @@ class EventsSink {
     }
   }
 
-  /** Renews the log. If the client has lost the permission, says so on the stream and ends it. */
+  /** Renews the log. If the client has lost the permission, sends `terminated` and ends the stream. */
   async #renew(): Promise<void> {
     const { engine, caller, profile } = this.#context;
     try {
@@ -144,8 +147,8 @@ class EventsSink {
 }
 
 /**
- * The parts of a delivery in order. Of adjacent gaps only the last is kept: a gap is reported by
- * the position after it.
+ * The parts of a delivery in ascending order. Adjacent gaps become one part, because only the
+ * position of their end is reported.
  */
 function partsOf({ events, gaps = [] }: Delivery): Part[] {
   const all: Part[] = [

@@ -1,7 +1,7 @@
 /**
  * `events/subscribe` and `events/unsubscribe`: a subscription with a callback in the dialect of the
- * client's profile. Principal, URL, name and arguments identify it; a repeated call is a refresh
- * that sets the profile and the lifetime again.
+ * client's profile. Principal, URL, name and arguments identify it. A repeated `events/subscribe`
+ * is a refresh: it renews the subscription and sets its secret and profile.
  */
 import type { Log } from '../../engine/ports.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
@@ -21,12 +21,15 @@ import type {
 } from '../../../protocol/events/types.ts';
 
 /**
- * The subscription key of a webhook. It differs from every key that `triggers/*` makes by default.
+ * The subscription key of a webhook. It differs from every default key of `triggers/subscribe`.
  */
 export const webhookKey = (url: string, { name, arguments: args }: Selection): string =>
   `webhook:${sha256(canonicalJson([url, name, args]))}`;
 
-/** Makes or refreshes a webhook. Rejects as `triggers/subscribe` does. */
+/**
+ * Creates or refreshes a webhook. Rejects as `triggers/subscribe` does, and with `Unsupported` for
+ * another delivery mode.
+ */
 export async function subscribe(
   engine: BindableEngine,
   caller: Caller,
@@ -42,7 +45,7 @@ export async function subscribe(
   if (mode !== 'webhook') throw unsupported(DRAINS[mode]);
   const selection = selectionOf(params);
   const key = webhookKey(url, selection);
-  // A refresh reports the delivery status from before the refresh, which resets it.
+  // The refresh resets the delivery status, so its result reports the status from before.
   const before = await engine.find(caller, key);
   const { created, subscriptionId, epoch, expiresAt, acked, head } = await engine.subscribe(
     caller,
@@ -74,7 +77,8 @@ export async function subscribe(
 }
 
 /**
- * Ends a webhook. For an unknown one rejects with `NotFound` or succeeds, depending on the profile.
+ * Ends a webhook. For an unknown webhook rejects with `NotFound` or succeeds, depending on the
+ * profile.
  */
 export async function unsubscribe(
   engine: BindableEngine,
@@ -102,15 +106,15 @@ function statusOf({ status, callback }: Subscription): DeliveryStatus {
   };
 }
 
-/** Pads a secret. SEP-3415 does not say whether its base64 is padded; both mean the same key. */
+/** Pads the base64 of a secret: SEP-3415 does not say whether it is padded. */
 const padded = (secret: string): string =>
   /^whsec_[A-Za-z0-9+/]+$/.test(secret)
     ? `${secret}${'='.repeat((4 - ((secret.length - 'whsec_'.length) % 4)) % 4)}`
     : secret;
 
 /**
- * A suggested lifetime as a whole number. None is rejected; the engine clamps it to the server's
- * bounds.
+ * A suggested lifetime as a whole number of milliseconds. Every number is accepted, because the
+ * engine clamps it to the server's bounds.
  */
 const wholeMs = (ms: number): number =>
   Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, Math.floor(ms)));

@@ -1,17 +1,20 @@
 /**
  * Decides when to send change notifications. A notification says only that there is something to
- * read, so one is enough until the client reads; it may get lost, so it is repeated at growing
- * intervals until then.
+ * read, so changes in quick succession share one. It may get lost, so it is repeated at growing
+ * intervals until the client reads.
  */
 import type { Clock } from '../../../protocol/lib/clock.ts';
 
 /** Intervals between change notifications, in milliseconds. */
 export interface NotifyTiming {
-  /** Shortest interval between notifications of changes while the client does not read. */
+  /**
+   * The shortest interval between notifications of changes while the client does not read. Default
+   * 1000.
+   */
   readonly quietMs: number;
   /**
-   * Delay before a notification is repeated if the client does not read; doubles each time, up to
-   * an hour.
+   * Delay before a notification is repeated if the client does not read. Doubles each time, up to
+   * one hour. Default 2000.
    */
   readonly remindMs: number;
 }
@@ -24,12 +27,12 @@ const nothing = (): void => undefined;
 export interface ChangeNotifierOptions extends Partial<NotifyTiming> {
   readonly clock: Clock;
   /**
-   * Returns the head of the log; null = unknown at the moment, and {@link ChangeNotifier.changed}
-   * is called again. Must not reject.
+   * Returns the head of the log; null = it cannot be read at the moment, and the notifier waits for
+   * the next change. Must not reject.
    */
   readonly head: () => Promise<number | null>;
   readonly notify: () => void;
-  /** The highest sequence number that needs no notification. */
+  /** The highest sequence number that the client knows already. */
   readonly seen: number;
 }
 
@@ -40,7 +43,7 @@ export class ChangeNotifier {
   /** Whether the log may have changed since the last check. */
   #pending = false;
   #checking = false;
-  /** Whether a notification was sent less than `quietMs` ago and is unanswered. */
+  /** Whether a notification was sent less than `quietMs` ago and the client has not read since. */
   #quiet = false;
   #remindMs: number;
   #cancelQuiet = nothing;

@@ -1,6 +1,6 @@
 /**
- * Feeds: logs as resources that a client finds by URI, reads page by page and watches. Resolves a
- * URI to a log of the caller; reading is an ordinary pull of that log.
+ * Feeds: logs as resources. A client names a log by its URI, reads it page by page, and watches it.
+ * Reading is an ordinary pull of the log.
  */
 import type {
   JsonObject,
@@ -37,7 +37,7 @@ export type Target =
 type Feed = Extract<Target, { kind: 'feed' }>;
 
 /**
- * A page as the text of a resource, and the position of the log's head that it tells the reader.
+ * A page as the text of a resource, and the head of the log that the page reports.
  */
 export interface ReadFeed {
   readonly text: string;
@@ -97,7 +97,7 @@ export class Feeds {
         feed.after,
       );
     const page = await read().catch((error: unknown) => {
-      // The log ended in between; the second attempt makes a new one.
+      // The log ended after it was found; the second attempt creates a new one.
       if (error instanceof WireError && error.is('NotFound') && error.data.kind === 'subscription')
         return read();
       throw error;
@@ -117,7 +117,7 @@ export class Feeds {
   /**
    * Notifies `listener` if anything is unread, and then of every change of the log until the watch
    * is closed. Events are unread after `seen`, or else after the target's own position, or else
-   * after the acknowledged position. Makes the log of a feed if it does not exist, and renews it
+   * after the acknowledged position. Creates the log of a feed if it does not exist, and renews it
    * while it is watched. Rejects as {@link read} does.
    */
   async watch(
@@ -173,8 +173,8 @@ export class Feeds {
 }
 
 /**
- * An error about the arguments of a subscription as an error about the URI that they were read
- * from.
+ * Converts an error about arguments of `triggers/subscribe` into an error about the URI that has
+ * these arguments.
  */
 function uriError({ data: { path, expected } }: WireError<'InvalidParams'>): WireError {
   const at = path.replace('/select/0/arguments', '');
@@ -185,7 +185,7 @@ function uriError({ data: { path, expected } }: WireError<'InvalidParams'>): Wir
 }
 
 /**
- * The feeds of an engine, shared by all its servers and endpoints: a read on one of them answers
- * the notifications of all.
+ * The feeds of an engine. All its servers and endpoints share them, because a read through one of
+ * them counts for the watches of all.
  */
 export const feedsOf = attached((engine: BindableEngine) => new Feeds(engine));

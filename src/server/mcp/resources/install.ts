@@ -1,7 +1,7 @@
 /**
- * Serves feeds as resources on an MCP SDK server, beside the resources that it has already. The
- * handlers wrap those of the SDK, because registered resources are the same for every caller and
- * feeds are not.
+ * Serves feeds as resources on an MCP SDK server, in addition to the application's own resources.
+ * The handlers wrap those of the SDK, because a resource that is registered with the SDK is the
+ * same for every caller, and a feed is not.
  */
 import {
   ProtocolError,
@@ -31,11 +31,11 @@ import {
 export interface ResourcesOptions extends BindingOptions, FeedOptions {}
 
 /**
- * Offers every trigger type as a resource template and every log of a caller as a resource on
- * `mcp`, with change notifications after `resources/subscribe` and, on a pipe, for
- * `subscriptions/listen`; over HTTP the latter needs {@link withFeeds} around the endpoint (SEP:
- * When a peer lacks the extension). Call it before connecting. The server's own resources keep
- * working, whether they are registered before or after.
+ * Offers every trigger type as a resource template and every log of a caller as a resource on `mcp`
+ * (SEP: When a peer lacks the extension). Sends change notifications after `resources/subscribe`,
+ * and on a pipe for `subscriptions/listen`; over HTTP, `subscriptions/listen` also needs {@link
+ * withFeeds} around the handler. Call it before connecting. The application's own resources keep
+ * working, whether they are registered before or after this call.
  * @throws Error if the server is connected, or has feeds already.
  * @throws LocalError `config_invalid` for a version of the SDK whose handlers cannot be read.
  */
@@ -64,7 +64,7 @@ const uriOf = ({ params }: JSONRPCRequest): string => (params as { readonly uri:
 const cursorOf = ({ params }: JSONRPCRequest): string | undefined =>
   (params as { readonly cursor?: string } | undefined)?.cursor;
 
-/** Marks the cursors of pages with feeds, which follow the pages of the application's list. */
+/** Marks the cursors of pages with feeds. These pages follow those of the application's list. */
 const FEED_CURSOR_PREFIX = 'triggers.';
 
 interface Page {
@@ -72,7 +72,7 @@ interface Page {
   readonly nextCursor?: string;
 }
 
-/** Forbids the client to cache a result. Clients cache only from revision 2026-07-28 on. */
+/** Members that forbid the client to cache a result. Only revision 2026-07-28 and later have them. */
 const uncached = ({ mcpReq }: ServerContext): object =>
   mcpReq.envelope === undefined ? {} : { ttlMs: 0, cacheScope: 'private' };
 
@@ -93,7 +93,7 @@ class Binding {
   readonly #feeds: Feeds;
   readonly #feedOptions: ResolvedFeedOptions;
   readonly #watches: WatchSet;
-  /** On a pipe: the URI read last for each watched URI. */
+  /** For each URI that is watched because it was read on a pipe: the URI of the last read. */
   readonly #lastRead = new Map<string, string>();
   #unannounce: (() => void) | undefined;
 
@@ -157,7 +157,7 @@ class Binding {
     ),
   };
 
-  /** A list that continues with the feeds after the application's last page. */
+  /** Serves a list: the application's pages first, then the feeds. */
   #listing(
     member: 'resources' | 'resourceTemplates',
     list: (caller: Caller, cursor: string | undefined) => Promise<Page>,
@@ -181,8 +181,8 @@ class Binding {
   }
 
   /**
-   * Calls `answer` for the URIs of feeds, the application's handler for others, and `others` if it
-   * has none.
+   * Calls `answer` for the URI of a feed. For other URIs calls the application's handler, or
+   * `others` if the application has no handler.
    */
   #forFeeds(
     answer: (caller: Caller, uri: string, ctx: ServerContext) => Promise<Result>,
@@ -216,22 +216,28 @@ class Binding {
   async #read(caller: Caller, uri: string, ctx: ServerContext): Promise<Result> {
     const target = await this.#feeds.find(caller, uri);
     const { text, known } = await this.#feeds.read(caller, target, this.#feedOptions);
+    // On a modern pipe the SDK serves `subscriptions/listen` and does not say to which URIs the client
+    // listens, so every feed that was read is watched. On other connections a read only restores
+    // the watches of a log that has ended.
     const modernPipe = ctx.http === undefined && ctx.mcpReq.envelope !== undefined;
     for (const one of modernPipe ? [withoutAfter(uri)] : this.#watches.ended(target)) {
       try {
         await this.#watches.add(caller, one, target, known);
         if (modernPipe) this.#lastRead.set(one, uri);
       } catch (error) {
-        this.#feedOptions.log.debug({ err: error }, 'watch failed; the feed was read anyway');
+        this.#feedOptions.log.debug(
+          { err: error },
+          'watching a feed failed; the client is not notified of its changes',
+        );
       }
     }
     return { contents: [{ uri, mimeType: MIME_TYPE, text }], ...uncached(ctx) };
   }
 
   /**
-   * Sends `resources/updated`. On a pipe the SDK filters by the URIs that the client listens to and
-   * does not say which they are, so the notification is sent for the URI as it was read last and
-   * for the URI without a position.
+   * Sends `resources/updated`. On a modern pipe the SDK drops notifications of URIs that the client
+   * does not listen to. The client may listen to the URI with or without a position, so both get a
+   * notification.
    */
   #notify(uri: string): void {
     const lastRead = this.#lastRead.get(uri);
@@ -242,8 +248,8 @@ class Binding {
   }
 
   /**
-   * After a first request for resources, announces changes of the trigger types for as long as the
-   * connection lasts.
+   * After the first request for resources, sends `list_changed` for every change of the trigger
+   * types until the connection closes.
    */
   #announce(ctx: ServerContext): void {
     if (!hasLastingConnection(ctx)) return;
@@ -253,7 +259,10 @@ class Binding {
   }
 
   #notSent(error: unknown): void {
-    this.#feedOptions.log.debug({ err: error }, 'change notification not sent; connection closed');
+    this.#feedOptions.log.debug(
+      { err: error },
+      'sending a change notification failed; the client is not notified',
+    );
   }
 }
 
@@ -263,8 +272,8 @@ const NOT_FOUND = {
 } as const;
 
 /**
- * MCP's own error for an unknown resource, which clients recognize by its `uri`, with the details
- * of a subscription that ended.
+ * The error of MCP for an unknown resource. Clients recognize it by `data.uri`; for a subscription
+ * that ended, `data` also has the details.
  */
 function resourceNotFound(
   { data: { kind, ...more } }: WireError<'NotFound'>,

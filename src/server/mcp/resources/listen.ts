@@ -1,8 +1,8 @@
 /**
- * `subscriptions/listen` over HTTP, with authorization and feeds. The SDK answers the method
- * itself, checks no permission, and drops filter members of extensions. So this wraps its handler:
- * it takes feeds and list changes out of the request, and writes their notifications into the
- * response stream of the client that asked for them.
+ * `subscriptions/listen` over HTTP, with authorization and feeds. The SDK's handler serves the
+ * method itself, checks no permission, and ignores filter members of extensions. The wrapper here
+ * takes feeds and list changes out of the request, and inserts their notifications into the
+ * response stream.
  */
 import {
   isJsonContentType,
@@ -24,36 +24,36 @@ import { isFeedUri } from './uri.ts';
 import { WatchSet } from './watch-set.ts';
 import type { BindingOptions } from '../sdk.ts';
 
-/** Options of {@link withFeeds}. `mayRead` decides about every URI that is not a feed. */
+/** Options of {@link withFeeds}. `mayRead` decides for every URI that is not a feed. */
 export interface ListenOptions extends FeedOptions, Pick<BindingOptions, 'log' | 'ready'> {
   /**
    * Returns the caller of a request. Default: {@link callerOf}. Throw a `WireError` `Forbidden` to
    * reject the request.
    */
   readonly caller?: (identity: RequestIdentity) => Caller;
-  /** Open streams per principal. Default 32. */
+  /** The most open streams per principal. Default 32. */
   readonly maxStreams?: number;
   /**
-   * Extensions whose `list_changed` the filter may ask for, beside that of resources. Default:
-   * `triggers`.
+   * Extensions whose `list_changed` a client may listen to, in addition to that of resources.
+   * Default: `triggers`.
    */
   readonly listChanged?: readonly ('triggers' | 'events')[];
 }
 
 type Fetch = McpHttpHandler['fetch'];
 
-/** The name of the quota in `ResourceExhausted`. */
+/** The `limit` of `ResourceExhausted`. */
 const STREAMS_LIMIT = 'listen_streams';
 const STREAMS_MAX = 32;
 const UPDATED = 'notifications/resources/updated';
 const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
 /**
- * A URI that is never published. It keeps the SDK's stream open when the client listens to feeds
- * and list changes only.
+ * A URI that never changes. In the SDK's filter it keeps the stream open when the client listens
+ * only to feeds and list changes, which the SDK does not see.
  */
 const KEEP_OPEN = 'triggers-listen:open';
 
-/** Filter members, and the notification that each one asks for. */
+/** The notification that each filter member requests. */
 const LISTS = {
   triggersListChanged: 'notifications/triggers/list_changed',
   eventsListChanged: EVENTS_LIST_CHANGED,
@@ -71,9 +71,9 @@ interface ListenRequest {
 
 /**
  * Wraps the SDK handler's `fetch` and adds feeds to `subscriptions/listen` (SEP: When a peer lacks
- * the extension). URIs that the caller may not read are left out of the acknowledgement. The stream
- * ends when the authorization of its request expires or the log of one of its feeds ends. Needs
- * `attachResources` on the servers of the handler, and `withBoundedBacklog` around it.
+ * the extension). The acknowledgement omits URIs that the caller may not read. The stream ends when
+ * the authorization of its request expires or the log of one of its feeds ends. Needs
+ * `attachResources` on the handler's servers. Pass the responses through `withBoundedBacklog`.
  */
 export function withFeeds(
   handle: Fetch,
@@ -118,7 +118,7 @@ export function withFeeds(
   };
 }
 
-/** The parsed body, read from a copy of the request; undefined = a body that the SDK rejects. */
+/** The parsed body, read from a copy of the request; undefined = the SDK rejects the body. */
 async function bodyOf(request: Request): Promise<unknown> {
   if (request.method !== 'POST' || !isJsonContentType(request.headers.get('content-type')))
     return undefined;
@@ -131,7 +131,8 @@ async function bodyOf(request: Request): Promise<unknown> {
 }
 
 /**
- * The request as `subscriptions/listen`; null = another method, or a request that the SDK rejects.
+ * Returns a body as a request of `subscriptions/listen`; null = it has another method, or the SDK
+ * rejects it.
  */
 function listenRequest(body: unknown): ListenRequest | null {
   const { id, method, params } = (body ?? {}) as {
@@ -152,20 +153,20 @@ function listenRequest(body: unknown): ListenRequest | null {
   return { id, params: { ...params, notifications } };
 }
 
-/** One `subscriptions/listen`, from its filter to the end of its stream. */
+/** One request of `subscriptions/listen` and its response stream. */
 class ListenStream {
   readonly #listen: ListenRequest;
   readonly #engine: BindableEngine;
   readonly #options: ListenOptions;
   readonly #watches: WatchSet;
-  /** Accepted URIs of feeds, as the client wrote them. */
+  /** The accepted URIs of feeds, as the client wrote them. */
   #uris: readonly string[] = [];
   #lists: readonly (keyof typeof LISTS)[] = [];
   /** URIs that changed before the acknowledgement was sent. */
   readonly #pendingUris = new Set<string>();
   #splice: Splice | null = null;
   #acknowledged = false;
-  /** Whether the stream has to end, perhaps before its acknowledgement was sent. */
+  /** Whether the stream has to end. If the acknowledgement is not sent yet, it ends after that. */
   #ended = false;
   readonly #closers: (() => void)[] = [];
 
@@ -191,7 +192,10 @@ class ListenStream {
     for (const run of this.#closers.splice(0)) run();
   }
 
-  /** Decides what is accepted and watches the feeds among it. Returns the filter for the SDK. */
+  /**
+   * Decides which URIs and list changes to accept, and watches the accepted feeds. Returns the
+   * filter to pass to the SDK.
+   */
   async prepare(caller: Caller): Promise<Filter> {
     const { listChanged = ['triggers'] } = this.#options;
     const {
@@ -221,7 +225,10 @@ class ListenStream {
     };
   }
 
-  /** Watches a feed; false = rejected. An exceeded quota fails the whole request instead. */
+  /**
+   * Watches a feed; false = the caller may not, or the URI is invalid. Rejects with
+   * `ResourceExhausted`.
+   */
   async #watch(caller: Caller, uri: string): Promise<boolean> {
     try {
       await this.#watches.add(caller, uri, await feedsOf(this.#engine).find(caller, uri));
@@ -252,7 +259,7 @@ class ListenStream {
     const { clock } = this.#engine;
     if (authInfo?.expiresAt !== undefined)
       this.onClosed(clock.after(authInfo.expiresAt * 1000 - clock.now(), () => this.#end()));
-    // A client that disconnected gets no final result.
+    // The client has disconnected, so the stream ends without a result.
     const disconnected = (): void => splice.end();
     request.signal.addEventListener('abort', disconnected, { once: true });
     this.onClosed(() => request.signal.removeEventListener('abort', disconnected));
@@ -265,24 +272,24 @@ class ListenStream {
   }
 
   /**
-   * Completes the acknowledgement, which is the first message; null = any later message, sent
-   * unchanged.
+   * Adds feeds and list changes to the acknowledgement, which is the first message of the stream.
+   * Returns null for later messages, which are sent unchanged.
    */
   #rewrite(message: FrameMessage): readonly FrameMessage[] | null {
     if (this.#acknowledged || message.method !== ACKNOWLEDGED) return null;
     this.#acknowledged = true;
     const { resourceSubscriptions = [], ...accepted } = (message.params?.['notifications'] ??
       {}) as Filter;
-    // The SDK leaves the URI out when the server does not declare the capability.
-    const ours = resourceSubscriptions.includes(KEEP_OPEN);
-    if (!ours) this.#watches.close();
-    const pending = ours ? [...this.#pendingUris] : [];
+    // The SDK omits the URI if the server does not declare `resources.subscribe`.
+    const keptOpen = resourceSubscriptions.includes(KEEP_OPEN);
+    if (!keptOpen) this.#watches.close();
+    const pending = keptOpen ? [...this.#pendingUris] : [];
     const uris = [
       ...resourceSubscriptions.filter((uri) => uri !== KEEP_OPEN),
-      ...(ours ? this.#uris : []),
+      ...(keptOpen ? this.#uris : []),
     ];
     const lists = [
-      ...(ours ? this.#lists : []),
+      ...(keptOpen ? this.#lists : []),
       ...(accepted['resourcesListChanged'] === true ? ['resourcesListChanged' as const] : []),
     ];
     if (lists.length > 0)
@@ -317,7 +324,7 @@ class ListenStream {
     return { jsonrpc: '2.0', method, params: tagged(params, this.#listen.id) };
   }
 
-  /** Ends the stream with an empty result, once the acknowledgement has been sent. */
+  /** Ends the stream with an empty result, or marks it to end after the acknowledgement. */
   #end(): void {
     const { id } = this.#listen;
     this.#ended = true;

@@ -1,6 +1,6 @@
 /**
  * The entries of feeds in `resources/list` and `resources/templates/list`: the caller's logs, and a
- * template for each trigger type that it sees. Descriptions are written for models.
+ * template for each trigger type that the caller sees. The descriptions address models.
  */
 import type { Subscription, TriggerType } from '../../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
@@ -38,7 +38,7 @@ const HOW_TO_FOLLOW =
   'When you have handled the events, read the URI in "next": that acknowledges them and returns the following ones. ' +
   'Subscribe to the URI without "after" to be notified when there is something to read.';
 
-/** A template for each trigger type that the caller sees, and one for its subscriptions. */
+/** A template for each trigger type that the caller sees, and one for the caller's subscriptions. */
 export async function listTemplates(types: VisibleTypes, caller: Caller): Promise<TemplateEntry[]> {
   const seen = [...(await types.list(caller)).values()].map((type): TemplateEntry => ({
     name: type.name,
@@ -65,7 +65,7 @@ function variablesOf(type: TriggerType): string {
   );
   return variables.length === 0
     ? ''
-    : `Variables, described by its inputSchema: ${variables.join(', ')}; omit those that you do not need. `;
+    : `Variables, described by the inputSchema of the trigger type: ${variables.join(', ')}; omit those that you do not need. `;
 }
 
 /** One page of the caller's logs: feeds under their own URIs, all other logs as subscriptions. */

@@ -10,11 +10,11 @@ const WATCHED_MAX = 64;
 /** Options of feeds. */
 export interface FeedOptions {
   /**
-   * Lifetime of a feed's log while nobody reads or listens, in milliseconds, within the engine's
-   * bounds. Default: a day.
+   * The lifetime to request for the log of a feed, in milliseconds. Reads and open watches renew it.
+   * The engine clamps it to its bounds. Default: one day.
    */
   readonly implicitTtlMs?: number;
-  /** URIs that one connection or one `subscriptions/listen` may watch. Default 64. */
+  /** The most URIs that one connection or one `subscriptions/listen` may watch. Default 64. */
   readonly maxWatched?: number;
   /** Intervals between change notifications. */
   readonly notify?: Partial<NotifyTiming>;

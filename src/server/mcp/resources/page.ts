@@ -1,6 +1,6 @@
 /**
- * One page of a feed: a pull, as a document with the URI of the next page. A page is acknowledged
- * by reading the next one, so a reader that stops in between gets it again (SEP: Pull).
+ * One page of a feed: the result of a pull, with the URI of the next page. Reading the next page
+ * acknowledges this one, so a reader that stops in between gets this page again (SEP: Pull).
  */
 import type {
   Event,
@@ -14,14 +14,14 @@ import type {
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
 
-/** The largest size of the events of a page. Pages are often read by models. */
+/** The most bytes of events in a page. Small, because models read pages. */
 const PAGE_BYTES = 256 * 1024;
 
-/** Present when a page does not start after the position that was asked for. */
+/** Says why a page does not start at the requested position. */
 export interface Reset {
-  /** `epoch` = the position belongs to an earlier log; `position` = it is beyond what was sent. */
+  /** `epoch` = the position is of another epoch; `position` = it is beyond what was sent. */
   readonly reason: 'epoch' | 'position';
-  /** The position that was asked for. It acknowledged nothing. */
+  /** The requested position. It acknowledged nothing. */
   readonly asked: Position;
   /** The reason, for models and people. */
   readonly message: string;
@@ -46,15 +46,15 @@ export interface FeedPage {
 
 const RESET_MESSAGES: Readonly<Record<Reset['reason'], string>> = {
   epoch:
-    'The position belongs to a log that no longer exists: it expired, or the server was restored. Events in between may be missing here or come again.',
+    'The position belongs to a log that no longer exists: the log expired, or the server was restored from a backup. Events after the position may be missing here or come again.',
   position:
     'The position is beyond what was sent to you. It acknowledged nothing; this page starts after the acknowledged position.',
 };
 
 /**
- * Acknowledges everything up to `after` and reads from there; null = reads from the acknowledged
- * position. If the position cannot be served, reads from the acknowledged position and says so in
- * `reset`. Otherwise rejects as `triggers/pull` does.
+ * Reads one page. Acknowledges everything up to `after` and reads from there; null = reads from the
+ * acknowledged position. If the server cannot read from `after`, reads from the acknowledged
+ * position and explains it in `reset`. Otherwise rejects as `triggers/pull` does.
  */
 export async function readPage(
   engine: BindableEngine,
@@ -82,7 +82,6 @@ function pull(
   after?: Position,
 ): Promise<PullResult> {
   const params = { subscriptionId, ...(after === undefined ? {} : { after, ack: after }) };
-  // The engine returns the result as plain JSON, ready to be sent.
   return engine.pull(caller, params, undefined, PAGE_BYTES);
 }
 

@@ -1,17 +1,18 @@
 /**
- * Inserts frames into an event stream between its own frames, wherever its chunks begin and end
- * (SSE; each frame has one `data:` line with a JSON-RPC message).
+ * Inserts messages into an SSE stream of JSON-RPC messages. Inserts only between complete frames,
+ * because a chunk of the stream can begin and end inside a frame. Each frame has one `data:` line.
  */
 
-/** A JSON-RPC message, as far as it is inspected. */
+/** The members of a JSON-RPC message that are read or replaced here. */
 export interface FrameMessage {
   readonly method?: unknown;
   readonly params?: Readonly<Record<string, unknown>>;
   readonly [member: string]: unknown;
 }
 
+/** Options of {@link Splice}. */
 export interface SpliceOptions {
-  /** Returns the messages to send instead of a message of the stream; null = send it unchanged. */
+  /** Returns the messages that replace a message of the stream; null = send it unchanged. */
   readonly rewrite: (message: FrameMessage) => readonly FrameMessage[] | null;
   /** Called once when the stream is over, whichever side ended it. */
   readonly closed: () => void;
@@ -23,7 +24,7 @@ const DATA = 'data: ';
 const frameOf = (message: object): Buffer =>
   Buffer.from(`event: message\n${DATA}${JSON.stringify(message)}\n\n`);
 
-/** An event stream into which messages can be inserted. */
+/** Wraps an SSE stream; `body` is the stream with the inserted messages. */
 export class Splice {
   readonly body: ReadableStream<Uint8Array>;
   readonly #options: SpliceOptions;
@@ -51,7 +52,7 @@ export class Splice {
     if (this.#open) this.#controller.enqueue(frameOf(message));
   }
 
-  /** Ends the stream, after a last message if there is one. */
+  /** Sends `message`, if given, and ends the stream. */
   end(message?: object): void {
     if (!this.#open) return;
     if (message !== undefined) this.send(message);
@@ -59,7 +60,7 @@ export class Splice {
     void this.#close('ended by the server');
   }
 
-  /** Reads chunks until at least one frame has been passed on. */
+  /** Reads chunks until it has passed on at least one complete frame. */
   async #pull(): Promise<void> {
     try {
       for (let passed = false; !passed && this.#open;) {

@@ -1,6 +1,6 @@
 /**
  * The URIs of feeds: parsing, formatting, and the templates that describe them (RFC 6570). The
- * authority is fixed and everything variable is in path and query, because other programs may
+ * authority is fixed, and every variable is in the path or the query, because other programs may
  * change an authority to lower case.
  *
  * ```
@@ -15,12 +15,12 @@ import { inspectJson } from '../../../protocol/wire/json.ts';
 const SCHEME = 'triggers://';
 const FEEDS = `${SCHEME}feeds/`;
 const SUBSCRIPTIONS = `${SCHEME}subscriptions/`;
-/** Far more than people or models write. */
+/** The longest URI that is parsed, in characters: far longer than people or models write. */
 const URI_CHARS_MAX = 8192;
 
 /**
- * A parsed URI. The trigger type of a feed gives its variables their meaning: {@link
- * readArguments}.
+ * A parsed URI. The variables of a feed are still text; {@link readArguments} converts them, for
+ * which it needs the trigger type.
  */
 export type FeedUri =
   | {
@@ -36,7 +36,8 @@ export type FeedUri =
     };
 
 /**
- * Whether a URI has the scheme of feeds, well formed or not. All others belong to the application.
+ * Whether a URI has the scheme of feeds, even if it is malformed. All other URIs belong to the
+ * application.
  */
 export const isFeedUri = (uri: string): boolean => uri.startsWith(SCHEME);
 
@@ -63,7 +64,7 @@ export function parseFeedUri(uri: string): FeedUri {
   if (path.startsWith(SUBSCRIPTIONS)) {
     const subscriptionId = path.slice(SUBSCRIPTIONS.length);
     if (!SUBSCRIPTION_ID.test(subscriptionId))
-      throw invalidUri(`${SUBSCRIPTIONS} and a subscriptionId`);
+      throw invalidUri(`${SUBSCRIPTIONS} followed by a subscriptionId`);
     if (variables.size > 0) throw invalidUri('no variable but "after"');
     return { kind: 'subscription', subscriptionId, after };
   }
@@ -105,18 +106,18 @@ const afterText = ({ epoch, sequence }: Position): string => `${epoch}.${sequenc
 /* ------------------------------------------------------------------------------------------------ arguments */
 
 /**
- * `after` names the position, so the variable of an argument `after` gets an underscore, and so do
- * `_after`, `__after`, …, to stay distinct.
+ * The variable `after` is the position. An argument with this name therefore has the variable
+ * `_after`; an argument `_after` has `__after`, and so on, so that all stay distinct.
  */
 const AFTER_LIKE = /^_*after$/;
 const variableOf = (property: string): string =>
   AFTER_LIKE.test(property) ? `_${property}` : property;
 
-/** An argument of a trigger type as a variable of the URI. */
+/** The variable of a URI for one argument of a trigger type. */
 export interface FeedVariable {
   readonly property: string;
   readonly variable: string;
-  /** `text` = the string itself; `json` = the JSON text of the value, strings in quotes. */
+  /** `text` = the string itself; `json` = the value as JSON, with strings in quotes. */
   readonly written: 'text' | 'json';
 }
 
@@ -198,8 +199,9 @@ const withQuery = (
 };
 
 /**
- * The canonical URI of a feed; null = an argument has no variable, because the type's `inputSchema`
- * does not name it or its type differs.
+ * The canonical URI of a feed; null = the arguments cannot be written as variables, because the
+ * type's `inputSchema` does not name one of them, or allows only strings for one that is not a
+ * string.
  */
 export function feedUri(
   type: Pick<TriggerType, 'name' | 'inputSchema'>,
@@ -221,7 +223,7 @@ export function feedUri(
 export const subscriptionUri = (subscriptionId: string, after: Position | null): string =>
   withQuery(`${SUBSCRIPTIONS}${subscriptionId}`, [], after);
 
-/** Removes the position from a URI and leaves the rest as it was written. */
+/** Removes the variable `after` from a URI and changes nothing else. */
 export function withoutAfter(uri: string): string {
   const [path = '', ...rest] = uri.split('?');
   const pairs = rest

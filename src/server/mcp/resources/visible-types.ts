@@ -5,7 +5,7 @@
 import type { TriggerType } from '../../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 
-/** The cache only tells how URIs are written; every read checks the permission again. */
+/** Old entries are harmless: they serve only to parse URIs, and every read checks the permission. */
 const CACHED_MS = 30_000;
 const CALLERS_MAX = 1000;
 
@@ -14,7 +14,7 @@ interface CachedTypes {
   readonly until: number;
 }
 
-/** The types of one engine, by caller. */
+/** The trigger types of one engine, by caller. */
 export class VisibleTypes {
   readonly #engine: BindableEngine;
   readonly #cache = new Map<string, CachedTypes>();
@@ -35,7 +35,7 @@ export class VisibleTypes {
     this.#cache.set(principal, { types, until: now + CACHED_MS });
     const [oldest] = this.#cache.keys();
     if (this.#cache.size > CALLERS_MAX && oldest !== undefined) this.#cache.delete(oldest);
-    // Failures are not cached.
+    // A failure must not stay in the cache.
     types.catch(() => this.#forget(principal, types));
     return types;
   }

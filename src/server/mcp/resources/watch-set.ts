@@ -1,6 +1,6 @@
 /**
- * The watches of one connection: a bounded set of URIs. Closing it closes all of them, those that
- * are still being opened included.
+ * The watches of one connection, or of one `subscriptions/listen`: a bounded set of URIs. Closing
+ * the set closes every watch, including those that are still being opened.
  */
 import type { Position } from '../../../../spec-schema/draft/schema.ts';
 import type { Caller } from '../../engine/verbs.ts';
@@ -9,7 +9,7 @@ import type { Feeds, Target } from './feeds.ts';
 import type { ResolvedFeedOptions } from './options.ts';
 import type { Watch } from './watch.ts';
 
-/** The name of the quota in `ResourceExhausted`. */
+/** The `limit` of `ResourceExhausted`. */
 const WATCHED_LIMIT = 'watched_resources';
 
 export interface WatchSetOptions {
@@ -29,7 +29,7 @@ interface Slot {
 
 export class WatchSet {
   readonly #options: WatchSetOptions;
-  /** By URI, as the client wrote it. */
+  /** Slots by URI, as the client wrote it. */
   readonly #slots = new Map<string, Slot>();
 
   constructor(options: WatchSetOptions) {
@@ -77,7 +77,10 @@ export class WatchSet {
     }
   }
 
-  /** The URIs of this target whose log has ended. A read makes a new log, which is then watched. */
+  /**
+   * The URIs of this target without an open watch, in general because their log has ended. A read
+   * creates a new log, and {@link add} then watches that.
+   */
   ended({ id }: Target): string[] {
     return [...this.#slots]
       .filter(([, slot]) => slot.id === id && slot.watch === null)

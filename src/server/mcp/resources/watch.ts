@@ -11,18 +11,18 @@ import type { ResolvedFeedOptions } from './options.ts';
 
 /** Receives the notifications of a watch. */
 export interface ChangeListener {
-  /** The log has something to read. */
+  /** Called when the log may have something to read. */
   notify(): void;
   /**
-   * The log ended, or its caller lost the permission. No notification follows; reading tells what
-   * happened.
+   * Called when the log has ended, or its caller has lost the permission. No notification follows.
+   * The next read reports what happened.
    */
   ended(reason: TerminationReason): void;
 }
 
 /**
- * The open watches by log. A read of a log answers the notifications of all its watches, on every
- * connection.
+ * The open watches by log. A read of a log on any connection counts for all watches of that log:
+ * none of them repeats its notification.
  */
 export class ListenerRegistry {
   readonly #watches = new Map<string, Set<Watch>>();
@@ -47,8 +47,8 @@ export interface WatchOptions {
   readonly engine: BindableEngine;
   readonly caller: Caller;
   /**
-   * Returns the log as it is now and renews an implicit subscription. Rejects when the caller may
-   * not read it.
+   * Returns the current state of the log, and renews an implicit subscription. Rejects when the
+   * caller may not read the log.
    */
   readonly find: () => Promise<Subscription>;
   /** Whether the log is an implicit subscription, which the watch has to renew. */
@@ -62,11 +62,12 @@ export interface WatchOptions {
   readonly feedOptions: Pick<ResolvedFeedOptions, 'notify' | 'log'>;
 }
 
-/** The delay after a renewal that failed for a reason other than permission. */
+/** Delay before a failed renewal is repeated. */
 const RENEWAL_RETRY_MS = 60_000;
 
 const nothing = (): void => undefined;
 
+/** A watch on one log, until it is closed or the log ends. */
 export class Watch {
   readonly subscriptionId: string;
   readonly #options: WatchOptions;
@@ -114,7 +115,7 @@ export class Watch {
     }
     if (this.#closed) return this.#stop();
     listeners.add(this);
-    // A new listener is notified of what is already unread.
+    // The log may contain unread events already.
     this.#notifier.changed();
   }
 
@@ -136,7 +137,7 @@ export class Watch {
     this.#stop();
   }
 
-  /** The log ended: notifies once more, because what is left may still be read. */
+  /** The log ended: notifies once more, so that the client reads and learns of the end. */
   #end(reason: TerminationReason): void {
     if (this.#closed) return;
     this.close();
@@ -154,11 +155,12 @@ export class Watch {
   async #head(): Promise<number | null> {
     const { engine, caller, feedOptions } = this.#options;
     try {
-      // A pull of no events checks the permission again.
+      // A pull of 0 events also checks the permission.
       return (await engine.pull(caller, { subscriptionId: this.subscriptionId, maxEvents: 0 }))
         .head;
     } catch (error) {
-      // The end of the log is reported separately, and a failing store is temporary.
+      // `ended` reports the end of the log, and after a failure of the store the next change tries
+      // again.
       feedOptions.log.debug(
         { err: error, subscriptionId: this.subscriptionId },
         'reading the head of a watched log failed; no notification sent',
@@ -177,11 +179,13 @@ export class Watch {
     try {
       this.#renewLater((await this.#options.find()).renewAfterMs);
     } catch (error) {
+      const lost = error instanceof WireError && (error.is('Forbidden') || error.is('NotFound'));
       this.#options.feedOptions.log.debug(
         { err: error, subscriptionId: this.subscriptionId },
-        'renewal of a watched log failed',
+        lost
+          ? 'renewal of a watched log failed; the watch ends'
+          : 'renewal of a watched log failed; trying again in 60 s',
       );
-      const lost = error instanceof WireError && (error.is('Forbidden') || error.is('NotFound'));
       if (lost) this.#revoke();
       else this.#renewLater(RENEWAL_RETRY_MS);
     }

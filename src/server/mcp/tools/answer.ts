@@ -1,6 +1,6 @@
 /**
- * The results of the tools, and the error texts for models: what was wrong, and which call to make
- * next.
+ * The results of the tools, and their error texts. Each error text tells a model what was wrong and
+ * what to do next.
  */
 import type { JsonObject, TerminationReason } from '../../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
@@ -18,9 +18,9 @@ export interface ToolContext {
   readonly engine: BindableEngine;
   readonly caller: Caller;
   readonly names: ToolNames;
-  /** Lifetime of a watch after its last check, in milliseconds. */
+  /** The lifetime to request for a watch, in milliseconds. */
   readonly implicitTtlMs: number;
-  /** The largest size of the events of an answer, or of a list, in bytes of JSON. */
+  /** The most bytes of events in an answer, and of entries in a list, as JSON. */
   readonly answerBytes: number;
   /** Epoch milliseconds. */
   readonly now: number;
@@ -42,7 +42,7 @@ export const toolAnswer = (structured: object, lines: readonly string[]): ToolAn
   isError: false,
 });
 
-/** A call as text that a model can copy. */
+/** Formats a call so that a model can copy it. */
 export const callText = ({ tool, arguments: args }: Pick<NextCall, 'tool' | 'arguments'>): string =>
   `${tool} with ${JSON.stringify(args)}`;
 
@@ -73,8 +73,8 @@ const END_REASONS: Readonly<Record<TerminationReason, string>> = {
 };
 
 /**
- * The text of each error. The messages of the wire errors speak of methods that a client with tools
- * only cannot call.
+ * The text of each error. The messages of `WireError` name methods that a client with only tools
+ * cannot call.
  */
 const ERROR_TEXTS: ErrorTexts = {
   InvalidParams: ({ path, expected }) => ({
@@ -120,14 +120,16 @@ const ERROR_TEXTS: ErrorTexts = {
         ? `You have reached the limit of watches and subscriptions${max === undefined ? '' : `: ${max}`}. End one with ${unwatch}, then call again.`
         : `A limit was reached: ${limit}. Call again ${retryAfterMs === undefined ? 'later' : `in ${retryAfterMs} ms`}.`,
   }),
-  Unsupported: ({ feature }) => ({ message: `Not supported here: ${feature}.` }),
+  Unsupported: ({ feature }) => ({
+    message: `This server does not support: ${feature}. Follow another trigger type, or ask the server's operator.`,
+  }),
   CallbackEndpointError: ({ reason }) => ({
-    message: `The callback of this subscription failed: ${reason}.`,
+    message: `The callback of this subscription failed: ${reason}. Ask the server's operator to repair it.`,
   }),
   InternalError: () => ({ message: 'The server had an internal error. Call again later.' }),
 };
 
-/** An error as the result of a call. */
+/** Converts an error into the result of a call. */
 export function errorAnswer(error: WireError, names: ToolNames): ToolAnswer {
   const textOf = ERROR_TEXTS[error.name] as (data: unknown, names: ToolNames) => ErrorText;
   const { message, call } = textOf(error.data, names);

@@ -1,6 +1,6 @@
 /**
  * The tool `check`: a pull that acknowledges the previous answer and returns the next events (SEP:
- * Pull). Sequence numbers, order, gaps and positions are those of every other drain.
+ * Pull). Numbers, order, gaps and positions are the same as on every other drain.
  */
 import type {
   Event,
@@ -37,7 +37,7 @@ export async function check(
   const next: NextCall = {
     tool: context.names.check,
     arguments: { watchId, done: position },
-    // Events that are handled should be acknowledged at once.
+    // An answer with events or gaps should be acknowledged as soon as it is handled.
     afterMs: position.sequence > after ? 0 : delivery.nextPollMs,
   };
   const checked: Checked = {
@@ -56,13 +56,13 @@ export async function check(
 
 interface Read {
   readonly delivery: PullResult;
-  /** Why `done` was rejected; null = it was accepted. */
+  /** Why the server rejected `done`; null = it did not. */
   readonly reason: 'epoch' | 'beyond' | null;
 }
 
 /**
- * Pulls from `done`. A position that the server rejects acknowledges nothing; the answer then
- * starts after the acknowledged position, because the caller has no other tool to recover with.
+ * Pulls from `done`. If the server rejects that position, pulls from the acknowledged position
+ * instead and acknowledges nothing: a caller with only tools could not recover from an error.
  */
 async function read(
   { engine, caller, answerBytes }: ToolContext,

@@ -1,7 +1,7 @@
 /**
- * Registers the three tools on an MCP SDK server, beside the tools that it has already. Errors are
- * returned as results, so that the model reads them with their code; the SDK turns a thrown error
- * into a result without one.
+ * Registers the three tools on an MCP SDK server, in addition to the application's own tools. Errors
+ * are returned as results, so that the model reads them with their code: the SDK would convert a
+ * thrown error into a result without the code.
  */
 import type {
   CallToolResult,
@@ -23,26 +23,26 @@ const ANSWER_BYTES = 64 * 1024;
 /** Options of {@link attachTools}. */
 export interface ToolsOptions extends BindingOptions {
   /**
-   * Prefix of the names `watch`, `check` and `unwatch`: at most 64 letters, digits, `_`, `-` and
-   * `.`. Default: none.
+   * Prefix of the names `watch`, `check` and `unwatch`: at most 64 characters, which may be letters,
+   * digits, `_`, `-` and `.`. Default: none.
    */
   readonly prefix?: string;
   /**
-   * Lifetime of a watch after its last check, in milliseconds, within the engine's bounds. Default:
-   * a day.
+   * The lifetime to request for a watch, in milliseconds. A `watch` or `check` renews it when less
+   * than two thirds are left. The engine clamps it to its bounds. Default: one day.
    */
   readonly implicitTtlMs?: number;
   /**
-   * The largest size of the events of an answer, or of a list, in bytes of JSON; one event is
-   * always sent. Default: 64 KiB.
+   * The most bytes of events in an answer, and of entries in a list, as JSON. One event is always
+   * sent, however large. Default: 64 KiB.
    */
   readonly answerBytes?: number;
 }
 
 /**
- * Offers `watch`, `check` and `unwatch` on `mcp` for clients that can only call tools, with the
- * order, gaps and acknowledgements of every other drain (SEP: When a peer lacks the extension).
- * Call it before connecting. The server's other tools keep working.
+ * Offers the tools `watch`, `check` and `unwatch` on `mcp`, for clients that can only call tools.
+ * Order, gaps and acknowledgements are the same as on every other drain (SEP: When a peer lacks the
+ * extension). Call it before connecting. The application's own tools keep working.
  * @throws LocalError `config_invalid` for an invalid prefix.
  * @throws Error if the server is connected, has the tools already, or has another tool with one of
  * the names.
@@ -106,8 +106,8 @@ export function attachTools(
 }
 
 /**
- * A schema that the SDK announces but does not validate with: its errors have no code and do not
- * say what to do.
+ * A schema that the SDK announces but does not validate with. The validation errors of the SDK have
+ * no code and do not say what to do, so each tool validates its arguments itself.
  */
 const announce = (schema: JsonObject) => ({
   '~standard': {

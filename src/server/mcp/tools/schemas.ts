@@ -1,7 +1,7 @@
 /**
- * The input and output of the three tools, as types and as JSON Schema. Hosts pass input schemas to
- * models unchanged, so they use only what every host supports: one object of named members, no
- * alternatives. Output schemas include the error, because some clients validate errors too.
+ * The input and output of the three tools, as types and as JSON Schema. Input schemas use only what
+ * every host and model supports: one object of named members, no alternatives. Output schemas
+ * include the error, because some clients validate the result of a failed call too.
  */
 import type { Gap, JsonObject, Position } from '../../../../spec-schema/draft/schema.ts';
 import { PULL_EVENTS_MAX } from '../../../protocol/wire/limits.ts';
@@ -43,11 +43,11 @@ export interface WatchedEvent {
 }
 
 /**
- * Present when an answer of `check` does not start after `done`, or repeats acknowledged events.
+ * Says why an answer of `check` does not start after `done`, or repeats acknowledged events.
  */
 export interface Reset {
   readonly reason: 'epoch' | 'beyond' | 'behind';
-  /** The position that was passed. */
+  /** The position that the caller passed. */
   readonly done: Position;
   /** The answer starts after this position. */
   readonly from: Position;
@@ -130,7 +130,7 @@ export const INPUT = {
     {
       watchId,
       done: position(
-        'The `position` of an earlier answer of this watch; everything up to it is acknowledged. Copy it, do not compute it.',
+        'The `position` of an earlier answer of this watch; everything up to it is acknowledged. Copy it; do not compute it.',
       ),
       maxEvents: {
         type: 'integer',
@@ -158,11 +158,11 @@ const error = object(
   {
     name: text('The kind of error; stable.'),
     code: { type: 'integer', description: 'The JSON-RPC error code.' },
-    message: text('The mistake and what to do about it.'),
+    message: text('The mistake, and what to do about it.'),
     data: anyObject('Details that depend on the kind of error.'),
   },
   ['name', 'code', 'message'],
-  { description: 'Present = the call failed, and the answer has no other result.' },
+  { description: 'Present = the call failed, and the answer contains no result.' },
 );
 
 const expiresAt: JsonObject = {
@@ -171,7 +171,7 @@ const expiresAt: JsonObject = {
 };
 const remaining = count('Number of sequence numbers after this position.');
 
-/** An output schema: one of these shapes, or an error. */
+/** Makes an output schema: the members of one of `shapes` are required, or those of an error. */
 const answer = (properties: JsonObject, shapes: readonly (readonly string[])[]): JsonObject =>
   object({ ...properties, next, error }, [], {
     anyOf: [...shapes, ['error']].map((required) => ({ required: [...required] })),
@@ -265,9 +265,11 @@ export const OUTPUT = {
       watchId,
       ended: {
         type: 'boolean',
-        description: 'True = this call ended the watch; false = it did not exist any more.',
+        description: 'True = this call ended the watch; false = there was no such watch.',
       },
-      discarded: count('Number of sequence numbers that were not acknowledged.'),
+      discarded: count(
+        'Number of sequence numbers that were discarded without an acknowledgement.',
+      ),
     },
     [['watchId', 'ended', 'discarded']],
   ),

@@ -11,7 +11,7 @@ import { check } from './check.ts';
 import { INPUT, OUTPUT } from './schemas.ts';
 import { unwatch, watch } from './watch.ts';
 
-/** The annotations of a tool in MCP: hints for deciding which calls need a user's approval. */
+/** MCP's annotations of a tool. They help a client to decide which calls need a user's approval. */
 export interface ToolHints {
   readonly readOnlyHint: boolean;
   readonly destructiveHint: boolean;
@@ -23,14 +23,14 @@ export interface ToolHints {
 export interface ToolRow {
   readonly kind: ToolKind;
   readonly title: string;
-  /** Written for models. */
+  /** Returns the description, which addresses models. */
   readonly description: (names: ToolNames) => string;
   readonly hints: ToolHints;
   readonly inputSchema: JsonObject;
   readonly outputSchema: JsonObject;
   /**
-   * Rejects with a `WireError`. Asks for the context only after validating the arguments (SEP:
-   * Methods).
+   * Runs the tool. Calls `context` only after validating the arguments (SEP: Methods). Rejects with
+   * a `WireError`.
    */
   readonly call: (context: () => ToolContext, args: unknown) => Promise<ToolAnswer>;
 }
@@ -56,7 +56,7 @@ function row<Args>(
   };
 }
 
-/** All three tools act on this server only, hence no `openWorldHint`. */
+/** The tools act on this server only, so `openWorldHint` is false. */
 const hints = {
   readOnlyHint: false,
   destructiveHint: false,

@@ -1,6 +1,6 @@
 /**
- * The tools `watch` and `unwatch`: start a watch or find it again, list trigger types and watches,
- * end a watch.
+ * The tools `watch` and `unwatch`. `watch` starts a watch or finds it again, or lists trigger types
+ * and watches; `unwatch` ends a watch.
  */
 import type {
   JsonObject,
@@ -37,8 +37,8 @@ function selectionOf({ key, select }: Pick<Subscription, 'key' | 'select'>): Sel
 }
 
 /**
- * The caller's watch with this id. Rejects with `NotFound` if it does not exist, also for a
- * subscription of another kind.
+ * The caller's watch with this id. Rejects with `NotFound` if it does not exist, or if the id is
+ * that of a subscription which the tool `watch` did not create.
  */
 export async function ownWatch(
   { engine, caller }: ToolContext,
@@ -65,7 +65,7 @@ async function follow(context: ToolContext, selection: Selection): Promise<ToolA
     throw toolArgumentError(error);
   });
   const { subscriptionId: watchId } = subscription;
-  // A pull of no events checks the permission to read before the caller relies on the watch.
+  // A pull of 0 events checks the permission to read, so that the caller can rely on the watch.
   const state = await engine.pull(caller, {
     subscriptionId: watchId,
     maxEvents: 0,
@@ -87,7 +87,7 @@ async function follow(context: ToolContext, selection: Selection): Promise<ToolA
 const until = (expiresAt: string | null): string =>
   expiresAt === null ? '' : `; without a check the watch ends at ${expiresAt}`;
 
-/** Translates an error about params of `triggers/subscribe` into one about the tool's arguments. */
+/** Converts an error about params of `triggers/subscribe` into one about the tool's arguments. */
 function toolArgumentError(error: unknown): unknown {
   if (!(error instanceof WireError) || !error.is('InvalidParams')) return error;
   const path = error.data.path
@@ -202,7 +202,7 @@ async function everyPage<Item>(
   return all;
 }
 
-/** The first items that fit into `maxBytes` as JSON, and at least `least` items. */
+/** The first items whose JSON fits into `maxBytes` together, but at least `least` items. */
 function takeFitting<Item extends JsonObject>(
   items: readonly Item[],
   maxBytes: number,

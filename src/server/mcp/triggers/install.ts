@@ -76,7 +76,7 @@ interface Connection {
   readonly engine: AttachableEngine;
   readonly log: Log;
   openStreams: number;
-  /** Whether the client has called a method of the extension. Only then it gets `list_changed`. */
+  /** Whether the client has called a method of the extension. Only then does it get `list_changed`. */
   used: boolean;
 }
 
@@ -141,9 +141,9 @@ function announceOnStream(connection: Connection, request: TriggersRequest): () 
 }
 
 /**
- * Sends `list_changed` on the session to a handshake client that uses the extension and has no open
- * stream. A modern client has no session: without a stream it learns of the change from the list's
- * `ttlMs` and ETag.
+ * Sends `list_changed` on the session of a client from before 2026-07-28 that uses the extension and
+ * has no open stream. A later client has no session; without a stream it lists again after the
+ * list's `ttlMs`.
  */
 function announceOnSession(connection: Connection): void {
   const { server } = connection.mcp;
@@ -163,4 +163,4 @@ function announceOnSession(connection: Connection): void {
 }
 
 const notSent = (connection: Connection) => (error: unknown) =>
-  connection.log.debug({ err: error }, 'list_changed not sent; connection closed');
+  connection.log.debug({ err: error }, 'sending list_changed failed; the client is not notified');

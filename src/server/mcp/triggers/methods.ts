@@ -1,6 +1,7 @@
 /**
- * The methods of `triggers/*` as a table: for each the wire type of its params and the engine's
- * verb. Independent of MCP's transports and SDK; `install.ts` installs it on an SDK server.
+ * The methods of `triggers/*` as a table: each row has the wire type of the params and calls the
+ * engine's method. Independent of MCP's transports and SDK; `install.ts` installs it on an SDK
+ * server.
  */
 import type { StreamSink, Verbs } from '../../engine/verbs.ts';
 import { parseParams, type ParamsName, type WireTypes } from '../../../protocol/wire/validate.ts';
@@ -17,8 +18,8 @@ export type NotificationMethod =
 interface Row {
   readonly params: ParamsName;
   /**
-   * Kind of the request. The response of a `long-poll` or `stream` must be closed when the client
-   * cancels.
+   * The kind of response. When the client cancels, the binding must close the response of a
+   * `long-poll` or a `stream`.
    */
   readonly duration: 'short' | 'long-poll' | 'stream';
   call(verbs: Verbs, params: unknown, request: TriggersRequest): Promise<object>;
@@ -75,8 +76,8 @@ export const triggersMethods = {
 export type TriggersMethod = keyof typeof triggersMethods;
 
 /**
- * A sink that sends nothing after the request has stopped, even if the transport would still accept
- * it.
+ * A sink that sends deliveries on the response stream of the request. Sends nothing after the
+ * request has stopped, even if the transport would still accept it.
  */
 function sinkOf(request: TriggersRequest): StreamSink {
   return {
