@@ -1,5 +1,5 @@
 /**
- * The types that servers, clients and receivers share: wire types, constants of the protocol, and
+ * The part that servers, clients and receivers share: wire types, constants of the protocol, and
  * errors. Servers import `./server`, clients `./client`, callback endpoints `./receiver`.
  *
  * @packageDocumentation

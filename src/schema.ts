@@ -1,6 +1,7 @@
 /**
  * The wire types and constants, and `check`, which validates a value against a type of the
- * published `schema.json`. For peers in TypeScript that do not use this implementation.
+ * published `schema.json`. For TypeScript peers that do not use the servers, clients and receivers
+ * of this package.
  *
  * @packageDocumentation
  */

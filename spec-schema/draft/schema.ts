@@ -1,11 +1,12 @@
 /**
  * The wire types of the Triggers extension, revision `draft`.
  *
- * This file is the one hand-written source: `schema.json` is generated from it, every example in `examples/` validates
- * against it, and the library validates peers with the generated file. Prose and requirements: `sep/0000-triggers.md`.
+ * This file is written by hand. `schema.json` is generated from it; the library and the tests of `examples/` validate
+ * with the generated file. The prose and the requirements are in `sep/0000-triggers.md`.
  *
- * Conventions: instants are RFC 3339 strings in UTC with milliseconds; durations are integers of milliseconds named
- * `…Ms`; numbers that count are integers; members not named here are allowed and ignored, unless said otherwise.
+ * Conventions: instants are RFC 3339 strings in UTC with milliseconds. Durations are whole milliseconds, and their
+ * names end in `Ms`. Counts are integers. Members that are not declared here are allowed and ignored, unless stated
+ * otherwise.
  */
 
 /* ------------------------------------------------------------------ identifiers ------------------------------------------------------------------ */
@@ -13,7 +14,7 @@
 /** The extension identifier under which both peers declare the capability. */
 export const EXTENSION_ID = 'io.modelcontextprotocol/triggers';
 
-/** The `_meta` key that ties a notification to the `triggers/stream` request it belongs to, as `subscriptions/listen` does. */
+/** The `_meta` key by which a notification names its `triggers/stream` request, as for `subscriptions/listen`. */
 export const SUBSCRIPTION_ID_META_KEY = 'io.modelcontextprotocol/subscriptionId';
 
 /**
@@ -23,7 +24,7 @@ export const SUBSCRIPTION_ID_META_KEY = 'io.modelcontextprotocol/subscriptionId'
 export type Instant = string;
 
 /**
- * A duration in whole milliseconds. Values above 2^53-1 are refused.
+ * A duration in whole milliseconds, at most 2^53-1.
  * @asType integer
  * @minimum 0
  * @maximum 9007199254740991
@@ -47,13 +48,13 @@ export type Sequence = number;
 export type SequenceOrZero = number;
 
 /**
- * Names one life of a subscription's log. It changes only when the server may have lost the log.
+ * Identifies one numbering of a subscription's log. It changes only when the server may have lost the log.
  * @pattern ^[A-Za-z0-9_-]{8,64}$
  */
 export type Epoch = string;
 
 /**
- * Unguessable handle of a subscription, chosen by the server (at least 128 random bits).
+ * The unguessable identifier of a subscription, chosen by the server (at least 128 random bits).
  * @pattern ^[A-Za-z0-9_-]{22,128}$
  */
 export type SubscriptionId = string;
@@ -65,7 +66,7 @@ export type SubscriptionId = string;
 export type SubscriptionKey = string;
 
 /**
- * Strong validator of a subscription's configuration, or of the list of trigger types. Opaque; compared byte by byte.
+ * Strong validator of a subscription's configuration, or of the list of trigger types. Opaque: compare byte by byte.
  * @pattern ^[A-Za-z0-9_.~:-]{1,128}$
  */
 export type ETag = string;
@@ -76,7 +77,7 @@ export type ETag = string;
  */
 export type TriggerName = string;
 
-/** A position in a log is always the pair: a bare number of another epoch would be silently misread. */
+/** A position in a log. Always both members, because a number alone could be of another epoch. */
 export interface Position {
   epoch: Epoch;
   sequence: SequenceOrZero;
@@ -94,7 +95,7 @@ export interface Meta {
 
 /* ------------------------------------------------------------------- capability ------------------------------------------------------------------- */
 
-/** A way to drain a log. */
+/** A way to read a log. */
 export type Drain = 'callback' | 'stream' | 'pull';
 
 /**
@@ -110,14 +111,17 @@ export interface ServerCapability {
    * @uniqueItems true
    */
   drains: Drain[];
-  /** `durable`: accepted events, numbers and grants survive a crash. `volatile`: they may be lost, and then the epoch changes. */
+  /**
+   * `durable`: accepted events, numbers and grants survive a crash. `volatile`: a crash may lose them; then the epoch
+   * changes.
+   */
   durability: 'durable' | 'volatile';
-  /** The longest `ttlMs` this server grants; absent = no upper bound is announced. */
+  /** The longest `ttlMs` that this server grants; absent = the server announces no upper bound. */
   maxTtlMs?: DurationMs;
-  /** The shortest `ttlMs` this server grants: the only case in which a grant exceeds the suggestion. */
+  /** The shortest `ttlMs` that this server grants. Only a suggestion below it is raised. */
   minTtlMs?: DurationMs;
   /**
-   * The URL of the public keys for `MCP-Delivery-Signature`. Required of a server that offers `callback` and signs.
+   * The URL of the public keys for `MCP-Delivery-Signature`. Required if the server offers `callback` and signs.
    * @pattern ^https?://
    * @maxLength 2048
    */
@@ -131,7 +135,7 @@ export interface ClientCapability {
 
 /* ------------------------------------------------------------------ trigger types ----------------------------------------------------------------- */
 
-/** The time and the number of events that a log keeps. The first bound reached trims, and trimming always leaves a gap. */
+/** How long, and how many events, a log keeps. The bound that is reached first applies; trimmed events become a gap. */
 export interface Retention {
   maxAgeMs: DurationMs;
   /**
@@ -156,14 +160,16 @@ export interface TriggerType {
    */
   drains: Drain[];
   retention: Retention;
-  /** Present = the server honors `since`, at most this far back. */
+  /** Present if the server honors `since`, at most this far back. */
   history?: { maxAgeMs: DurationMs };
-  /** `source`: acceptance order is the upstream's own order. `arrival`: it is the order in which events arrived here. */
+  /**
+   * The order of events in the log. `source`: as the upstream orders them. `arrival`: as they reached the server.
+   */
   ordering: 'source' | 'arrival';
   _meta?: Meta;
 }
 
-/** Picks events of one trigger type. Absent `arguments` is the same as `{}`. */
+/** Selects events of one trigger type. Absent `arguments` are the same as `{}`. */
 export interface Selection {
   name: TriggerName;
   arguments?: JsonObject;
@@ -171,13 +177,13 @@ export interface Selection {
 
 /* ------------------------------------------------------------------- subscription ----------------------------------------------------------------- */
 
-/** The action of the server when it cannot deliver one event, or reach an endpoint, by callback. */
+/** The reaction of the server to a callback that keeps failing: suspend the callback, or skip one event. */
 export type OnFailure = 'suspend' | 'skip';
 
-/** `paused` by the client; `suspended` by the server after failures; either way numbering goes on. */
+/** `paused` by the client, or `suspended` by the server after failures. Events get numbers in every status. */
 export type SubscriptionStatus = 'active' | 'paused' | 'suspended';
 
-/** Why a callback attempt failed: a fixed list, so that an endpoint's own words never leak. */
+/** Why a callback attempt failed. A fixed list, so that no text of an endpoint reaches the client. */
 export type FailureCategory =
   | 'connection_refused'
   | 'timeout'
@@ -187,7 +193,7 @@ export type FailureCategory =
   | 'challenge_failed'
   | 'no_ack';
 
-/** The URL and the secret of a callback. Both members are secrets: they appear in no answer, log or error. */
+/** The URL and the secret of a callback. Both are secrets: they never appear in an answer, log or error. */
 export interface Callback {
   /**
    * Absolute `https` URL in WHATWG normal form, printable ASCII, no userinfo, no fragment.
@@ -197,13 +203,13 @@ export interface Callback {
    */
   url: string;
   /**
-   * `whsec_` and standard base64 of 24 to 64 random bytes.
+   * `whsec_` followed by standard base64 of 24 to 64 random bytes.
    * @pattern ^whsec_[A-Za-z0-9+/]{32,86}={0,2}$
    */
   secret: string;
 }
 
-/** How callback delivery is doing. */
+/** The failures of a callback since its last success. */
 export interface CallbackHealth {
   lastDeliveryAt?: Instant;
   lastError?: FailureCategory;
@@ -221,7 +227,7 @@ export interface CallbackStatus {
   /** Scheme, host and port of the callback URL. */
   origin: string;
   verifiedAt: Instant;
-  /** While both the old and the new secret sign, the end of that grace window. */
+  /** After a secret rotation: until when the old secret signs as well. */
   previousSecretUntil?: Instant;
   health: CallbackHealth;
 }
@@ -241,13 +247,13 @@ export interface Subscription {
   /** The granted lifetime; null = no expiry. */
   ttlMs: DurationMs | null;
   expiresAt: Instant | null;
-  /** Renew after this long, jittered so that clients do not arrive together; null = no expiry. */
+  /** Renew after this time. Random, so that clients do not renew all at once; null = no expiry. */
   renewAfterMs: DurationMs | null;
   /** The highest number assigned so far; 0 = none. */
   head: SequenceOrZero;
-  /** The highest number the client has acknowledged, cumulative. */
+  /** The highest number that the client has acknowledged; 0 = none. */
   acked: SequenceOrZero;
-  /** The lowest number still retained; `head + 1` when nothing is. */
+  /** The lowest number that is still retained; `head + 1` if nothing is retained. */
   oldest: Sequence;
   retention: Retention;
   onFailure: OnFailure;
@@ -258,17 +264,17 @@ export interface Subscription {
 
 /* --------------------------------------------------------------------- delivery ------------------------------------------------------------------- */
 
-/** One occurrence. */
+/** One occurrence, with its number in a log. */
 export interface Event {
   sequence: Sequence;
   /**
-   * The upstream's own identifier where it has one. Unique per trigger name within the retention window.
+   * The upstream's own identifier, if it has one. Unique per trigger name within the retention window.
    * @minLength 1
    * @maxLength 256
    */
   eventId: string;
   name: TriggerName;
-  /** When it happened, as the upstream says, or when it was accepted. Not an order: the order is `sequence`. */
+  /** When it happened according to the upstream, or else when it was accepted. Only `sequence` defines the order. */
   timestamp: Instant;
   /** Validates against the trigger type's `payloadSchema`. */
   data: unknown;
@@ -290,14 +296,14 @@ export type TerminationReason =
   'unsubscribed' | 'expired' | 'revoked' | 'trigger_removed' | 'schema_changed' | 'failed';
 
 /**
- * The one message that carries events, on every drain. It covers the range that starts at `after + 1`; every number of the
- * range is in `events` or in a gap, in ascending order. An empty delivery is the heartbeat.
+ * The message that carries events and gaps, the same on every drain. It covers a range that starts at `after + 1`.
+ * Every number of the range is in `events` or in a gap. A delivery without events and gaps is a heartbeat.
  */
 export interface Delivery {
   subscriptionId: SubscriptionId;
   key: SubscriptionKey;
   epoch: Epoch;
-  /** The range starts right after this number. */
+  /** The number before the range. */
   after: SequenceOrZero;
   /** Ascending by `sequence`. */
   events: Event[];
@@ -313,12 +319,12 @@ export interface Delivery {
    * @pattern ^[A-Za-z0-9_-]{22,128}$
    */
   challenge?: string;
-  /** The last message of this subscription. */
+  /** Present if this is the last message of the subscription. */
   terminated?: Termination;
   _meta?: Meta;
 }
 
-/** Why and how a subscription ended. */
+/** Why a subscription ended. */
 export interface Termination {
   reason: TerminationReason;
   error?: ErrorObject;
@@ -329,11 +335,11 @@ export interface Termination {
 /** The 2xx body that acknowledges a delivery: `after <= ack <= last number of this delivery`. */
 export interface CallbackAck {
   ack: SequenceOrZero;
-  /** One event, `ack + 1`, that can never be accepted. The server records a `rejected` gap and goes on. */
+  /** The event `ack + 1`, which can never be accepted. The server records a `rejected` gap and continues. */
   reject?: Rejection;
 }
 
-/** Names one event that the receiver can never accept. */
+/** One event that the receiver can never accept. */
 export interface Rejection {
   sequence: Sequence;
   /**
@@ -387,7 +393,7 @@ export interface CallbackUrlHeader {
   kid?: string;
 }
 
-/** Claims of a signed callback URL's token: minted and checked by the receiver, opaque to the server. */
+/** Claims of a signed callback URL's token. The receiver mints and checks the token; it is opaque to the server. */
 export interface CallbackUrlClaims {
   /** The receiver. */
   iss: string;
@@ -396,7 +402,7 @@ export interface CallbackUrlClaims {
   /** The subscription's `key`. */
   sub: SubscriptionKey;
   /**
-   * The URL path this token opens.
+   * The URL path for which this token is valid.
    * @pattern ^/
    */
   htp: string;
@@ -437,20 +443,23 @@ export interface SubscribeParams {
    */
   select: Selection[];
   callback?: Callback;
-  /** Suggested lifetime; omitted = the server's default; null = no expiry. */
+  /** The suggested lifetime. Omitted = the server's default; null = no expiry. */
   ttlMs?: DurationMs | null;
-  /** Start the log with the retained events accepted at or after this instant. Needs `history` on every selected type. */
+  /**
+   * Starts the log with the retained events that were accepted at or after this instant. Requires `history` in every
+   * selected trigger type.
+   */
   since?: Instant;
   onFailure?: OnFailure;
   _meta?: Meta;
 }
 
-/** Params of `triggers/update`. Members that are absent stay as they are. */
+/** Params of `triggers/update`. An absent member keeps the current value. */
 export interface UpdateParams {
   subscriptionId: SubscriptionId;
   ifMatch?: ETag;
   ttlMs?: DurationMs | null;
-  /** An object replaces the callback (the same URL with a new secret rotates it); null removes it. */
+  /** An object replaces the callback; null removes it. The same URL with a new secret rotates the secret. */
   callback?: Callback | null;
   /**
    * @minItems 1
@@ -488,16 +497,18 @@ export interface PullParams {
   subscriptionId: SubscriptionId;
   /** Default: the subscription's `acked`. */
   after?: Position;
-  /** Acknowledge in the same round trip, before reading. */
+  /** Acknowledges this position before reading. */
   ack?: Position;
   /**
-   * 0 = only acknowledge. Above the server's own bound it is clamped.
+   * 0 = only acknowledge. The server may reduce it to its own bound.
    * @asType integer
    * @minimum 0
    * @maximum 9007199254740991
    */
   maxEvents?: number;
-  /** Long poll: answer when there is something or when this long has passed. Above the server's own bound it is clamped. */
+  /**
+   * Long poll: how long to wait for something to deliver. The server may reduce it to its own bound.
+   */
   waitMs?: DurationMs;
   _meta?: Meta;
 }
@@ -511,17 +522,17 @@ export interface StreamParams {
   _meta?: Meta;
 }
 
-/** Credit: the most that may be sent and not yet acknowledged on one stream. */
+/** The most events and bytes that may be sent and not yet acknowledged on one stream. */
 export interface StreamWindow {
   /**
-   * Default 100. Above the server's own bound it is clamped.
+   * Default 100. The server may reduce it to its own bound.
    * @asType integer
    * @minimum 1
    * @maximum 9007199254740991
    */
   events?: number;
   /**
-   * Default 1048576. At least one event is always sent, however large.
+   * Default 1048576. An event that is larger than the window is sent alone.
    * @asType integer
    * @minimum 1024
    * @maximum 9007199254740991
@@ -538,15 +549,16 @@ export interface AckParams {
 
 /* ------------------------------------------------------------------ method results ---------------------------------------------------------------- */
 
-/** Members that the base protocol adds to every result from 2026-07-28 on. */
+/** Members of every result in the base protocol from 2026-07-28 on. */
 export interface ResultBase {
   resultType?: 'complete';
   _meta?: Meta;
 }
 
-/** The callers that may share a copy of the list: `private` = this principal only. */
+/** The callers that may share a cached copy of the list: `private` = this principal only. */
 export type CacheScope = 'public' | 'private';
 
+/** Result of `triggers/list`. */
 export interface ListTriggersResult extends ResultBase {
   triggers: TriggerType[];
   nextCursor?: string;
@@ -555,6 +567,7 @@ export interface ListTriggersResult extends ResultBase {
   cacheScope: CacheScope;
 }
 
+/** Result of `triggers/list` if `ifNoneMatch` is the current ETag. */
 export interface ListTriggersNotModified extends ResultBase {
   notModified: true;
   etag: ETag;
@@ -562,22 +575,26 @@ export interface ListTriggersNotModified extends ResultBase {
   cacheScope: CacheScope;
 }
 
+/** Result of `triggers/subscribe`. */
 export interface SubscribeResult extends Subscription {
   resultType?: 'complete';
-  /** False when the same principal and key already had it. */
+  /** False if the principal already had this subscription under the same key. */
   created: boolean;
   /** The instant from which the server honored `since`. */
   since?: Instant;
 }
 
+/** Result of `triggers/update`. */
 export interface UpdateResult extends Subscription {
   resultType?: 'complete';
 }
 
+/** Result of `triggers/get`. */
 export interface GetResult extends Subscription {
   resultType?: 'complete';
 }
 
+/** Result of `triggers/get` if `ifNoneMatch` is the current ETag. */
 export interface GetNotModified extends ResultBase {
   notModified: true;
   etag: ETag;
@@ -587,24 +604,28 @@ export interface GetNotModified extends ResultBase {
   expiresAt: Instant | null;
 }
 
+/** Result of `triggers/subscriptions`. */
 export interface SubscriptionsResult extends ResultBase {
   subscriptions: Subscription[];
   nextCursor?: string;
 }
 
+/** Result of `triggers/unsubscribe`. */
 export interface UnsubscribeResult extends ResultBase {}
 
+/** Result of `triggers/pull`. */
 export interface PullResult extends Delivery {
   resultType?: 'complete';
-  /** More is retained right after this delivery: pull again at once. */
+  /** Whether more numbers follow this delivery. If so, pull again at once. */
   hasMore: boolean;
-  /** Otherwise pull again after this long. */
+  /** If `hasMore` is false, pull again after this time. */
   nextPollMs: DurationMs;
 }
 
-/** Sent when the server ends the stream. */
+/** Result of `triggers/stream`, sent when the server ends the stream. */
 export interface StreamResult extends ResultBase {}
 
+/** Result of `triggers/ack`. */
 export interface AckResult extends ResultBase {
   epoch: Epoch;
   acked: SequenceOrZero;
@@ -613,7 +634,10 @@ export interface AckResult extends ResultBase {
 
 /* -------------------------------------------------------------- requests and notifications -------------------------------------------------------- */
 
-/** @asType integer */
+/**
+ * A request id that is a number.
+ * @asType integer
+ */
 export type IntegerId = number;
 /** The `id` of a JSON-RPC request. */
 export type RequestId = string | IntegerId;
@@ -682,14 +706,14 @@ export interface AckRequest {
   params: AckParams;
 }
 
-/** A delivery: the body of a callback, and the notification on a stream, which differ in nothing but the stream's `_meta`. */
+/** A delivery as a message: the body of a callback, or a notification on a stream, which differs only in its `_meta`. */
 export interface DeliveryNotification {
   jsonrpc: '2.0';
   method: 'notifications/triggers/delivery';
   params: Delivery;
 }
 
-/** The list of trigger types changed: call `triggers/list` again. */
+/** Sent when the list of trigger types has changed: call `triggers/list` again. */
 export interface ListChangedNotification {
   jsonrpc: '2.0';
   method: 'notifications/triggers/list_changed';
@@ -698,7 +722,7 @@ export interface ListChangedNotification {
 
 /* ---------------------------------------------------------------------- errors -------------------------------------------------------------------- */
 
-/** A JSON-RPC error object as this extension sends it: `data` is always there and typed. */
+/** A JSON-RPC error object as this extension sends it. `data` is typed; only `InternalError` has none. */
 export interface ErrorObject {
   /** @asType integer */
   code: number;
@@ -706,7 +730,7 @@ export interface ErrorObject {
   data?: ErrorData;
 }
 
-/** Typed `data` of an error, told apart by the error's code and, where there is one, by `kind`. */
+/** The `data` of an error. The error's code and `kind`, if present, determine its type. */
 export type ErrorData =
   | InvalidParamsData
   | ConflictData
@@ -716,18 +740,18 @@ export type ErrorData =
   | UnsupportedData
   | CallbackEndpointErrorData;
 
-/** `-32602`: statically wrong. `path` is a JSON Pointer into `params`; the offending value is never repeated. */
+/** `-32602`: invalid in every state. `path` is a JSON Pointer into `params`. The invalid value is never repeated. */
 export interface InvalidParamsData {
   kind: 'invalid';
   path: string;
   expected: string;
 }
 
-/** `-32602`: valid in itself, but not against the current state. Carries the current value. */
+/** `-32602`: valid, but in conflict with the current state. Contains the current value. */
 export type ConflictData =
   ETagConflictData | KeyConflictData | EpochConflictData | PositionConflictData;
 
-/** `ifMatch` is stale. */
+/** `ifMatch` is not the current ETag. */
 export interface ETagConflictData {
   kind: 'etag';
   etag: ETag;
@@ -754,12 +778,12 @@ export interface PositionConflictData {
   sent?: SequenceOrZero;
 }
 
-/** `-32023`. A foreign subscription gives exactly the answer of an unknown one. */
+/** `-32023`: not found. A subscription of another principal gives the same answer as an unknown one. */
 export interface NotFoundData {
   kind: 'subscription' | 'trigger';
-  /** For the owner of a subscription that ended not long ago. */
+  /** Why the subscription ended. Only for its owner, while the server remembers it. */
   reason?: TerminationReason;
-  /** The end of the log. */
+  /** The last position of the log. */
   final?: FinalPosition;
 }
 
@@ -770,14 +794,14 @@ export interface FinalPosition {
   acked: SequenceOrZero;
 }
 
-/** `-32024`. */
+/** `-32024`: the principal has no permission to use triggers, or this trigger type. */
 export interface ForbiddenData {
   kind: 'principal' | 'trigger';
   name?: TriggerName;
 }
-/** `-32025`. */
+/** `-32025`: a quota or a rate limit is used up. */
 export interface ResourceExhaustedData {
-  /** Which quota. */
+  /** The name of the limit. */
   limit: string;
   /**
    * @asType integer
@@ -786,11 +810,11 @@ export interface ResourceExhaustedData {
   max?: number;
   retryAfterMs?: DurationMs;
 }
-/** `-32026`. */
+/** `-32026`: the server or the trigger type does not offer a feature. */
 export interface UnsupportedData {
   feature: string;
 }
-/** `-32027`. */
+/** `-32027`: the callback endpoint could not be reached or did not prove its consent. */
 export interface CallbackEndpointErrorData {
   reason: FailureCategory;
 }

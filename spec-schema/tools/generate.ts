@@ -1,6 +1,6 @@
 /**
- * Makes `draft/schema.json` (JSON Schema 2020-12) and `src/protocol/wire/wire-types.ts` (the map from type name to type) from
- * `draft/schema.ts`. Run without arguments to write them, with `--check` to fail when the committed files are stale.
+ * Makes `draft/schema.json` (JSON Schema 2020-12) and `src/protocol/wire/wire-types.ts` (the map from type name to
+ * type) from `draft/schema.ts`. Without arguments writes the files; with `--check` fails if they are stale.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -15,21 +15,21 @@ const SCHEMA_ID = 'urn:mcp-triggers-experimental:draft:schema';
 const root = new URL('../../', import.meta.url);
 const source = new URL('spec-schema/draft/schema.ts', root);
 
-/** Every type that schema.ts exports, in the order in which it declares them. */
+/** Returns the name of every type that schema.ts exports, in the order of declaration. */
 export function exportedTypes(): string[] {
   return [...readFileSync(source, 'utf8').matchAll(/^export (?:interface|type) (\w+)/gm)].map(
     (match) => match[1]!,
   );
 }
 
-/** The same for interfaces only: each has at least one example. */
+/** Returns the name of every interface that schema.ts exports. Each must have an example. */
 export function exportedInterfaces(): string[] {
   return [...readFileSync(source, 'utf8').matchAll(/^export interface (\w+)/gm)].map(
     (match) => match[1]!,
   );
 }
 
-/** The text of each generated file by its path from the root of the repository. */
+/** Returns the text of each generated file by its path from the root of the repository. */
 export function generate(): Record<string, string> {
   const names = exportedTypes();
   const made = createGenerator({
@@ -48,7 +48,9 @@ export function generate(): Record<string, string> {
   const missing = names.filter((name) => !(name in made.definitions));
   const surplus = Object.keys(made.definitions).filter((name) => !names.includes(name));
   if (missing.length + surplus.length > 0)
-    throw new Error(`schema.ts and its definitions differ: missing ${missing}, surplus ${surplus}`);
+    throw new Error(
+      `schema.ts and the generated definitions differ: missing ${missing}, surplus ${surplus}. Export every type, each on a line that starts with "export interface" or "export type".`,
+    );
 
   const schema: JsonRecord = {
     $comment: MAKER,
@@ -63,7 +65,10 @@ export function generate(): Record<string, string> {
   };
 }
 
-/** The generator speaks draft-07: definitions become `$defs`, tuples become `prefixItems`, link tags become plain code. */
+/**
+ * Converts the generator's draft-07 output to 2020-12: definitions become `$defs`, tuples become `prefixItems`. In
+ * descriptions, `{@link}` tags become code.
+ */
 function to2020(node: Json): Json {
   if (Array.isArray(node)) return node.map(to2020);
   if (node === null || typeof node !== 'object') return node;
@@ -103,7 +108,7 @@ if (import.meta.main) {
     if (!check) {
       writeFileSync(file, text);
     } else if (readFileSync(file, 'utf8') !== text) {
-      console.error(`${path} is stale: run node spec-schema/tools/generate.ts`);
+      console.error(`${path} is stale. Run node spec-schema/tools/generate.ts.`);
       process.exitCode = 1;
     }
   }

@@ -1,6 +1,6 @@
 /**
- * Applies deliveries to an application: in order, each number once, one delivery of a key at a
- * time. A position is saved before it is acknowledged (SEP: Applying a delivery).
+ * Passes deliveries to the application: in order, each number once, one delivery of a key at a time.
+ * Saves a position before it is acknowledged (SEP: Applying a delivery).
  */
 import type { Delivery, Event, Position, Rejection } from '../../spec-schema/draft/schema.ts';
 import { advance, begin, receive, type Cursor } from '../protocol/core/apply.ts';
@@ -16,48 +16,47 @@ import { RecentEvents } from '../protocol/ledger/recent-events.ts';
 import { KeyedMutex } from '../protocol/lib/keyed-mutex.ts';
 import type { SubscriptionRef } from './registry.ts';
 
-/** An argument of {@link Apply}: one item at a time and in order. */
+/** The items for {@link Apply}, which receives them one at a time and in order. */
 export type ReceiverItem = EventItem | GapItem | EpochItem | LostItem | TerminatedItem;
 
 /**
- * The result of {@link Apply}. `reject`: the event can never be accepted; the reason is for the
- * operator of the server, at most 256 characters.
+ * The result of {@link Apply}. `reject` means that the event can never be accepted; the reason is for
+ * the operator of the server and is cut after 256 characters.
  */
 export type ApplyResult = void | 'reject' | { readonly reject: string };
 
 /**
- * Applies one item. Resolving means that it is stored; throwing means that it comes again. Resolve
- * within the server's deadline: store the event and process it afterwards.
+ * Applies one item. Resolving means that it is stored; after an error it comes again. Resolve within
+ * the server's deadline: store the event first and process it afterwards.
  */
 export type Apply = (
   item: ReceiverItem,
   context: SubscriptionRef & { readonly subscriptionId: string },
 ) => ApplyResult | Promise<ApplyResult>;
 
-/** A problem for the operator. Contains no secret and nothing of an event. */
-export type Problem = SubscriptionRef & { readonly subscriptionId: string } &
-  /**
-   * The numbers `expected` to `after` never arrived, for example after a restored backup: pull them
-   * and `accept` them.
-   */
-  (
+/**
+ * A problem for the operator. Contains no secret and nothing of an event.
+ *
+ * `missing_numbers`: the numbers `expected` to `after` never arrived, for example after a backup was
+ * restored; pull them and pass them to `accept`. `stale`: a message of a former log or epoch was
+ * rejected. `apply_failed`: `apply` threw `error`; the item comes again.
+ */
+export type Problem = SubscriptionRef & { readonly subscriptionId: string } & (
     | {
         readonly kind: 'missing_numbers';
         readonly epoch: string;
         readonly expected: number;
         readonly after: number;
       }
-    /** A late message of a log that has ended was rejected. */
     | { readonly kind: 'stale' }
-    /** `apply` threw; the item comes again. */
     | { readonly kind: 'apply_failed'; readonly error: unknown }
   );
 
-/** The time until which a delivery has to be answered. */
+/** The time by which a delivery must be answered. */
 export interface Deadline {
-  /** Fires when it has passed, or soon after. */
+  /** Fires at that time or soon after. */
   readonly signal: AbortSignal;
-  /** Whether the clock says that it has passed: a timer can be late. */
+  /** Whether the time has passed according to the clock, because the timer of `signal` can be late. */
   readonly passed: () => boolean;
 }
 
@@ -68,7 +67,7 @@ export interface ApplierOptions {
 }
 
 /**
- * The position up to which a key was applied, and the event of the last delivery that can never be
+ * The position up to which everything was applied, and the event of the delivery that can never be
  * accepted.
  */
 export type Applied = Position & { readonly reject?: Rejection };
@@ -87,7 +86,7 @@ export class Applier {
     this.#o = options;
   }
 
-  /** The position of a key; null = nothing was applied yet. */
+  /** Returns the position of a key; null = nothing was applied yet. */
   async position({ audience, key }: SubscriptionRef): Promise<Cursor | null> {
     const name = recordName('position', audience, key);
     return (
@@ -96,9 +95,9 @@ export class Applier {
   }
 
   /**
-   * Applies a delivery and resolves with the new position, saved. When the deadline passes first,
-   * the work continues and the promise resolves with the position so far; work that has not begun
-   * by then is left to the next attempt.
+   * Applies a delivery, saves the new position and resolves with it. When the deadline passes first,
+   * resolves with the position so far while the work continues; a delivery whose turn comes after the
+   * deadline is not applied. Rejects with the errors of the ledger.
    */
   async accept(ref: SubscriptionRef, delivery: Delivery, deadline?: Deadline): Promise<Applied> {
     const name = recordName('position', ref.audience, ref.key);
@@ -134,7 +133,7 @@ export class Applier {
   ): Promise<Rejection | undefined> {
     const { subscriptionId, epoch, after } = delivery;
     const context = { ...ref, subscriptionId };
-    // Without a stored position the delivery itself says where to start.
+    // Without a stored position, start where the delivery starts.
     let cursor = (await this.position(ref)) ?? begin({ subscriptionId, epoch, sequence: after });
     try {
       let received = receive<Event>(cursor, delivery);
@@ -162,7 +161,7 @@ export class Applier {
       this.#cursors.set(name, cursor);
       for (const entry of received.entries) {
         const reason = await this.#applyItem(name, entry, context);
-        // A rejected event is finished too: the server continues after it.
+        // The position includes a rejected event, because the server continues after it.
         cursor = advance(cursor, entry.position.sequence);
         this.#cursors.set(name, cursor);
         if (reason !== undefined) return { sequence: entry.position.sequence, reason };
@@ -182,7 +181,7 @@ export class Applier {
     return undefined;
   }
 
-  /** Returns the reason if the application can never accept the event. */
+  /** Applies one event or gap. Returns the reason if the application can never accept the event. */
   async #applyItem(
     name: string,
     item: EventItem | GapItem,
@@ -213,7 +212,7 @@ export class Applier {
   }
 }
 
-/** The item that reports a new epoch, or another log in the place of this one. */
+/** Returns the item that reports a new epoch, or that another log has replaced this one. */
 function lossOf(before: Cursor, now: Cursor, replaced: boolean): EpochItem | LostItem {
   const previous = { epoch: before.epoch, sequence: before.sequence };
   if (replaced) return { type: 'lost', reason: 'replaced', last: previous };

@@ -1,7 +1,7 @@
 /**
- * For callback endpoints: one fetch handler that issues signed URLs, verifies what arrives at them,
- * and passes each event on once, in order. Works alone, or for a client that subscribes with
- * `callback: receiver`.
+ * The library for callback endpoints: an object that issues signed URLs, with a fetch handler that
+ * verifies the deliveries to them and passes on each event once, in order. Works alone, or for a
+ * client that subscribes with `callback: receiver`.
  *
  * ```ts
  * const receiver = createReceiver({

@@ -1,7 +1,7 @@
 /**
- * The callback endpoint as one fetch handler. It runs cheap checks before expensive ones, reads
- * nothing in a body before its signature is verified, and responds with the exact position of the
- * application (SEP: Callback). Webhooks of `events/*` (SEP-3415) arrive at the same endpoint.
+ * The callback endpoint as one fetch handler. It runs cheap checks before expensive ones, parses a
+ * body only after verifying its signature, and responds with the exact position of the application
+ * (SEP: Callback). It also accepts webhooks of `events/*` (SEP-3415).
  */
 import type { JsonWebKey, KeyObject } from 'node:crypto';
 import type { CallbackUrlClaims, Delivery, Position } from '../../spec-schema/draft/schema.ts';
@@ -45,41 +45,42 @@ import {
 
 /** Options of a callback endpoint. */
 export interface ReceiverOptions {
-  /** The public URL at which {@link Receiver.fetch} is reached. */
+  /** The public URL whose requests {@link Receiver.fetch} answers. */
   readonly endpoint: string;
-  /** The issuer of its callback tokens, for example its origin. */
+  /** The issuer in the callback tokens, for example the origin of `endpoint`. */
   readonly issuer: string;
   /**
-   * Ed25519 private key (KeyObject, PEM or JWK) that signs callback tokens. Without it every
-   * registered URL is invalid: keep it.
+   * Ed25519 private key (KeyObject, PEM or JWK) that signs callback tokens. Store it: with another
+   * key every registered URL is invalid.
    */
   readonly signingKey: KeyObject | string | JsonWebKey;
-  /** Earlier signing keys, whose tokens are still accepted. */
+  /** Earlier private signing keys, whose tokens are still accepted. */
   readonly previousKeys?: readonly (KeyObject | string | JsonWebKey)[];
   /**
-   * The keys of an MCP server, from the `jwksUri` of its settings and nowhere else, for example
-   * `createRemoteJWKSet(new URL(jwksUri))` of `jose`. Undefined = the server publishes none. With
-   * keys, a delivery without their signature is rejected.
+   * Returns the keys of an MCP server, which must come from the `jwksUri` of its settings, for
+   * example `createRemoteJWKSet(new URL(jwksUri))` of `jose`. Undefined = the server publishes none.
+   * If there are keys, a delivery without a signature by one of them is rejected.
    */
   readonly serverKeys?: (audience: string) => DeliveryKeyLookup | undefined;
-  /** Gets the items of all keys without a sink. */
+  /** Applies the items of all keys that have no sink. */
   readonly apply?: Apply;
   /**
-   * Stores registrations and positions. Default: memory, which a restart empties; use `fileLedger`.
+   * Stores registrations and positions. Default: memory, which a restart empties. In production use
+   * `fileLedger` or your own.
    */
   readonly ledger?: Ledger;
-  /** Called with problems for the operator; `missing_numbers` requires a pull. */
+  /** Called with problems for the operator; `missing_numbers` requires a pull. Must not throw. */
   readonly onProblem?: (problem: Problem) => void;
-  /** Called for every rejected request, for metrics and logs. Contains no secret. */
+  /** Called for every rejected request, for metrics and logs. Gets no secret. Must not throw. */
   readonly onRejectedRequest?: (code: RejectedRequestCode, cause: unknown) => void;
   /**
-   * Lifetime of a callback URL in milliseconds. Default 30 days; the URL is replaced after half of
-   * it.
+   * Lifetime of a callback URL in milliseconds. Default 30 days. After half of it `register` returns
+   * a new URL.
    */
   readonly tokenTtlMs?: number;
   /**
-   * The server waits 10 s; after this many milliseconds the response has the position so far. A
-   * body that takes longer is rejected. Default 8,000.
+   * Milliseconds after which the receiver responds with the position so far. A body that takes longer
+   * to arrive is rejected. Default 8,000, because a server waits 10 s.
    */
   readonly answerWithinMs?: number;
   readonly clock?: Clock;
@@ -88,44 +89,45 @@ export interface ReceiverOptions {
 /** A callback endpoint. */
 export interface Receiver {
   /**
-   * Mount it at the endpoint: `app.post('/callback', (c) => receiver.fetch(c.req.raw))`. Never
-   * rejects.
+   * Answers a request. Mount it at the endpoint:
+   * `app.post('/callback', (c) => receiver.fetch(c.req.raw))`. An error becomes a response.
    */
   fetch(request: Request): Promise<Response>;
   /**
-   * Registers a key. Pass `url` and `secret` as `callback` and the same `key` to
-   * `triggers/subscribe`. Another call returns the same until `renewAt`; another `secret` replaces
-   * the old one as {@link rotate} does.
+   * Registers a key. Pass `url` and `secret` of the result as `callback`, and the same `key`, to
+   * `triggers/subscribe`. Another call returns the same result until `renewAt`; a `secret` that
+   * differs replaces the old one as {@link rotate} does.
    */
   register(ref: SubscriptionRef & { readonly secret?: string }): Promise<Registration>;
   /**
-   * Makes a new secret: pass it to `triggers/update`. The old one is valid until 5 minutes after
-   * the first use of the new one. Rejects with `LocalError` `config_invalid` for a key that was
-   * never registered.
+   * Generates a new secret, which you pass to `triggers/update`. The old secret is valid until 5
+   * minutes after the server has first used the new one. Rejects with `LocalError` `config_invalid`
+   * for a key that is not registered.
    */
   rotate(ref: SubscriptionRef): Promise<Registration>;
-  /** Rejects deliveries of this key from now on, and forgets its position. */
+  /** Forgets a key and its position. From then on its deliveries are rejected. */
   forget(ref: SubscriptionRef): Promise<void>;
   /**
-   * Passes the deliveries of one key to `sink` instead of `apply`. Returns the function that
-   * detaches it. Throws `LocalError` `config_invalid` when the key has a sink already.
+   * Passes the deliveries of one key to `sink` instead of `apply`. Returns a function that detaches
+   * the sink. Throws `LocalError` `config_invalid` when the key has a sink already.
    */
   attach(ref: SubscriptionRef, sink: Sink): () => void;
   /**
-   * Passes the webhooks of an `events/*` server (SEP-3415) for one key to `sink`: register the key,
-   * then subscribe with its URL and secret. The receiver itself answers challenges. Returns the
+   * Passes the webhooks of an `events/*` server (SEP-3415) for one key to `sink`. Register the key
+   * first, then subscribe with its URL and secret. The receiver itself answers challenges. Returns a
    * function that detaches the sink. Throws `LocalError` `config_invalid` when the key has a sink
    * already.
    */
   attachWebhook(ref: SubscriptionRef, sink: WebhookSink): () => void;
   /**
-   * Applies a delivery that came another way, for example by `triggers/pull` after
-   * `missing_numbers`. Resolves with the position. Throws `LocalError` `config_invalid` when there
-   * is no `apply`.
+   * Applies a delivery that did not come by callback, for example from `triggers/pull` after
+   * `missing_numbers`. Resolves with the new position. Throws `LocalError` `config_invalid` when the
+   * receiver has no `apply`.
    */
   accept(ref: SubscriptionRef, delivery: Delivery): Promise<Applied>;
   /**
-   * The position of a key, that is the `after` of the next pull. Null = nothing was applied yet.
+   * Returns the position of a key, which is the `after` of the next pull. Null = nothing was applied
+   * yet, or the receiver has no `apply`.
    */
   position(ref: SubscriptionRef): Promise<Position | null>;
 }
@@ -136,8 +138,9 @@ const ANSWER_WITHIN_MS = 8000;
 const REGISTERING_MS = 60_000;
 
 /**
- * Makes a callback endpoint: it issues signed URLs, verifies what arrives at them, answers
- * challenges, and applies each number once (SEP: Callback). Throws `LocalError` `config_invalid`.
+ * Creates a callback endpoint: it issues signed URLs, verifies the deliveries to them, answers
+ * challenges, and applies each number once (SEP: Callback). Throws `LocalError` `config_invalid` if
+ * the endpoint or a key is not valid.
  */
 export function createReceiver(options: ReceiverOptions): Receiver {
   return new CallbackReceiver(options);
@@ -164,7 +167,7 @@ class CallbackReceiver implements Receiver {
     if (!endpoint)
       throw new LocalError(
         'config_invalid',
-        'The endpoint is not an absolute URL. Pass the public URL of the endpoint.',
+        'The endpoint is not an absolute URL. Pass its public URL.',
       );
     const signingKey = deliveryKey(options.signingKey);
     this.#o = options;
@@ -254,8 +257,8 @@ class CallbackReceiver implements Receiver {
   }
 
   /**
-   * A webhook of `events/*` is one event or one control envelope. The status of the response is all
-   * that its sender reads.
+   * Answers a webhook of `events/*`, which is one event or one control envelope. Except after a
+   * challenge, its sender reads only the status of the response.
    */
   async #answerWebhook(
     request: Request,
@@ -295,7 +298,7 @@ class CallbackReceiver implements Receiver {
     throw new RejectedRequest(isNew ? 'unknown_key_yet' : 'unknown_key');
   }
 
-  /** Verifies which server has sent the delivery, where the server publishes keys. */
+  /** Verifies that the server sent the delivery, if the server publishes keys. */
   async #checkServer(
     request: Request,
     body: Uint8Array,
@@ -320,7 +323,7 @@ class CallbackReceiver implements Receiver {
     }
   }
 
-  /** Passes the delivery to the sink of its key, or applies it, for as long as the server waits. */
+  /** Passes the delivery to the sink of its key, or applies it, within `answerWithinMs`. */
   async #pass(ref: SubscriptionRef, delivery: Delivery): Promise<Applied> {
     const sink = this.#sinks.get(nameOf(ref));
     const applier = this.#applier;
@@ -358,7 +361,7 @@ function attach<S>(sinks: Map<string, S>, ref: SubscriptionRef, sink: S): () => 
   };
 }
 
-/** Deliveries and webhooks name their subscription in different headers. */
+/** Whether the request is a webhook of `events/*`: it names its subscription in another header. */
 const isWebhook = ({ headers }: Request): boolean =>
   !headers.has(MCP_SUBSCRIPTION_ID) && headers.has(X_MCP_SUBSCRIPTION_ID);
 
@@ -376,13 +379,11 @@ const json = (value: object): Response =>
     headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
   });
 
-/** The response to a challenge, which the application never sees. */
+/** Returns the response to a challenge, which the application never sees. */
 const proofOf = (secret: Secret, challenge: string): Response =>
   json({ challenge, proof: challengeProof(secret, challenge) });
 
-/**
- * The response to a delivery after which the application has reached this position (SEP: Answers).
- */
+/** Returns the response to a delivery, given the position of the application (SEP: Answers). */
 function acknowledgement(delivery: Delivery, { epoch, sequence, reject }: Applied): Response {
   const { after } = delivery;
   const last = lastCovered(delivery);
@@ -397,7 +398,7 @@ function acknowledgement(delivery: Delivery, { epoch, sequence, reject }: Applie
 
 /* -------------------------------------------------- webhooks of events/* ----------------------------------------------- */
 
-/** Reads a body whose signature has been verified. */
+/** Parses a webhook whose signature has been verified. */
 function messageOf(headers: HeadersLike, bytes: Uint8Array): WebhookMessage {
   let body: unknown;
   try {
@@ -413,7 +414,7 @@ function messageOf(headers: HeadersLike, bytes: Uint8Array): WebhookMessage {
   };
 }
 
-/** The challenge in a message; null = the message is not a challenge. */
+/** Returns the challenge in a message; null = the message is not a challenge. */
 function challengeIn({ body }: WebhookMessage): string | null {
   if (body['type'] !== 'verification') return null;
   const { challenge } = body;

@@ -1,6 +1,6 @@
 /**
- * The keys that this receiver knows, each with its URL and secrets. A registration is stored before
- * its URL is returned, so the receiver can answer a challenge that arrives before the result of
+ * The registered keys of a receiver, each with its URL and secrets. A registration is stored before
+ * its URL is returned, so that the receiver can answer a challenge that arrives before the result of
  * `triggers/subscribe` (SEP: Signed callback URLs, Verification).
  */
 import type { KeyObject } from 'node:crypto';
@@ -21,15 +21,15 @@ export interface SubscriptionRef {
 }
 
 /**
- * A registered callback: pass `url` and `secret`, which are secrets, to `triggers/subscribe` or
- * `triggers/update`.
+ * A registered callback. Pass `url` and `secret` to `triggers/subscribe` or `triggers/update`; both
+ * are secrets.
  */
 export interface Registration {
   readonly url: string;
   readonly secret: string;
   /**
-   * Register again after this instant (epoch milliseconds) and update the callback: the token of
-   * the URL expires later.
+   * Instant (epoch milliseconds) after which to register again and to update the callback. The token
+   * in the URL expires later.
    */
   readonly renewAt: number;
 }
@@ -68,8 +68,8 @@ export class Registry {
   }
 
   /**
-   * Returns URL and secret of a key; makes them for a new key, and a new URL after half the
-   * lifetime of the old one.
+   * Returns the URL and the secret of a key. Makes both for a new key, and a new URL after half the
+   * lifetime of the old one. A `given` secret that differs replaces the old one as `rotate` does.
    */
   register(ref: SubscriptionRef, given?: string): Promise<Registration> {
     return this.#change(ref, async (before) => {
@@ -87,8 +87,8 @@ export class Registry {
   }
 
   /**
-   * Makes a new secret. The old one is valid until the grace window after the first use of the new
-   * one is over.
+   * Generates a new secret. The old one stays valid until 5 minutes after the first use of the new
+   * one.
    */
   rotate(ref: SubscriptionRef): Promise<Registration> {
     return this.#change(ref, async (before) => {
@@ -98,7 +98,7 @@ export class Registry {
     });
   }
 
-  /** Forgets a key: its deliveries are rejected from now on. */
+  /** Forgets a key. From then on its deliveries are rejected. */
   async forget({ audience, key }: SubscriptionRef): Promise<void> {
     const name = recordName('registration', audience, key);
     await this.#mutex.run(name, async () => {
@@ -132,13 +132,16 @@ export class Registry {
     return current;
   }
 
-  /** The URL that was registered with a token. A proxy may have changed the URL of the request. */
+  /**
+   * Returns the registered URL with this token. The URL of the request may differ, because a proxy
+   * can change it.
+   */
   urlWith(token: string): string {
     const { href, search } = this.#o.endpoint;
     return `${href}${search === '' ? '?' : '&'}${CALLBACK_TOKEN_PARAMETER}=${token}`;
   }
 
-  /** Starts the grace window of the old secret: the server has used the new one. */
+  /** Starts the grace window of the old secret, after the server has used the new one. */
   async #rotated({ server, key }: RegistrationRecord): Promise<void> {
     await this.#change({ audience: server, key }, async (before) => ({
       ...before!,

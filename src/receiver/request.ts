@@ -1,7 +1,6 @@
 /**
- * A request to the callback endpoint before its sender is known: what is read of it, within limits,
- * and the response with which it is rejected. A response repeats nothing of the request (SEP:
- * Answers).
+ * Checks and reads a request to the callback endpoint within limits, before its sender is known, and
+ * makes the response that rejects it. The response repeats nothing from the request (SEP: Answers).
  */
 import type { Clock } from '../protocol/lib/clock.ts';
 import type { LocalError } from '../protocol/wire/errors.ts';
@@ -9,8 +8,8 @@ import { CALLBACK_CONTENT_TYPE, CONTENT_TYPE } from '../protocol/wire/headers.ts
 import { CALLBACK_BODY_BYTES_MAX } from '../protocol/wire/limits.ts';
 
 /**
- * Why a request was rejected: the `code` of the RFC 9457 body. Each code has one HTTP status (SEP:
- * Answers).
+ * Why a request was rejected: the `code` in the RFC 9457 body of the response. Each code has one HTTP
+ * status (SEP: Answers).
  */
 export type RejectedRequestCode =
   | 'method'
@@ -36,7 +35,7 @@ export type RejectedRequestCode =
   | 'no_progress'
   | 'internal';
 
-/** Status and title of every code, and the `Retry-After` in seconds where a retry may succeed. */
+/** Status and title of each code, and the `Retry-After` in seconds if a retry may succeed. */
 const CONDITIONS: Readonly<
   Record<
     RejectedRequestCode,
@@ -47,7 +46,7 @@ const CONDITIONS: Readonly<
   content_type: { status: 415, title: 'The content type must be application/json.' },
   content_encoding: { status: 415, title: 'The body must not be encoded.' },
   too_large: { status: 413, title: 'The body must have at most 256 KiB.' },
-  incomplete: { status: 408, title: 'The body did not arrive completely, or not in time.' },
+  incomplete: { status: 408, title: 'The body did not arrive completely and in time.' },
   token_missing: { status: 401, title: 'The URL has no callback token.' },
   token_invalid: {
     status: 401,
@@ -55,7 +54,7 @@ const CONDITIONS: Readonly<
   },
   token_foreign: { status: 401, title: 'The callback token was issued for another receiver.' },
   token_path: { status: 404, title: 'The callback token is not valid for this path.' },
-  unknown_key: { status: 404, title: 'The receiver does not know this subscription any more.' },
+  unknown_key: { status: 404, title: 'The receiver does not know this subscription.' },
   unknown_key_yet: {
     status: 503,
     title: 'The receiver does not know this subscription yet.',
@@ -80,7 +79,7 @@ const CONDITIONS: Readonly<
   stale: { status: 409, title: 'The delivery belongs to a log that has ended.' },
   missing_numbers: {
     status: 503,
-    title: 'The receiver misses numbers before this delivery. The client will pull them.',
+    title: 'Numbers before this delivery never arrived. The client will pull them.',
     retryAfter: 5,
   },
   not_ready: {
@@ -118,7 +117,7 @@ export class RejectedRequest extends Error {
   }
 }
 
-/** The codes of token errors; every other one is `token_invalid`. */
+/** The codes for reasons of token errors; any other reason is `token_invalid`. */
 const TOKEN_CODES: Readonly<Record<string, RejectedRequestCode>> = {
   missing: 'token_missing',
   wrong_issuer: 'token_foreign',
@@ -129,20 +128,23 @@ const TOKEN_CODES: Readonly<Record<string, RejectedRequestCode>> = {
 export const tokenRejection = (error: LocalError): RejectedRequest =>
   new RejectedRequest(TOKEN_CODES[error.reason ?? ''] ?? 'token_invalid', error);
 
-/** Checks method, media type and announced size. */
+/** Checks method, media type, encoding and announced size. Throws {@link RejectedRequest}. */
 export function checkHead(request: Request): void {
   if (request.method !== 'POST') throw new RejectedRequest('method');
   const media = request.headers.get(CONTENT_TYPE)?.split(';')[0]?.trim().toLowerCase();
   if (media !== CALLBACK_CONTENT_TYPE) throw new RejectedRequest('content_type');
   const encoding = request.headers.get('content-encoding');
-  // A body that is never decompressed cannot be a decompression bomb.
+  // Compressed bodies are rejected, so that none can be a decompression bomb.
   if (encoding !== null && encoding.trim().toLowerCase() !== 'identity')
     throw new RejectedRequest('content_encoding');
   if (Number(request.headers.get('content-length') ?? 0) > CALLBACK_BODY_BYTES_MAX)
     throw new RejectedRequest('too_large');
 }
 
-/** Reads the raw body. Stops at the first byte above the limit, and after `withinMs`. */
+/**
+ * Reads the raw body. Throws {@link RejectedRequest} `too_large` above 256 KiB, and `incomplete` if
+ * the body breaks off or takes longer than `withinMs`.
+ */
 export async function readBody(
   request: Request,
   clock: Clock,

@@ -4,18 +4,18 @@ import type { Clock } from '../protocol/lib/clock.ts';
 /** A clock with timers that a test controls. */
 export interface ManualClock extends Clock {
   /**
-   * Advances the time and runs the timers that fall due, including new ones, in order of their time
-   * and then of their creation.
+   * Advances the time and runs the timers that become due, including timers that another one creates.
+   * Timers of the same time run in the order of creation.
    */
   advance(ms: number): void;
   /**
-   * Like {@link advance}, but waits a turn of the event loop after each timer and at the end, so
-   * that asynchronous work proceeds.
+   * Like {@link advance}, but waits for a turn of the event loop before the first timer, after each
+   * timer and at the end, so that asynchronous work proceeds.
    */
   run(ms: number): Promise<void>;
   /** Changes the time without running timers, as an adjustment of the system clock does. */
   jump(ms: number): void;
-  /** The number of timers that neither ran nor were canceled. */
+  /** The number of timers that have neither run nor been canceled. */
   readonly pending: number;
   /** Milliseconds until the next timer; null without a timer. */
   readonly nextIn: number | null;
@@ -26,10 +26,10 @@ interface Timer {
   readonly run: () => void;
 }
 
-/** A clock that starts at `start`, in epoch milliseconds. */
+/** Creates a clock that starts at `start`, in epoch milliseconds (default: start of 2026, UTC). */
 export function manualClock(start = Date.UTC(2026, 0, 1)): ManualClock {
   let now = start;
-  /** Time as timers see it: only `advance` and `run` change it. */
+  /** The time of the timers in ms from the start, which `jump` does not change. */
   let elapsed = 0;
   const timers = new Set<Timer>();
 
@@ -42,7 +42,7 @@ export function manualClock(start = Date.UTC(2026, 0, 1)): ManualClock {
     now += at - elapsed;
     elapsed = at;
   };
-  /** Runs the first timer due by `end`; returns whether there was one. */
+  /** Runs the first timer that is due by `end`; returns whether there was one. */
   const fire = (end: number): boolean => {
     const timer = next();
     if (timer === undefined || timer.at > end) return false;

@@ -1,5 +1,5 @@
 /**
- * Helpers for tests: a manual clock, seeded randomness, and the contract for stores.
+ * Helpers for tests: a manual clock, a seeded random source, and the contract of a store.
  *
  * @packageDocumentation
  */

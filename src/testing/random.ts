@@ -1,7 +1,7 @@
-/** Reproducible randomness for tests. Not for secrets. */
+/** A reproducible random source for tests. Do not use it for secrets. */
 import type { Random } from '../server/engine/ports.ts';
 
-/** A generator (mulberry32) whose values depend on `seed` alone. */
+/** Creates a random source (mulberry32) whose values depend on `seed` alone. */
 export function seededRandom(seed: number): Random {
   let state = seed >>> 0;
   const bits = (): number => {

@@ -7,7 +7,7 @@
  * storeContract({
  *   name: 'mine',
  *   test,
- *   open: async () => ({ store: myStore(where), reopen: async () => myStore(where), close: cleanUp }),
+ *   open: async () => ({ store: myStore(path), reopen: async () => myStore(path), close: cleanUp }),
  * });
  * ```
  */
@@ -24,19 +24,19 @@ export interface StoreUnderTest {
   /** A new, empty store. The contract calls its `open` and `close`. */
   readonly store: Store;
   /**
-   * Returns another store on the same data, not open. The former one is closed by then. Not called
-   * for volatile stores.
+   * Returns a new store on the same data, not open yet. The contract has closed the former store
+   * before. Not called for volatile stores.
    */
   reopen(): Promise<Store>;
   /** Removes the data. */
   close(): Promise<void>;
 }
 
-/** The store and the test runner. */
+/** The store under test and the test runner. */
 export interface StoreContractOptions {
   /** Prefix of the test titles. */
   readonly name: string;
-  /** Creates a store; called once per test. */
+  /** Creates a store. Called once per test. */
   open(): Promise<StoreUnderTest>;
   /** Registers a test: `test` of vitest, or of another runner. */
   test(title: string, run: () => Promise<void>): unknown;
@@ -45,7 +45,8 @@ export interface StoreContractOptions {
 const BEHAVIORS: readonly Behavior[] = [...commits, ...lookups, ...logs, ...lifecycle];
 
 /**
- * Registers the contract with `test`. Tests that reopen the store do nothing for a volatile one.
+ * Registers the tests of the contract. Tests that reopen the store pass without a check for a volatile
+ * store.
  */
 export function storeContract({ name, open, test }: StoreContractOptions): void {
   for (const { title, durable, run } of BEHAVIORS) {
@@ -64,7 +65,7 @@ export function storeContract({ name, open, test }: StoreContractOptions): void 
             assert.equal(
               this.store.durability,
               store.durability,
-              'the same store has the same durability',
+              'reopen must return a store of the same durability',
             );
           },
         };

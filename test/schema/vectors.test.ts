@@ -39,14 +39,14 @@ describe('vector lint', () => {
     ],
     [
       'an unexplained flag',
-      /flag "new" is not explained/,
+      /flag "new" has no note/,
       (file) => {
         file.cases[0].flags.push('new');
       },
     ],
     [
       'an unused note',
-      /note "idle" is used by no case/,
+      /no case has the flag of the note "idle"/,
       (file) => {
         file.notes.idle = 'x';
       },
@@ -81,7 +81,7 @@ describe('vector lint', () => {
     ],
     [
       'another family',
-      /is in the file/,
+      /must be in the file/,
       (file) => {
         file.family = 'other';
       },

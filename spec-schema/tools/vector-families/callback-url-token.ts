@@ -1,4 +1,4 @@
-/** Signed callback URLs: tokens for another purpose, server, path or time, and forged ones. */
+/** Signed callback URLs: valid tokens, tokens for another purpose, server, path or time, and forged tokens. */
 import {
   ed25519,
   hmac,
@@ -69,14 +69,14 @@ const hs256 = (): string => {
 export const callbackUrlToken: VectorFamily = {
   family: 'callback-url-token',
   description:
-    'Checks of the token in a request URL by the receiver called issuer, for deliveries of the MCP server audience, with publicJwk, at nowMs. Nothing but these inputs is needed.',
+    'Checks of the token in a request URL (url) by the receiver issuer, for deliveries of the MCP server audience, with publicJwk, at nowMs. No other input is needed.',
   notes: {
     algorithm: 'EdDSA and its RFC 9864 name Ed25519 are the only algorithms.',
     token_type:
-      'A good token of another kind, such as an access token under the same key, opens nothing.',
-    misdirected: 'A good token for another server, path or receiver.',
+      'A valid token of another type, such as an access token under the same key, is rejected.',
+    misdirected: 'A valid token for another server, path or receiver.',
     clock: 'The token ends at exp, without tolerance: receiver and issuer are the same party.',
-    forged: 'Somebody else made it or changed it.',
+    forged: 'The token was made or changed without the private key.',
     form: 'Exactly one parameter cb with one compact JWS, base64url without padding and without stray bits; claims of the right shape.',
   },
   shared: {
@@ -88,12 +88,12 @@ export const callbackUrlToken: VectorFamily = {
     valid('Ed25519, the name of RFC 9864', ['algorithm'], { url: at(header({ alg: 'Ed25519' })) }),
     valid('with kid', [], { url: at(header({ kid: '2026-11' })) }),
     valid('without iat', [], { url: at(omit('iat')) }),
-    valid('a claim that nobody knows', [], { url: at(claims({ tenant: 'a' })) }),
+    valid('an unknown claim', [], { url: at(claims({ tenant: 'a' })) }),
     valid('other parameters of the endpoint', [], { url: `${ENDPOINT}?tenant=1&cb=${good}` }),
     valid('one second before exp', ['clock'], { nowMs: (AT + 86399) * 1000 }),
     invalid('expired', 'at exp', ['clock'], { nowMs: (AT + 86400) * 1000 }),
     invalid('expired', 'after exp', ['clock'], { nowMs: (AT + 86401) * 1000 }),
-    invalid('wrong_claims', 'not before some later time', ['clock'], {
+    invalid('wrong_claims', 'nbf in the future', ['clock'], {
       url: at(claims({ nbf: AT + 60 })),
     }),
     invalid('wrong_audience', 'for another MCP server', ['misdirected'], {
@@ -119,7 +119,7 @@ export const callbackUrlToken: VectorFamily = {
     invalid('wrong_header', 'alg none, no signature', ['algorithm', 'forged'], {
       url: at(`${segment({ ...HEADER, alg: 'none' })}.${c}.`),
     }),
-    invalid('wrong_header', 'alg none, good signature', ['algorithm'], {
+    invalid('wrong_header', 'alg none, valid signature', ['algorithm'], {
       url: at(header({ alg: 'none' })),
     }),
     invalid('wrong_header', 'HS256 with the public key as secret', ['algorithm', 'forged'], {
@@ -129,7 +129,7 @@ export const callbackUrlToken: VectorFamily = {
       url: at(header({ crit: ['exp'], exp: 1 })),
     }),
     invalid('no_match', 'another key', ['forged'], { url: at(token(HEADER, CLAIMS, OTHER_KEY)) }),
-    invalid('no_match', 'another key, brought along as jwk', ['forged'], {
+    invalid('no_match', 'another key, embedded as jwk', ['forged'], {
       url: at(header({ jwk: OTHER_JWK }, OTHER_KEY)),
     }),
     invalid('no_match', 'claims changed under the old signature', ['forged'], {

@@ -1,4 +1,4 @@
-/** Answers to a challenge: the proof, and what an echo service or a careless receiver would send instead. */
+/** Answers to a challenge: the proof, and what an echo service or a careless receiver sends instead. */
 import { base64, hmac, secretBytes, secretOf } from './keys.ts';
 import type { VectorCase, VectorFamily } from './types.ts';
 
@@ -22,11 +22,11 @@ export const challengeProof: VectorFamily = {
     'The 2xx answer to an empty delivery with this challenge. valid: the endpoint knows the secret. An invalid answer is the category challenge_failed.',
   notes: {
     no_proof:
-      'Something that an endpoint can say without knowing the secret, or with a careless implementation.',
+      'An answer that an endpoint can give without the secret, or with a careless implementation.',
   },
   cases: [
     made('valid', 'the proof', { challenge: CHALLENGE, proof: good }),
-    made('valid', 'with a member that nobody knows', {
+    made('valid', 'with an unknown member', {
       challenge: CHALLENGE,
       proof: good,
       server: 'x',

@@ -1,4 +1,4 @@
-/** Deliveries that the schema accepts and the coverage rule accepts or rejects. */
+/** Deliveries that are valid against the schema, and that the coverage rule accepts or rejects. */
 import type { VectorCase, VectorFamily } from './types.ts';
 
 type Gap = readonly [from: number, to: number];
@@ -57,22 +57,26 @@ const invalid = (comment: string, flag: string, shape: Shape): VectorCase => ({
 export const deliveryCoverage: VectorFamily = {
   family: 'delivery-coverage',
   description:
-    'Deliveries that are valid against the schema. valid: every number from after + 1 to last is covered exactly once, in ascending order, and the counters fit.',
+    'Deliveries that are valid against the schema. valid: every number from after + 1 to last is covered exactly once, in ascending order, and head and acked do not contradict the range.',
   notes: {
-    hole: 'A number of the range is neither an event nor in a gap: silent loss.',
+    hole: 'A number of the range is neither an event nor in a gap: a silent loss.',
     twice: 'A number is covered twice.',
-    order: 'Not ascending.',
+    order: 'Events or gaps are not in ascending order.',
     counters: 'head or acked contradicts the range.',
-    challenge: 'A challenge travels in an empty delivery only.',
+    challenge: 'A challenge is allowed only in an empty delivery.',
   },
   cases: [
     valid('empty: a heartbeat', 7, { after: 7, head: 7, acked: 7 }),
-    valid('empty, and its head shows a lost tail', 5, { after: 5, head: 7, acked: 5 }),
+    valid('empty, and its head shows that later events were lost', 5, {
+      after: 5,
+      head: 7,
+      acked: 5,
+    }),
     valid('nothing assigned yet', 0, { after: 0, head: 0 }),
     valid('events', 3, { after: 0, events: [1, 2, 3], head: 3 }),
     valid('part of the log', 3, { after: 1, events: [2, 3], head: 9, acked: 1 }),
-    valid('a gap in front', 4, { after: 0, gaps: [[1, 3]], events: [4], head: 4 }),
-    valid('a gap behind', 4, { after: 2, gaps: [[4, 4]], events: [3], head: 4 }),
+    valid('a gap before the event', 4, { after: 0, gaps: [[1, 3]], events: [4], head: 4 }),
+    valid('a gap after the event', 4, { after: 2, gaps: [[4, 4]], events: [3], head: 4 }),
     valid('gaps between events', 6, {
       after: 0,
       gaps: [
@@ -91,7 +95,7 @@ export const deliveryCoverage: VectorFamily = {
       head: 4,
     }),
     valid('a gap only', 4000, { after: 0, gaps: [[1, 4000]], head: 4000 }),
-    valid('acknowledged further than the range: read again', 2, {
+    valid('a range that was acknowledged before and is read again', 2, {
       after: 0,
       events: [1, 2],
       head: 9,
@@ -121,7 +125,7 @@ export const deliveryCoverage: VectorFamily = {
       ],
       head: 3,
     }),
-    invalid('an event at after', 'twice', { after: 1, events: [1], head: 2 }),
+    invalid('an event whose number is after', 'twice', { after: 1, events: [1], head: 2 }),
     invalid('events descending', 'order', { after: 0, events: [2, 1], head: 2 }),
     invalid('gaps descending', 'order', {
       after: 0,

@@ -1,4 +1,4 @@
-/** `MCP-Delivery-Signature`: header confusion, key confusion, replay to another URL, changed bodies. */
+/** `MCP-Delivery-Signature`: valid ones, header confusion, key confusion, replay to another URL, changed bodies. */
 import {
   base64,
   ed25519,
@@ -93,15 +93,14 @@ export const deliveryJws: VectorFamily = {
   description:
     'Checks of MCP-Delivery-Signature (token) over the raw body (bodyBase64) by a receiver that registered url for subscriptionId and trusts the keys in jwks, at nowMs and a tolerance of 300,000 ms.',
   notes: {
-    published:
-      'A vector that others published. It is a good JWS of another kind, so it is refused here.',
+    published: 'A published vector. It is a valid JWS of another type, so it is rejected here.',
     algorithm: 'EdDSA and its RFC 9864 name Ed25519 are the only algorithms.',
     header_form:
       'The protected header has exactly the ten members, with exactly these fixed values.',
-    header_key: 'A key that the message brings along proves nothing.',
-    key_confusion: 'A public key used as the secret of an HMAC, or an unknown or other key.',
-    replay: 'A good signature that was made for another URL or subscription.',
-    clock: 'iat is at most 300 seconds away, in both directions.',
+    header_key: 'A key that the message itself contains proves nothing.',
+    key_confusion: 'A public key used as the secret of an HMAC, an unknown key, or the wrong key.',
+    replay: 'A valid signature that was made for another URL or subscription.',
+    clock: 'iat is at most 300 seconds before or after nowMs.',
     raw_bytes: 'The signature is over the bytes of the body as sent.',
     form: 'A detached JWS: protected header, two full stops, signature; base64url without padding and without stray bits.',
   },
@@ -194,7 +193,7 @@ export const deliveryJws: VectorFamily = {
     invalid('wrong_header', 'embedded jwk of the attacker', ['header_key'], {
       token: detached(but({ jwk: OTHER_JWK }), BODY, OTHER_KEY),
     }),
-    invalid('wrong_header', 'embedded jwk beside a good signature', ['header_key'], {
+    invalid('wrong_header', 'embedded jwk beside a valid signature', ['header_key'], {
       token: detached(but({ jwk: OTHER_JWK })),
     }),
     invalid('wrong_header', 'jku', ['header_key'], {
@@ -250,7 +249,7 @@ export const deliveryJws: VectorFamily = {
     }),
     invalid(
       'malformed',
-      'RFC 8037 appendix A.4: a good JWS with its payload inside',
+      'RFC 8037 appendix A.4: a valid JWS with its payload inside',
       ['published'],
       {
         token:

@@ -1,6 +1,6 @@
 /**
- * Keys and encodings of the vectors. All of it is `node:crypto` and nothing of `src`: what checks the library must not be the
- * library. The keys are published here and must be used nowhere else.
+ * Keys and encodings of the vectors. They use `node:crypto` and nothing from `src`, because the vectors that test the
+ * library must not depend on it. The keys are public: do not use them anywhere else.
  */
 import {
   createHash,
@@ -20,7 +20,7 @@ export const RFC8037_PRIVATE = {
 } as const;
 export const RFC8037_KID = 'kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k';
 
-/** Another Ed25519 key, whose seed is the bytes 1 to 32: the attacker's. */
+/** The attacker's Ed25519 key. Its seed is the bytes 1 to 32. */
 export const OTHER_KEY: KeyObject = createPrivateKey({
   key: Buffer.concat([
     Buffer.from('302e020100300506032b657004220420', 'hex'),
@@ -37,10 +37,10 @@ export const TRUSTED_KEY: KeyObject = createPrivateKey({
 const { d: _private, ...publicJwk } = RFC8037_PRIVATE;
 export const TRUSTED_JWK = { ...publicJwk, kid: RFC8037_KID, use: 'sig' } as const;
 
-/** The attacker's public key, as a message would bring it along. */
+/** The attacker's public key, as a message would contain it. */
 export const OTHER_JWK = createPublicKey(OTHER_KEY).export({ format: 'jwk' });
 
-/** A secret of this many equal bytes. */
+/** Returns a secret of this many equal bytes. */
 export const secretOf = (bytes: number, fill: number): string =>
   `whsec_${Buffer.alloc(bytes, fill).toString('base64')}`;
 export const secretBytes = (secret: string): Buffer =>

@@ -1,11 +1,13 @@
 /**
- * The default key: SHA-256 over the RFC 8785 form. The canonicalizer here is written from the RFC on purpose, so that the
- * library's is checked by another one. `selectText` is JSON text, because numbers, escapes and member order are the point.
+ * The default key: SHA-256 over the RFC 8785 form. The canonicalizer here is written from the RFC, so that it checks
+ * the library's independently. `selectText` is JSON text, because the cases differ in numbers, escapes and member order.
  */
 import { sha256 } from './keys.ts';
 import type { VectorCase, VectorFamily } from './types.ts';
 
-/** RFC 8785 section 3.2: members sorted by UTF-16 code units; primitives as ECMAScript writes them. */
+/**
+ * Returns the form of RFC 8785 section 3.2: members sorted by UTF-16 code units, primitives as ECMAScript writes them.
+ */
 function jcs(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(jcs).join(',')}]`;
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
@@ -49,7 +51,7 @@ const invalid = (comment: string, flags: readonly string[], selectText: string):
 });
 const withArguments = (text: string): string => `[{"name":"a","arguments":${text}}]`;
 
-/** RFC 8785 appendix B: the double's bits and the text it must have. */
+/** RFC 8785 appendix B: the bits of each double, and its text. */
 const NUMBERS: readonly (readonly [bits: string, text: string])[] = [
   ['0000000000000000', '0'],
   ['8000000000000000', '0'],
@@ -82,16 +84,16 @@ const RFC_SORTING = String.raw`{"\u20ac":"Euro Sign","\r":"Carriage Return","\uf
 export const subscriptionKey: VectorFamily = {
   family: 'subscription-key',
   description:
-    'The default key of a subscription: canonical is the RFC 8785 form of {callback, select} (select parsed from selectText, absent arguments replaced by {}), key the base64url form of its SHA-256 over UTF-8. invalid: there is no canonical form.',
+    'The default key of a subscription: canonical is the RFC 8785 form of {callback, select} (select parsed from selectText, absent arguments replaced by {}), key is the base64url form of its SHA-256 over UTF-8. invalid: there is no canonical form.',
   notes: {
-    published: 'Inputs of RFC 8785, as arguments of a selection.',
+    published: 'Inputs from RFC 8785, as arguments of a selection.',
     default_arguments: 'Absent arguments are the same as {}.',
     order:
-      'The order of members never counts, the order of selections and of array items always does.',
-    unicode: 'Escapes are undone, sorting is by UTF-16 code units, nothing is normalized.',
+      'The key does not depend on the order of members. It depends on the order of selections and of array items.',
+    unicode: 'Escapes are decoded, members are sorted by UTF-16 code units, nothing is normalized.',
     numbers: 'Numbers are IEEE 754 doubles as ECMAScript writes them.',
-    no_form: 'RFC 8785 has no form for it.',
-    surplus: 'Members that are not part of a selection do not count.',
+    no_form: 'The value has no form in RFC 8785.',
+    surplus: 'The key does not depend on members that are not part of a selection.',
   },
   cases: [
     valid('one type, no arguments', ['default_arguments'], '[{"name":"a"}]'),
@@ -191,7 +193,7 @@ export const subscriptionKey: VectorFamily = {
   ],
 };
 
-/** The text is the RFC's; that the bits are really written so is checked by the canonical form of the case. */
+/** Makes a case of appendix B. Throws if the canonical form of the bits is not the text in the RFC. */
 function number(bits: string, text: string): VectorCase {
   const made = valid(
     `${text}: the double ${bits}`,
@@ -201,11 +203,13 @@ function number(bits: string, text: string): VectorCase {
     'RFC 8785 appendix B',
   );
   if (!String(made['canonical']).includes(`{"x":${text}}`))
-    throw new Error(`RFC 8785 appendix B says ${text} for ${bits}`);
+    throw new Error(
+      `RFC 8785 appendix B has ${text} for ${bits}, but jcs() gives another text. Correct jcs().`,
+    );
   return made;
 }
 
-/** 17 significant digits name every double. */
+/** Returns the double as JSON. 17 significant digits identify every double. */
 function exact(bits: string): string {
   return bits === '8000000000000000'
     ? '-0'

@@ -1,7 +1,9 @@
-/** The vectors of one family, as its maker returns them. The tool numbers them in the order of `cases`. */
+/** The types of the computed vector families. */
+
+/** One vector. The tool adds its `id`, in the order of `cases`. */
 export interface VectorCase {
   readonly comment: string;
-  /** Each is explained once, in `notes`. */
+  /** Names of notes that apply to the case. */
   readonly flags: readonly string[];
   /** The source of a published vector. */
   readonly source?: string;
@@ -9,9 +11,11 @@ export interface VectorCase {
   readonly [member: string]: unknown;
 }
 
+/** The vectors for one rule. */
 export interface VectorFamily {
   readonly family: string;
   readonly description: string;
+  /** An explanation of each flag. */
   readonly notes: Readonly<Record<string, string>>;
   /** Members that all cases share, such as keys. */
   readonly shared?: Readonly<Record<string, unknown>>;

@@ -1,4 +1,4 @@
-/** `webhook-id`: the same id means the same events, so everything that can change the events changes the id. */
+/** `webhook-id`: the same id means the same events, so everything that can change the events is part of the id. */
 import { sha256 } from './keys.ts';
 import type { VectorCase, VectorFamily } from './types.ts';
 
@@ -30,7 +30,7 @@ const valid = (
   const range = { ...RANGE, ...change };
   return { comment, flags, ...range, webhookId: idOf(range), verdict: 'valid' };
 };
-/** The id of the base case, on a delivery that holds something else. */
+/** A delivery that differs from the base case, with the id of the base case. */
 const invalid = (comment: string, change: Partial<Range>): VectorCase => ({
   comment,
   flags: ['same_id'],

@@ -1,4 +1,4 @@
-/** Standard Webhooks signatures, with what lenient verifiers accept and must not. */
+/** Standard Webhooks signatures, and invalid ones that lenient verifiers accept. */
 import { base64, hmac, secretBytes, secretOf } from './keys.ts';
 import type { VectorCase, VectorFamily } from './types.ts';
 
@@ -75,18 +75,19 @@ const invalidUtf8 = (byte: number): Buffer =>
 export const webhookSignature: VectorFamily = {
   family: 'standard-webhooks-signature',
   description:
-    'Checks of webhook-id, webhook-timestamp and webhook-signature over the raw body (bodyBase64), with any of the secrets, at nowMs and a tolerance of 300,000 ms. reason tells which check fails first.',
+    'Checks of webhook-id, webhook-timestamp and webhook-signature over the raw body (bodyBase64), with any of the secrets, at nowMs and a tolerance of 300,000 ms. reason names the check that fails first.',
   notes: {
-    published: 'A vector that others published.',
-    wrong_input: 'Something that is signed was changed.',
-    clock: 'The timestamp window is 300 seconds, in both directions, both ends included.',
+    published: 'A published vector.',
+    wrong_input: 'The secret, the signature or a signed input was changed.',
+    clock: 'The timestamp is at most 300 seconds before or after nowMs, both ends included.',
     grammar:
-      'The strict grammar of the headers. Some verifiers parse numbers leniently or let the id hold a dot, so that one signature fits several messages.',
+      'The strict grammar of the headers. Some verifiers parse numbers leniently or allow a dot in the id, so that one signature is valid for several messages.',
     raw_bytes:
-      'The signature is over bytes. A verifier that decodes the body as text first folds invalid bytes into U+FFFD, and one signature then fits several bodies.',
-    rotation: 'Several signatures in one header: one that matches is enough.',
-    other_version: 'Entries of other versions are ignored, whatever they hold.',
-    weak_secret: 'A secret of fewer than 24 bytes is refused before anything is checked.',
+      'The signature is over bytes. A verifier that first decodes the body as text replaces invalid bytes by U+FFFD, and one signature is then valid for several bodies.',
+    rotation: 'Several signatures in one header: one match is enough.',
+    other_version: 'Entries of other versions are ignored, whatever they contain.',
+    weak_secret:
+      'A secret that is not whsec_ and standard base64 of 24 to 64 bytes is rejected before any check.',
   },
   cases: [
     valid(
@@ -182,7 +183,7 @@ export const webhookSignature: VectorFamily = {
     valid('new and old secret during a rotation', ['rotation'], {
       signature: `${v1(OTHER, ID, String(AT), BODY)} ${good}`,
     }),
-    valid('receiver that knows both secrets', ['rotation'], {
+    valid('a receiver with both secrets', ['rotation'], {
       secrets: [OTHER, SECRET],
       signature: good,
     }),
@@ -195,10 +196,10 @@ export const webhookSignature: VectorFamily = {
     invalid('malformed_signature', 'more than 4,096 bytes', ['grammar'], {
       signature: `v1a,${'A'.repeat(4096)} ${good}`,
     }),
-    valid('an entry of another version beside a good one', ['other_version'], {
+    valid('an entry of another version beside a valid one', ['other_version'], {
       signature: `v1a,${'A'.repeat(86)}== ${good}`,
     }),
-    valid('an entry without a comma beside a good one', ['other_version'], {
+    valid('an entry without a comma beside a valid one', ['other_version'], {
       signature: `v1 ${good}`,
     }),
     invalid('no_match', 'only entries of other versions', ['other_version'], {

@@ -1,20 +1,18 @@
 /**
- * Applies a delivery to a receiver's cursor, on every drain: detects missing numbers and passes on
- * new entries in order, each number once (SEP: Applying a delivery). Pure. Client and callback
- * receiver share it, so that a number means the same on every drain.
+ * Compares a delivery with the receiver's cursor: detects missing numbers and returns the new
+ * entries in order, each number once (SEP: Applying a delivery). Pure functions, which the client and
+ * the callback receiver share.
  */
 import type { GapReason, Position } from './types.ts';
 
 /** A receiver's position in one subscription: everything up to `sequence` is applied. */
 export interface Cursor extends Position {
   readonly subscriptionId: string;
-  /**
-   * Former epochs, latest first. A late delivery of one of them must not move the receiver back.
-   */
+  /** Former epochs, latest first. A late delivery of one of them must not move the cursor back. */
   readonly past: readonly string[];
 }
 
-/** A range of numbers that will never be delivered. */
+/** A range of numbers, both included, that will never be delivered. */
 export interface GapRange {
   readonly from: number;
   readonly to: number;
@@ -37,36 +35,39 @@ export type AppliedEntry<E> =
 
 /** The result of {@link receive}. */
 export type Received<E> =
-  /** Apply these in order; empty when all of them were applied before. */
+  /** Apply these in order. Empty when everything was applied before. */
   | { readonly kind: 'apply'; readonly entries: readonly AppliedEntry<E>[] }
-  /** Numbers `expected` to `after` are missing. Apply nothing; read the log from the cursor. */
+  /** The numbers `expected` to `after` are missing. Apply nothing; read the log from the cursor. */
   | { readonly kind: 'hole'; readonly expected: number; readonly after: number }
   /**
-   * The log has a new epoch, or another log replaced it: move to `cursor`, report it, then call
-   * {@link receive} again.
+   * The log has a new epoch, or another log replaced it (`replaced`). Move to `cursor`, report the
+   * change, then call {@link receive} again.
    */
   | { readonly kind: 'moved'; readonly cursor: Cursor; readonly replaced: boolean }
-  /** The delivery belongs to a former epoch. Apply and acknowledge nothing. */
+  /**
+   * The delivery belongs to a former epoch, or names another subscription in the current epoch.
+   * Apply and acknowledge nothing.
+   */
   | { readonly kind: 'stale' }
-  /** The delivery contradicts itself: a number is missing, duplicate or out of order. */
+  /** The delivery contradicts itself: `at` is missing, duplicate or out of order. */
   | { readonly kind: 'unsound'; readonly at: number };
 
-/** Former epochs to remember. Epochs change only when a server lost a log. */
+/** Most former epochs in a cursor. A few suffice: an epoch changes only when a server loses a log. */
 const PAST_EPOCHS_MAX = 8;
 
-/** A log, and the number before the first one to apply. */
+/** Where a cursor starts: a log, and the number before the first one to apply. */
 interface Start {
   readonly subscriptionId: string;
   readonly epoch: string;
   readonly sequence: number;
 }
 
-/** The cursor of a receiver that has applied nothing yet. */
+/** Returns the cursor of a receiver that has applied nothing yet. */
 export function begin({ subscriptionId, epoch, sequence }: Start): Cursor {
   return { subscriptionId, epoch, sequence, past: [] };
 }
 
-/** The cursor in another epoch or another log; remembers the epoch it leaves. */
+/** Returns the cursor in another epoch or another log; adds the epoch that it leaves to `past`. */
 export function move(cursor: Cursor, to: Start): Cursor {
   const past = [cursor.epoch, ...cursor.past.filter((epoch) => epoch !== cursor.epoch)].slice(
     0,
@@ -75,12 +76,12 @@ export function move(cursor: Cursor, to: Start): Cursor {
   return { ...begin(to), past };
 }
 
-/** The cursor after everything up to `sequence` is applied. Never moves back. */
+/** Returns the cursor after everything up to `sequence` is applied. Never moves it back. */
 export function advance(cursor: Cursor, sequence: number): Cursor {
   return sequence > cursor.sequence ? { ...cursor, sequence } : cursor;
 }
 
-/** Compares a delivery with a cursor. */
+/** Compares a delivery with a cursor, and says what to do. */
 export function receive<E extends { readonly sequence: number }>(
   cursor: Cursor,
   delivery: Covering<E>,
@@ -89,8 +90,8 @@ export function receive<E extends { readonly sequence: number }>(
   if (epoch !== cursor.epoch || subscriptionId !== cursor.subscriptionId) {
     if (epoch === cursor.epoch || cursor.past.includes(epoch)) return { kind: 'stale' };
     const replaced = subscriptionId !== cursor.subscriptionId;
-    // A new epoch renumbers the rest of the log from 1, all of it new; in another log the receiver
-    // starts where its sender does.
+    // In a new epoch the unacknowledged rest of the log starts at 1, so the cursor starts at 0. In
+    // another log it starts where this delivery starts.
     return {
       kind: 'moved',
       cursor: move(cursor, { subscriptionId, epoch, sequence: replaced ? after : 0 }),

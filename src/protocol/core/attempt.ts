@@ -1,23 +1,23 @@
 /**
- * Classifies an endpoint's answer (SEP: Answers), and computes the delay after a failure. The table
- * of status codes is the whole policy; every other status is transient, because a retry loses
- * nothing.
+ * Classifies an endpoint's answer (SEP: Answers), and computes the delay after a failure. A status
+ * that is not in the table counts as a transient failure, because a retry loses nothing.
  */
 import { parseHttpDate } from './http-date.ts';
 import { BACKOFF_BASE_MS, BACKOFF_MAX_MS, RETRY_AFTER_MAX_MS } from './policy.ts';
 import type { FailureCategory, Outcome } from './types.ts';
 
-/** An endpoint's response. */
+/** The HTTP response of a callback endpoint. */
 export interface Answer {
   readonly status: number;
+  /** The header `Retry-After`. */
   readonly retryAfter: string | null;
   /** The parsed body; undefined when it is empty or not JSON. The content type is ignored. */
   readonly body: unknown;
-  /** Time of arrival, for a `Retry-After` that is a date. */
+  /** Time of arrival in epoch milliseconds, for a `Retry-After` that is a date. */
   readonly now: number;
 }
 
-/** The range sent: `after + 1 … to`. */
+/** The range of the delivery: `after + 1 … to`. */
 export interface Sent {
   readonly after: number;
   readonly to: number;
@@ -37,7 +37,7 @@ const transient =
 
 type Classifier = (answer: Answer, sent: Sent) => Outcome;
 
-/** By range of status; the first match counts. */
+/** Classifiers by range of status; the first match counts. */
 const BY_STATUS: readonly (readonly [from: number, to: number, classify: Classifier])[] = [
   [200, 299, (answer, sent) => classifyAck(answer, sent)],
   // A redirect is never followed: nobody verified its target.
@@ -57,24 +57,27 @@ export function classifyAnswer(answer: Answer, sent: Sent): Outcome {
   return (row?.[2] ?? transient('http_5xx'))(answer, sent);
 }
 
-/** Classifies an attempt without an answer. */
+/** Returns the outcome of an attempt that got no answer. */
 export function classifyFailure(category: FailureCategory): Outcome {
   return { kind: 'transient', category, retryAfterMs: null };
 }
 
-/** A 2xx acknowledges only explicitly: a parked domain or a login page must not acknowledge. */
+/**
+ * Classifies a 2xx answer. Only a body with `ack` acknowledges: a parked domain or a login page must
+ * not.
+ */
 function classifyAck(answer: Answer, sent: Sent): Outcome {
   if (!isRecord(answer.body)) return NO_ACK;
   const { ack, reject } = answer.body;
-  const named = reject === undefined ? null : isRecord(reject) ? reject['sequence'] : undefined;
-  if (typeof ack !== 'number' || (named !== null && typeof named !== 'number')) return NO_ACK;
-  return isAcceptableAck(ack, named, sent) ? { kind: 'acked', ack, reject: named } : NO_ACK;
+  const rejected = reject === undefined ? null : isRecord(reject) ? reject['sequence'] : undefined;
+  if (typeof ack !== 'number' || (rejected !== null && typeof rejected !== 'number')) return NO_ACK;
+  return isAcceptableAck(ack, rejected, sent) ? { kind: 'acked', ack, reject: rejected } : NO_ACK;
 }
 
 /**
- * Whether `{ ack, reject }` may answer this delivery: `after <= ack <= to`, `reject` is the number
- * after `ack`, and at least one number is settled unless the delivery was empty. `step` checks it
- * again to protect the log.
+ * Whether `{ ack, reject }` is a valid answer to this delivery: `after <= ack <= to`, `reject` is the
+ * number after `ack`, and at least one number is acknowledged or rejected unless the delivery was
+ * empty. `step` repeats the check, so that no caller can damage the log.
  */
 export function isAcceptableAck(ack: number, reject: number | null, { after, to }: Sent): boolean {
   if (!Number.isSafeInteger(ack) || ack < after || ack > to) return false;
@@ -86,14 +89,14 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Only with these statuses does the header have a defined meaning. */
+/** Whether `Retry-After` counts: of the transient statuses, only these define it. */
 function honorsRetryAfter(status: number): boolean {
   return status === 429 || status === 503;
 }
 
 /**
- * `Retry-After` in ms from `now`, at most an hour; null when absent or malformed (RFC 9110, section
- * 10.2.3).
+ * Converts `Retry-After` into milliseconds from `now`, at most an hour; null when it is absent or
+ * malformed (RFC 9110, section 10.2.3).
  */
 export function parseRetryAfter(value: string | null, now: number): number | null {
   if (value === null) return null;
@@ -104,8 +107,8 @@ export function parseRetryAfter(value: string | null, now: number): number | nul
 }
 
 /**
- * Delay in ms before the next attempt after `failures` consecutive failures: full jitter below a
- * doubling bound, but never shorter than `retryAfterMs`. `jitter` is uniform in [0, 1).
+ * Returns the delay in ms before the next attempt: full jitter below a bound that doubles with each
+ * of the `failures` in a row, but never less than `retryAfterMs`. `jitter` is uniform in [0, 1).
  */
 export function backoffMs(failures: number, jitter: number, retryAfterMs: number | null): number {
   const bound = Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** Math.min(failures - 1, 32));

@@ -1,9 +1,9 @@
 /**
- * Equality of JSON values, by the serialization of RFC 8785. Implemented here because the core
- * imports no package; `wire/canonical.ts` has the canonical form of what is hashed.
+ * Compares JSON values by their serialization in the form of RFC 8785. Implemented here because the
+ * core imports no package; `wire/canonical.ts` serializes what is hashed.
  */
 
-/** One text for equal JSON values, whatever the order of their members. */
+/** Serializes a JSON value. Equal values give equal texts, whatever the order of their members. */
 export function canonicalText(value: unknown): string {
   if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';
   if (Array.isArray(value)) return `[${value.map(canonicalText).join(',')}]`;

@@ -23,8 +23,8 @@ const FORMATS = [
 const DAY_MS = 86_400_000;
 
 /**
- * Days since 1970-01-01 in the proleptic Gregorian calendar. The year starts in March here, so that
- * leap days come last.
+ * Returns the days since 1970-01-01 in the proleptic Gregorian calendar. Counts years from March, so
+ * that a leap day is the last day of its year.
  */
 function daysFromEpoch(year: number, month: number, day: number): number {
   const marchYear = month < 3 ? year - 1 : year;
@@ -37,8 +37,8 @@ function daysFromEpoch(year: number, month: number, day: number): number {
 }
 
 /**
- * RFC 9110: a two-digit year that seems more than 50 years ahead means the most recent past year
- * with those digits.
+ * Completes a two-digit year. If the year of this century is more than 50 years ahead, the text means
+ * the most recent past year with those digits (RFC 9110).
  */
 function fullYear(digits: string, now: number): number {
   if (digits.length === 4) return Number(digits);
@@ -47,7 +47,10 @@ function fullYear(digits: string, now: number): number {
   return year > thisYear + 50 ? year - 100 : year;
 }
 
-/** Epoch milliseconds; null when the text is not an HTTP-date. `now` resolves two-digit years. */
+/**
+ * Returns the instant in epoch milliseconds; null when the text is not an HTTP-date. `now` resolves
+ * two-digit years.
+ */
 export function parseHttpDate(text: string, now: number): number | null {
   for (const format of FORMATS) {
     const parts = format.exec(text)?.groups;

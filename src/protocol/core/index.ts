@@ -1,5 +1,6 @@
 /**
- * The core: decides what is true and what must be done, without a clock, randomness or an await.
+ * The core: pure functions that compute the next state of a subscription and the effects to perform,
+ * without a clock, a random source or an await.
  */
 export type * from './types.ts';
 export {

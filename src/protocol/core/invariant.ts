@@ -1,7 +1,6 @@
 /**
- * The error that the core throws for impossible input. A rejected input (`Step.refused`) is
- * reported to a client; an `InvariantError` is a defect of the caller or of the store, and must not
- * be ignored.
+ * The error that the core throws for impossible input. A rejection (`Step.refused`) is reported to a
+ * client; an `InvariantError` is a defect of the caller or of the store, and must not be ignored.
  */
 
 export type InvariantCode =
@@ -20,7 +19,7 @@ export class InvariantError extends Error {
   }
 }
 
-/** Throws `invalid_input` unless `value` is an integer in `min … 2^53 - 1`. */
+/** Throws `InvariantError` `invalid_input` unless `value` is an integer in `min … 2^53 - 1`. */
 export function requireInteger(name: string, value: number, min: number): void {
   if (Number.isSafeInteger(value) && value >= min) return;
   throw new InvariantError(

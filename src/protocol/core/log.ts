@@ -1,7 +1,6 @@
 /**
- * Assembles log entries into a delivery, for callback, stream and pull. Every number of a
- * delivery's range is an event or in a gap (SEP: Delivery); a number that is neither is a defect
- * and throws.
+ * Assembles log entries into a delivery, for callback, stream and pull. Every number of a delivery's
+ * range is an event or in a gap (SEP: Delivery).
  */
 import { InvariantError } from './invariant.ts';
 import type { GapReason } from './types.ts';
@@ -14,7 +13,7 @@ export interface LogItem {
   readonly encoded: string | null;
 }
 
-/** Numbers that are not delivered. */
+/** A range of numbers, both included, that will never be delivered. */
 export interface Gap {
   readonly from: number;
   readonly to: number;
@@ -35,7 +34,7 @@ export interface BatchLimits<E> {
 }
 
 /**
- * The range `after + 1 … last` of a delivery: each number is in `events` or in `gaps`, both
+ * The events and gaps of the range `after + 1 … last`: each number is in exactly one of the two, both
  * ascending.
  */
 export interface Batch<E> {
@@ -46,7 +45,8 @@ export interface Batch<E> {
 }
 
 /**
- * Adds `from … to` to the gaps; merges it with the last one if it continues it for the same reason.
+ * Adds the range `from … to` to the gaps. Merges it with the last gap if it follows directly and has
+ * the same reason.
  */
 function extend(gaps: Gap[], from: number, to: number, reason: GapReason): void {
   const last = gaps.at(-1);
@@ -56,10 +56,10 @@ function extend(gaps: Gap[], from: number, to: number, reason: GapReason): void 
 }
 
 /**
- * The longest contiguous batch after `after` within the limits. `entries` are the store's entries
- * after `after`, ascending, possibly truncated; `floor` and `head` are the subscription's. Ignores
- * entries at or below `floor`, which are being deleted, and above `head`, which belong to a later
- * state. Entries may end below `head`, because memory can be ahead of the disk. Throws
+ * Returns the longest contiguous batch after `after` within the limits. `entries` are the store's
+ * entries after `after`, ascending, possibly truncated; `floor` and `head` are the subscription's.
+ * Ignores entries at or below `floor`, which are being deleted, and above `head`, which belong to a
+ * later state. The entries may end below `head`, because memory can be ahead of the disk. Throws
  * `InvariantError` `log_hole` when a number above `floor` is missing before an existing entry.
  */
 export function assemble<E extends LogItem>(

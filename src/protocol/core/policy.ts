@@ -1,7 +1,6 @@
 /**
- * Constants by which the step function decides, and the policies of lifetime and consent (SEP:
- * Limits). The constants are fixed rather than configured, so that every process that loads a state
- * reads it in the same way.
+ * The constants of the step function, and the policies of lifetime and consent (SEP: Limits). The
+ * constants are not configurable, so that every process treats a stored state in the same way.
  */
 import { requireInteger } from './invariant.ts';
 
@@ -14,29 +13,30 @@ export const BACKOFF_BASE_MS = SECOND_MS;
 export const BACKOFF_MAX_MS = 300 * SECOND_MS;
 export const RETRY_AFTER_MAX_MS = HOUR_MS;
 
-/** Consecutive failures that look like a configuration error before `onFailure` applies. */
+/** Consecutive failures that look like a configuration error, after which `onFailure` applies. */
 export const CONFIG_FAILURES_MAX = 5;
-/** Time that a callback may fail before `onFailure` applies. */
+/** Time of continuous failure after which `onFailure` applies. */
 export const FAILING_MAX_MS = DAY_MS;
 
-/** Most events in one callback delivery. A batch limit that has grown to this value is removed. */
+/** Most events in one callback delivery. A `batchLimit` that grows to this value is removed. */
 export const BATCH_EVENTS_MAX = 100;
 
 /**
- * Validity of a proof of consent; a subscription without expiry is verified again after this time.
+ * Time after which a proof of consent is no longer valid. A subscription without expiry is then
+ * verified again.
  */
 export const CONSENT_MS = DAY_MS;
 
-/* Trimming happens in batches, with slack: trimming one event per append would double the cost of an append. */
+/* A log is trimmed when it exceeds its retention by this slack: one trim per append would double the cost of an append. */
 export const TRIM_SLACK_EVENTS_MIN = 64;
 export const TRIM_SLACK_FRACTION = 1 / 10;
 export const TRIM_SLACK_AGE_FRACTION = 1 / 16;
 
-/* The renew hint is uniform between these fractions of the grant, so that clients do not renew all at once. */
+/* `renewAfterMs` is uniform between these fractions of the grant, so that clients do not renew all at once. */
 export const RENEW_FRACTION_MIN = 0.5;
 export const RENEW_FRACTION_MAX = 0.8;
 
-/** Lifetimes that a server grants, in milliseconds (SEP: Lifetime). */
+/** The lifetimes that a server grants, in milliseconds (SEP: Lifetime). */
 export interface TtlPolicy {
   /** A shorter suggestion is raised to this value; announced as `minTtlMs`. */
   readonly minMs: number;
@@ -48,14 +48,15 @@ export interface TtlPolicy {
   readonly allowNoExpiry: boolean;
 }
 
-/** Validity of a proof of consent for the same principal and URL. */
+/** The time for which a proof of consent is valid for the same principal and URL. */
 export interface ConsentPolicy {
   readonly cacheMs: number;
 }
 
 /**
- * The granted lifetime in ms; null = no expiry. Never longer than the suggestion, except for the
- * announced minimum. An omitted suggestion means the default, and null means no expiry.
+ * Returns the lifetime to grant in ms; null = no expiry. It is longer than the suggestion only if the
+ * suggestion is below the announced minimum. An omitted suggestion means the default, and null means
+ * no expiry. Throws `InvariantError` `invalid_input` if the suggestion is not a whole number.
  */
 export function grantTtl(suggested: number | null | undefined, policy: TtlPolicy): number | null {
   if (suggested === null) return policy.allowNoExpiry ? null : policy.maxMs;
@@ -65,8 +66,8 @@ export function grantTtl(suggested: number | null | undefined, policy: TtlPolicy
 }
 
 /**
- * When to renew, in ms from now; null when the grant does not expire. `jitter` is uniform in [0,
- * 1).
+ * Returns when to renew, in ms from now; null when the grant does not expire. `jitter` is uniform in
+ * [0, 1).
  */
 export function renewAfter(granted: number | null, jitter: number): number | null {
   if (granted === null) return null;

@@ -3,7 +3,7 @@
  * bytes per row.
  */
 
-/** The index of `row`, or the index at which to insert it. */
+/** Returns the index of `row`, or the index at which to insert it. */
 function indexFor(rows: readonly number[], row: number): number {
   let [low, high] = [0, rows.length];
   while (low < high) {
@@ -30,7 +30,7 @@ export function deleteRow(rows: number[], row: number): void {
   if (rows[at] === row) rows.splice(at, 1);
 }
 
-/** A new sorted list of all rows without duplicates. */
+/** Returns a new sorted list of all rows without duplicates. */
 export function mergeRows(lists: readonly (readonly number[])[]): number[] {
   if (lists.length === 0) return [];
   if (lists.length === 1) return [...lists[0]!];

@@ -1,22 +1,22 @@
 /**
- * Finds the subscriptions that an event matches. Arguments are equalities, so matching is a lookup:
- * each trigger name and set of argument names (a shape) has a table from argument values to rows.
- * The cost per event depends on the number of shapes and values, not on the number of
- * subscriptions.
+ * Finds the subscriptions that an event matches. An argument matches an equal value, so matching is a
+ * lookup: each combination of a trigger name and argument names (a shape) has a table from argument
+ * values to rows. The cost per event depends on the number of shapes and values, not on the number
+ * of subscriptions.
  */
 import { canonicalText } from './canonical.ts';
 import { deleteRow, insertRow, mergeRows } from './rows.ts';
 import type { Selection } from './types.ts';
 
 /**
- * Most table keys of one selection; above it, rows are compared instead of looked up. 10 arguments
- * of 10 values would be 10^10 keys.
+ * Most table keys of one selection. A selection with more is compared with each event instead of
+ * looked up: 10 arguments of 10 values would be 10^10 keys.
  */
 const KEYS_MAX = 64;
 
 /**
- * Rows under one key of one shape. Refers to its shape, so that a row can be removed without its
- * selection.
+ * The rows under one key of one shape. Refers to its shape, so that a row can be removed without
+ * knowing its selection.
  */
 interface Bucket {
   readonly shape: Shape;
@@ -24,13 +24,14 @@ interface Bucket {
   readonly rows: number[];
 }
 
-/** A row that is compared instead of looked up. */
+/** A row whose selection has too many keys for the table. */
 interface WideRow {
   readonly row: number;
   /** The accepted values of each argument of the shape. */
   readonly accepted: readonly ReadonlySet<string>[];
 }
 
+/** A trigger name and a set of argument names. */
 interface Shape {
   readonly name: string;
   /** Ascending. */
@@ -40,14 +41,14 @@ interface Shape {
 }
 
 /**
- * The canonical texts of a value; an array matches by each of its members (SEP: The subscription
- * object).
+ * Returns the canonical texts of a value: one for each member of an array, since any of them can
+ * match (SEP: The subscription object).
  */
 function textsOf(value: unknown): string[] {
   return Array.isArray(value) ? [...new Set(value.map(canonicalText))] : [canonicalText(value)];
 }
 
-/** Cannot occur within a value: canonical JSON contains no control character. */
+/** Cannot occur within a value, because canonical JSON escapes line feeds. */
 const SEPARATOR = '\n';
 
 /** Every combination of one text from each list, joined. */
@@ -116,8 +117,9 @@ export class MatchIndex {
   }
 
   /**
-   * Rows with a matching selection, ascending, without duplicates. `attributesOf` returns the
-   * event's value for an argument's name; undefined = absent, which matches nothing, not even null.
+   * Returns the rows with a matching selection, ascending, without duplicates. `attributesOf` returns
+   * the event's value for an argument's name; undefined = absent, which matches nothing, not even
+   * null.
    */
   match(name: string, attributesOf: (argument: string) => unknown): number[] {
     const found: (readonly number[])[] = [];
@@ -170,8 +172,8 @@ function bucketOf(shape: Shape, key: string): Bucket {
 }
 
 /**
- * Looks up each key of the event; scans the table instead when the event (with arrays) has more
- * keys than the table.
+ * Yields the buckets that match the event. Looks up each key of the event, or scans the table when an
+ * event with arrays has more keys than the table.
  */
 function* lookUp(shape: Shape, lists: readonly (readonly string[])[]): Generator<Bucket> {
   if (combinations(lists) <= shape.table.size) {

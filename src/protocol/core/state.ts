@@ -1,6 +1,6 @@
 /**
- * Functions of a subscription that steps share: its status, what may happen to it now, when
- * something falls due, its health record, and the results with which a step can end.
+ * Functions that the steps share: a subscription's status, consent, due times and health, and the
+ * possible results of a step.
  */
 import { CONSENT_MS, TRIM_SLACK_AGE_FRACTION, type ConsentPolicy } from './policy.ts';
 import type {
@@ -13,35 +13,41 @@ import type {
   TerminationReason,
 } from './types.ts';
 
-/** `suspended` takes precedence over `paused`, because it needs the client's attention. */
+/**
+ * Returns the status on the wire. `suspended` takes precedence over `paused`, because it needs the
+ * client's attention.
+ */
 export function statusOf(subscription: Subscription): Status {
   if (subscription.suspended) return 'suspended';
   return subscription.paused ? 'paused' : 'active';
 }
 
 /**
- * The ETag (SEP: ETags). Changes exactly when the configuration or the epoch does. It contains the
- * epoch because a store that lost writes may have lost configuration changes as well, and would
- * otherwise count back up to a version that a client knows.
+ * Returns the ETag, which changes exactly when the configuration or the epoch does (SEP: ETags). It
+ * contains the epoch, because a store that lost writes may have lost configuration changes as well;
+ * without the epoch, later changes would reach a version that a client already knows.
  */
 export function etagOf(subscription: Pick<Subscription, 'epoch' | 'version'>): string {
   return `${subscription.epoch.slice(0, 8)}-${subscription.version.toString(36)}`;
 }
 
-/** The lowest retained number; `head + 1` when nothing is retained. */
+/** Returns the lowest retained number; `head + 1` when nothing is retained. */
 export function oldest(subscription: Subscription): number {
   return subscription.floor + 1;
 }
 
 /**
- * Whether `expiresAt` has passed. The subscription can then only end, even before the `tick` that
- * ends it.
+ * Whether `expiresAt` has passed. Nothing can renew the subscription then, even before the `tick`
+ * that ends it.
  */
 export function expired(subscription: Subscription, now: number): boolean {
   return subscription.expiresAt !== null && subscription.expiresAt <= now;
 }
 
-/** Whether the callback has something to send and nothing but `retryAt` can delay it. */
+/**
+ * Whether the callback has something to send, and is not paused, suspended or busy with an attempt.
+ * Expiry, consent and `retryAt` are not checked.
+ */
 function isPending(subscription: Subscription): boolean {
   const { callback, paused, suspended, terminated, attempt, acked, head } = subscription;
   return (
@@ -66,39 +72,39 @@ export function deliverable(subscription: Subscription, now: number): boolean {
 }
 
 /**
- * Whether an endpoint must prove consent before its first event, after a change of URL or
- * principal, or again (SEP: Verification). `verifiedAt`: when this principal last proved consent
- * for this URL; null = never.
+ * Whether an endpoint must prove its consent now, because it never did for this principal and URL or
+ * because the last proof is too old (SEP: Verification). `verifiedAt` is the time of the last proof;
+ * null = never.
  */
 export function needsVerification(
   verifiedAt: number | null,
   now: number,
   policy: ConsentPolicy = { cacheMs: CONSENT_MS },
 ): boolean {
-  // A proof from the future (after the clock was set back) is ignored: it could stay valid forever.
+  // A proof from the future (the clock was set back) is ignored: it could stay valid for years.
   return verifiedAt === null || verifiedAt > now || now - verifiedAt >= policy.cacheMs;
 }
 
 /**
- * Whether the proof of consent allows sending events. Without expiry the proof lapses after a day,
- * so that a pull, which resumes a suspended callback, cannot start deliveries before consent is
- * proved again.
+ * Whether the proof of consent allows sending events. For a subscription without expiry the proof
+ * lapses after a day. Otherwise a pull, which resumes a suspended callback, could start deliveries
+ * before consent is proved again.
  */
 function hasConsent({ callback, ttlMs }: Subscription, now: number): boolean {
   return callback !== null && (ttlMs !== null || now - callback.verifiedAt < CONSENT_MS);
 }
 
-/** When the server must verify consent again by itself; null = never. */
+/** Returns when the server must verify consent again without a call by the client; null = never. */
 export function reverifyAt(subscription: Subscription): number | null {
   const { callback, ttlMs, paused, suspended, terminated } = subscription;
-  // With an expiry, renewals verify. A paused or suspended callback receives nothing that needs
-  // consent.
+  // If the subscription expires, renewals verify consent. A paused or suspended callback receives
+  // nothing that needs consent.
   if (callback === null || ttlMs !== null || paused || suspended || terminated !== null)
     return null;
   return callback.verifiedAt + CONSENT_MS;
 }
 
-/** When retention by age is due; null when nothing is retained. */
+/** Returns when retention by age is due; null when nothing is retained or the subscription ended. */
 export function trimDueAt(subscription: Subscription): number | null {
   const { oldestAt, retention, terminated } = subscription;
   if (oldestAt === null || terminated !== null) return null;
@@ -106,9 +112,10 @@ export function trimDueAt(subscription: Subscription): number | null {
 }
 
 /**
- * The earliest instant at which something falls due: expiry, the end of a lease, a retry, the end
- * of a secret's rotation window (all handled by `tick`), retention by age (`trimDueAt`, handled by
- * `trim`) and a new proof of consent (`reverifyAt`, handled by `verified`). Null = never.
+ * Returns the earliest instant at which something is due; null = never. Due can be: expiry, the end
+ * of a lease, a retry, the end of a secret's rotation window (all handled by `tick`), retention by
+ * age (`trimDueAt`, handled by `trim`) and a new proof of consent (`reverifyAt`, handled by
+ * `verified`).
  */
 export function dueAt(subscription: Subscription): number | null {
   if (subscription.terminated !== null) return null;
@@ -136,13 +143,13 @@ export const HEALTHY: Health = {
   lastDeliveryAt: null,
 };
 
-/** Resets the counters. `lastError` stays visible until the next success. */
+/** Resets the failure counters. Keeps `lastError`, which stays visible until the next success. */
 export function resetCounters(health: Health): Health {
   return { ...HEALTHY, lastError: health.lastError, lastDeliveryAt: health.lastDeliveryAt };
 }
 
 /**
- * Ends a suspension. Only a client resumes: by a renewal, an update or a pull (SEP: Failure and
+ * Ends a suspension. Only a client can cause it, by a renewal, an update or a pull (SEP: Failure and
  * suspension).
  */
 export function resumed(subscription: Subscription): Subscription {
@@ -154,7 +161,10 @@ export function resumed(subscription: Subscription): Subscription {
   };
 }
 
-/** Returns the identical object, so that `===` shows a caller that nothing must be saved. */
+/**
+ * The result of a rejected input. Its subscription is the identical object, so that a caller can see
+ * by `===` that there is nothing to save.
+ */
 export function refuse(subscription: Subscription, kind: StepRefusal['kind']): Step {
   return { subscription, effects: [], refused: { kind } };
 }
@@ -163,7 +173,7 @@ export function unchanged(subscription: Subscription): Step {
   return { subscription, effects: [] };
 }
 
-/** The result of a step. Appends `ready` when the callback is deliverable afterwards. */
+/** The result of a step that may have made the callback deliverable: appends `ready` if it is. */
 export function settle(subscription: Subscription, effects: readonly Effect[], now: number): Step {
   return {
     subscription,

@@ -1,6 +1,6 @@
 /**
- * Steps of callback delivery: an attempt is claimed, answered or lost; the endpoint's consent is
- * proved or ends.
+ * Steps of callback delivery: an attempt is claimed, answered or lost; the endpoint proves its
+ * consent or fails to.
  */
 import { isAcceptableAck, backoffMs } from './attempt.ts';
 import { InvariantError, requireInteger } from './invariant.ts';
@@ -20,8 +20,8 @@ import type {
 type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
 /**
- * Starts an attempt: one at a time, and always directly after the acknowledged number (SEP:
- * Callback).
+ * Starts an attempt. Only one is in flight at a time, and it starts directly after the acknowledged
+ * number (SEP: Callback).
  */
 export function claim(
   subscription: Subscription,
@@ -41,7 +41,7 @@ export function claim(
   if (!plausible)
     throw new InvariantError(
       'invalid_input',
-      `${events} events starting with ${first} do not fit into ${acked + 1} to ${to}. Fix the caller.`,
+      `claim: ${events} events, the first with number ${first}, do not fit into ${acked + 1} to ${to}. Fix the caller.`,
     );
   const started: Attempt = {
     id: subscription.attempts + 1,
@@ -61,7 +61,7 @@ export function claim(
   return { subscription: next, effects: [{ type: 'attempt', attempt: started }] };
 }
 
-/** Applies an answer. Refuses one for an attempt that is no longer in flight. */
+/** Applies the answer to the attempt in flight. Rejects the answer to any other attempt. */
 export function answer(
   subscription: Subscription,
   { attempt, outcome, jitter }: InputOf<'answer'>,
@@ -72,7 +72,7 @@ export function answer(
   return settleAttempt(subscription, current, outcome, jitter, now);
 }
 
-/** Ends the attempt in flight with this outcome; an expired lease is a timeout. */
+/** Ends the attempt in flight with this outcome. For an expired lease the outcome is a timeout. */
 export function settleAttempt(
   subscription: Subscription,
   attempt: Attempt,
@@ -112,13 +112,13 @@ function acknowledged(
 ): Step {
   const { health } = subscription;
   const probe = attempt.to === attempt.after;
-  // Rejecting a number that this delivery reports as a gap acknowledges the gap; otherwise it would
-  // be reported forever.
-  const known = reject !== null && ack === attempt.after && reject !== attempt.first;
-  const acked = Math.max(subscription.acked, known ? reject : ack);
+  // Rejecting a number that this delivery reports as a gap acknowledges the gap. Otherwise the gap
+  // would be delivered and rejected forever.
+  const rejectsGap = reject !== null && ack === attempt.after && reject !== attempt.first;
+  const acked = Math.max(subscription.acked, rejectsGap ? reject : ack);
   const effects: Effect[] = [];
-  // Another drain may have settled the number, or retention dropped it: then nothing is left to
-  // reject. The gap stays above `acked`, so that the next delivery reports it.
+  // Another drain may have acknowledged the number, or retention may have dropped it; then there is
+  // nothing to reject. The new gap is above `acked`, so that the next delivery reports it.
   if (reject !== null && reject > Math.max(acked, subscription.floor))
     effects.push({ type: 'gap', from: reject, to: reject, reason: 'rejected' });
   if (acked > subscription.acked) effects.push({ type: 'wake' });
@@ -127,8 +127,8 @@ function acknowledged(
     acked,
     retryAt: null,
     batchLimit: probe ? subscription.batchLimit : grown(subscription.batchLimit),
-    // A successful probe does not erase the error of a suspended callback: only the client resumes
-    // it.
+    // A successful probe does not erase the error of a suspended callback, because only the client
+    // ends the suspension.
     health: {
       ...HEALTHY,
       lastDeliveryAt: probe ? health.lastDeliveryAt : now,
@@ -174,9 +174,9 @@ function failed(
 }
 
 /**
- * Suspends the callback, or records one event as a gap and continues with the next (SEP: Failure
- * and suspension). Ends the backoff but not the endpoint's `Retry-After`: `notBefore` outlives even
- * a suspension.
+ * Applies `onFailure`: suspends the callback, or records one event as a gap and continues with the
+ * next (SEP: Failure and suspension). `notBefore`, the end of the endpoint's `Retry-After`, replaces
+ * the backoff; it applies even after a suspension.
  */
 function giveUp(
   subscription: Subscription,
@@ -186,11 +186,11 @@ function giveUp(
   now: number,
 ): Step {
   if (subscription.onFailure === 'suspend') return suspend({ ...subscription, retryAt: notBefore });
-  // The delivery had no event. Gaps cannot be skipped, because they report skipped events: keep
-  // retrying.
+  // The delivery consists of gaps only. They report skipped events and cannot be skipped themselves:
+  // keep retrying.
   if (attempt.first === null) return settle(subscription, [], now);
-  // `acked` stays below the gap: only the client acknowledges, and the next delivery must report
-  // the gap.
+  // `acked` stays below the gap, because only the client acknowledges and the next delivery must
+  // report the gap.
   const effects: Effect[] =
     attempt.first > Math.max(subscription.acked, subscription.floor)
       ? [{ type: 'gap', from: attempt.first, to: attempt.first, reason }]
@@ -210,9 +210,12 @@ function suspend(subscription: Subscription): Step {
   };
 }
 
-/** 413. Halves the batch, which is not a failure; a single event that is too large is one. */
+/**
+ * Handles 413. With several events, halves the batch without counting a failure; with one event,
+ * applies `onFailure`.
+ */
 function tooLarge(subscription: Subscription, attempt: Attempt, jitter: number, now: number): Step {
-  // A delivery without events cannot be smaller, so here 413 does not mean its size.
+  // A delivery without events cannot be made smaller, so its 413 is a configuration error.
   if (attempt.events === 0)
     return failed(subscription, attempt, { kind: 'config', category: 'http_4xx' }, jitter, now);
   if (attempt.events > 1)
@@ -221,9 +224,9 @@ function tooLarge(subscription: Subscription, attempt: Attempt, jitter: number, 
   return giveUp({ ...subscription, batchLimit: 1, health }, attempt, 'too_large', null, now);
 }
 
-/** The endpoint will never accept this event; the next one may be accepted. */
+/** Handles an answer by which the endpoint rejects an event forever: applies `onFailure` to it. */
 function refused(subscription: Subscription, attempt: Attempt, jitter: number, now: number): Step {
-  // With several events the answer does not say which one is refused.
+  // With several events the answer does not say which one it rejects.
   if (attempt.events !== 1)
     return failed(subscription, attempt, { kind: 'config', category: 'http_4xx' }, jitter, now);
   return giveUp(
@@ -235,7 +238,7 @@ function refused(subscription: Subscription, attempt: Attempt, jitter: number, n
   );
 }
 
-/** 410. Removes the callback; the log stays for the other drains. */
+/** Handles 410: removes the callback and keeps the log for the other drains. */
 function detached(subscription: Subscription): Step {
   const health: Health = { ...resetCounters(subscription.health), lastError: 'http_4xx' };
   const next: Subscription = {

@@ -11,8 +11,8 @@ import type { Callback, Effect, Input, Step, Subscription } from './types.ts';
 type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
 /**
- * Applies a renewal or update. Increments the version, and with it the ETag, once if anything it
- * covers differs: a repeated call or the same grant is not a change (SEP: ETags).
+ * Applies a renewal or an update. Increments the version once if anything that the ETag covers
+ * differs; a repeated call with the same values is not a change (SEP: ETags).
  */
 export function configure(
   subscription: Subscription,
@@ -44,7 +44,10 @@ export function configure(
   return settle({ ...next, version }, configured ? [{ type: 'announce' }] : [], now);
 }
 
-/** Another URL is another endpoint, to which the old one's health and attempt do not apply. */
+/**
+ * Returns the subscription with this callback. Another URL is another endpoint, so the attempt and
+ * the health of the old one do not apply to it.
+ */
 function withCallback(subscription: Subscription, callback: Callback | null): Subscription {
   const before = subscription.callback;
   if (jsonEqual(callback, before)) return subscription;
@@ -58,15 +61,15 @@ function withCallback(subscription: Subscription, callback: Callback | null): Su
       health: HEALTHY,
     };
   if (callback?.secret === before?.secret) return { ...subscription, callback };
-  // A new secret may fix earlier 401s, so failures count from zero. The endpoint is the same: an
-  // attempt in flight continues, since a second one beside it would break the order, and
-  // `Retry-After` still applies.
+  // A new secret may fix earlier 401s, so failures count from zero. The endpoint is the same, so the
+  // attempt in flight continues (a second one beside it would break the order) and `Retry-After`
+  // still applies.
   return { ...subscription, callback, health: resetCounters(subscription.health) };
 }
 
 /**
- * Compares what the ETag covers. Excludes a secret's rotation window and the time of verification,
- * which the client does not set.
+ * Whether everything that the ETag covers is the same. The ETag does not cover retention, a secret's
+ * rotation window and the time of verification, which the client does not set.
  */
 function sameConfiguration(a: Subscription, b: Subscription): boolean {
   return (
@@ -82,7 +85,7 @@ function sameConfiguration(a: Subscription, b: Subscription): boolean {
 }
 
 /**
- * Does what is due, in this order: expiry, a lost attempt, a retry, the end of a rotation window.
+ * Does what is due, in this order: expiry, an expired lease, a retry, the end of a rotation window.
  */
 export function tick(subscription: Subscription, _input: InputOf<'tick'>, now: number): Step {
   if (expired(subscription, now)) return end(subscription, 'expired', now);
@@ -103,8 +106,8 @@ export function tick(subscription: Subscription, _input: InputOf<'tick'>, now: n
 }
 
 /**
- * Drops the attempt of a former process, whose answer cannot arrive here. Not a failure of the
- * endpoint.
+ * Drops the attempt of a former process, because its answer cannot arrive here. Does not count as a
+ * failure of the endpoint.
  */
 export function recover(subscription: Subscription, _input: InputOf<'recover'>, now: number): Step {
   return settle(

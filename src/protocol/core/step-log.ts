@@ -10,8 +10,8 @@ import type { Effect, Input, Step, Subscription } from './types.ts';
 type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
 /**
- * Assigns `count` numbers (SEP: The log). A paused, suspended or failing subscription gets numbers
- * as well.
+ * Assigns `count` numbers, also in a paused, suspended or failing subscription (SEP: The log). Ends
+ * the subscription as `failed` if a number would exceed 2^53 - 1.
  */
 export function append(
   subscription: Subscription,
@@ -25,8 +25,8 @@ export function append(
   const slack = Math.max(TRIM_SLACK_EVENTS_MIN, Math.floor(maxEvents * TRIM_SLACK_FRACTION));
   const over = head - subscription.floor > maxEvents + slack;
   const floor = over ? head - maxEvents : subscription.floor;
-  // After a trim, `oldestAt` is earlier than the oldest event. It remains a valid bound, and the
-  // next trim by age, which reads the log, makes it exact.
+  // After this trim, `oldestAt` may be earlier than the oldest event. It is still a lower bound, and
+  // the next trim by age, which reads the log, makes it exact.
   const oldestAt = subscription.oldestAt ?? acceptedAt;
   const effects: Effect[] = over
     ? [{ type: 'trim', upTo: floor }, { type: 'wake' }]
@@ -42,8 +42,8 @@ export function trim(
 ): Step {
   requireInteger('trim.upTo', upTo, 0);
   const floor = Math.max(subscription.floor, Math.min(upTo, subscription.head));
-  // The age of the oldest event is unknown: counting from now retains it too long rather than too
-  // short.
+  // If the age of the oldest event is unknown, counting from now retains it for too long, which is
+  // safer than too short.
   const known = floor === subscription.head ? null : (oldestAt ?? now);
   if (floor === subscription.floor && known === subscription.oldestAt)
     return unchanged(subscription);
@@ -52,8 +52,8 @@ export function trim(
 }
 
 /**
- * Acknowledges: cumulative and monotonic, never beyond what was sent, never across epochs (SEP:
- * Acknowledgement).
+ * Acknowledges everything up to a position. `acked` never decreases. Rejects a position of another
+ * epoch or beyond what was sent (SEP: Acknowledgement).
  */
 export function ack(subscription: Subscription, { position }: InputOf<'ack'>, now: number): Step {
   const { sequence, epoch } = position;
@@ -65,8 +65,8 @@ export function ack(subscription: Subscription, { position }: InputOf<'ack'>, no
 }
 
 /**
- * Records that a stream or pull is about to send. `sent` is the upper bound of acknowledgements and
- * must be on disk before one can arrive.
+ * Records that a stream or pull is about to send numbers. `sent` is the upper bound of
+ * acknowledgements, so it must be on disk before one can arrive.
  */
 export function drain(
   subscription: Subscription,
@@ -84,8 +84,8 @@ export function drain(
 }
 
 /**
- * Begins a new epoch: drops the acknowledged entries and renumbers the rest from 1. Positions of
- * the old epoch are refused afterwards, so that nothing unseen is acknowledged (SEP: Epochs).
+ * Begins a new epoch: drops the acknowledged entries and renumbers the rest from 1. From then on
+ * `ack` rejects positions of the old epoch, so that nothing unseen is acknowledged (SEP: Epochs).
  */
 export function rotate(
   subscription: Subscription,
@@ -114,8 +114,8 @@ export function rotate(
     floor: Math.max(0, floor - by),
     oldestAt: Math.max(floor, by) === head ? null : subscription.oldestAt,
     attempt: null,
-    // Attempts whose ids the store lost may still be in flight. No subscription makes one per
-    // millisecond, so `now` is above all.
+    // Attempts whose ids the store lost may still be in flight. No subscription makes one attempt
+    // per millisecond, so `now` is greater than every such id.
     attempts: Math.max(subscription.attempts, now),
     version: subscription.version + 1,
   };

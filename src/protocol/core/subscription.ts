@@ -1,6 +1,6 @@
 /**
- * The only function that changes a subscription: `step(subscription, input, now)`. Production, the
- * simulator, the property tests and the exhaustive explorer run the same table.
+ * The only function that changes a subscription: `step(subscription, input, now)`. The engine, the
+ * simulation, the property tests and the exhaustive explorer all call it.
  */
 import { expired, HEALTHY, refuse } from './state.ts';
 import { answer, claim, verified } from './step-callback.ts';
@@ -23,14 +23,14 @@ export interface Seed {
   readonly key: string;
   readonly select: readonly Selection[];
   readonly callback: Callback | null;
-  /** Granted; null = no expiry. */
+  /** The granted lifetime; null = no expiry. */
   readonly ttlMs: number | null;
   readonly onFailure: OnFailure;
   readonly retention: Retention;
   readonly epoch: string;
 }
 
-/** A new subscription. */
+/** Returns a new subscription with an empty log. */
 export function create(seed: Seed, now: number): Subscription {
   return {
     ...seed,
@@ -76,7 +76,7 @@ const HANDLERS: Handlers = {
   terminate,
 };
 
-/** Inputs refused after expiry, even before the `tick` that ends the subscription. */
+/** Inputs that are rejected after expiry, even before the `tick` that ends the subscription. */
 const NEEDS_GRANT: ReadonlySet<Input['type']> = new Set([
   'ack',
   'drain',
@@ -86,9 +86,9 @@ const NEEDS_GRANT: ReadonlySet<Input['type']> = new Set([
 ]);
 
 /**
- * Returns the subscription after `input`, and the effects to perform, in order. Refused inputs and
- * inputs without consequence return the identical object. Throws `InvariantError` for numbers that
- * no correct caller passes.
+ * Returns the subscription after `input`, and the effects to perform, in order. The subscription is
+ * the identical object if the input was rejected or changed nothing. Throws `InvariantError` for
+ * values that no correct caller passes.
  */
 export function step(subscription: Subscription, input: Input, now: number): Step {
   if (subscription.terminated !== null) return refuse(subscription, 'terminated');

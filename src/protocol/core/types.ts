@@ -1,9 +1,9 @@
 /**
  * The types of the core: a subscription, its inputs and its effects.
  *
- * Instants are epoch milliseconds, durations are milliseconds; callers pass both, the core never
- * reads a clock. `sequence`, `head`, `acked`, `sent` and `floor` are numbers in one subscription's
- * log (SEP: The log).
+ * Instants are epoch milliseconds, durations are milliseconds. The core never reads a clock: its
+ * callers pass the time. `sequence`, `head`, `acked`, `sent` and `floor` are numbers in one
+ * subscription's log (SEP: The log).
  */
 
 /**
@@ -18,7 +18,7 @@ export type GapReason = 'retention' | 'abandoned' | 'rejected' | 'too_large' | '
 /** Why a subscription ended (SEP: Ending). */
 export type TerminationReason =
   'unsubscribed' | 'expired' | 'revoked' | 'trigger_removed' | 'schema_changed' | 'failed';
-/** The only information about a failed attempt that leaves the server (SEP: Failure categories). */
+/** The cause of a failed attempt, the only part of it that clients see (SEP: Failure categories). */
 export type FailureCategory =
   | 'connection_refused'
   | 'timeout'
@@ -28,6 +28,7 @@ export type FailureCategory =
   | 'challenge_failed'
   | 'no_ack';
 
+/** A place in a log. */
 export interface Position {
   readonly epoch: string;
   readonly sequence: number;
@@ -37,13 +38,13 @@ export interface Selection {
   readonly name: string;
   readonly arguments: Readonly<Record<string, unknown>>;
 }
-/** Bounds on the events that a log keeps: the minimum over its trigger types (SEP: Retention). */
+/** How long, and how many events, a log keeps: the minimum over its trigger types (SEP: Retention). */
 export interface Retention {
   readonly maxAgeMs: number;
   readonly maxEvents: number;
 }
 
-/** A callback. `url` and `secret` are secrets: stores encrypt them, nothing prints them. */
+/** A callback. The URL and both secrets are secret: stores encrypt them, nothing prints them. */
 export interface Callback {
   readonly url: string;
   /** `whsec_…`, as the client sent it. */
@@ -52,7 +53,7 @@ export interface Callback {
   readonly previousSecret: string | null;
   readonly previousUntil: number | null;
   readonly verifiedAt: number;
-  /** The format of its messages; absent = native. The core ignores it. */
+  /** The dialect of its messages; absent = `triggers/*`. The core only compares it. */
   readonly dialect?: string;
 }
 
@@ -78,9 +79,9 @@ export interface Attempt {
   readonly to: number;
   /** The number of events in the range; the other numbers are in gaps. */
   readonly events: number;
-  /** The lowest number that is an event, which `skip` gives up. Null when `events` is 0. */
+  /** The lowest number that is an event: `skip` turns it into a gap. Null when `events` is 0. */
   readonly first: number | null;
-  /** The end of the lease; another attempt may start afterwards. */
+  /** The end of the lease, after which another attempt may start. */
   readonly leaseUntil: number;
 }
 
@@ -94,12 +95,12 @@ export interface Subscription {
   /* configuration: covered by the ETag */
   readonly select: readonly Selection[];
   readonly callback: Callback | null;
-  /** Granted; null = no expiry. */
+  /** The granted lifetime; null = no expiry. */
   readonly ttlMs: number | null;
   readonly onFailure: OnFailure;
   readonly paused: boolean;
   readonly suspended: boolean;
-  /** Counts configuration changes; version and epoch form the ETag. */
+  /** Increments with each configuration change; version and epoch form the ETag. */
   readonly version: number;
 
   readonly retention: Retention;
@@ -125,9 +126,9 @@ export interface Subscription {
   readonly attempt: Attempt | null;
   /** The id of the last attempt. */
   readonly attempts: number;
-  /** The earliest instant of the next attempt (backoff, `Retry-After`); null = now. */
+  /** Earliest instant of the next attempt (backoff, `Retry-After`); null = at once. */
   readonly retryAt: number | null;
-  /** Most events in the next batch; decreases on 413. Null = the default. */
+  /** Most events in the next delivery; halves on 413, doubles on success. Null = the default. */
   readonly batchLimit: number | null;
   readonly health: Health;
 
@@ -140,19 +141,22 @@ export interface Subscription {
  */
 export type Outcome =
   | { readonly kind: 'acked'; readonly ack: number; readonly reject: number | null }
-  /** Transient: back off. `retryAfterMs` is the endpoint's `Retry-After`, already capped. */
+  /** Back off. `retryAfterMs` is the endpoint's `Retry-After`, at most an hour. */
   | {
       readonly kind: 'transient';
       readonly category: FailureCategory;
       readonly retryAfterMs: number | null;
     }
-  /** Retries fail until somebody changes the configuration: back off, apply `onFailure` soon. */
+  /**
+   * Looks like a configuration error, which a retry does not fix: back off, and apply `onFailure`
+   * after a few failures.
+   */
   | { readonly kind: 'config'; readonly category: FailureCategory }
   /** 413. */
   | { readonly kind: 'too_large' }
   /**
-   * The endpoint will never accept the single event of the attempt. Only other dialects have such
-   * an answer.
+   * The endpoint will never accept the event of the attempt. Only dialects other than `triggers/*`
+   * have such an answer.
    */
   | { readonly kind: 'refused' }
   /** 410. */
@@ -160,12 +164,12 @@ export type Outcome =
 
 /** An input of `step`. */
 export type Input =
-  /** The sequencer assigned `count` more numbers; the first event was accepted at `acceptedAt`. */
+  /** Assign numbers to `count` events, the first of which was accepted at `acceptedAt`. */
   | { readonly type: 'append'; readonly count: number; readonly acceptedAt: number }
   /**
    * The dispatcher is ready to POST `acked + 1 … to` with `events` events, the lowest of them
-   * `first` (null without events). Refused unless `deliverable`. `to` = `acked` is an empty probe,
-   * allowed even while paused or suspended.
+   * `first` (null without events). Rejected unless `deliverable`. `to` = `acked` is an empty probe,
+   * which is allowed even while the subscription is paused or suspended.
    */
   | {
       readonly type: 'claim';
@@ -174,7 +178,7 @@ export type Input =
       readonly first: number | null;
       readonly leaseMs: number;
     }
-  /** The attempt with this id was answered or failed. `jitter` is uniform in [0, 1). */
+  /** The attempt with this id has an outcome. `jitter` is uniform in [0, 1). */
   | {
       readonly type: 'answer';
       readonly attempt: number;
@@ -187,24 +191,22 @@ export type Input =
   | { readonly type: 'drain'; readonly to: number; readonly resume: boolean }
   | { readonly type: 'ack'; readonly position: Position }
   /**
-   * Everything up to `upTo` is dropped; the first retained event, if any, was accepted at
-   * `oldestAt`.
+   * Retention drops everything up to `upTo`; the first retained event was accepted at `oldestAt`
+   * (null = unknown, or nothing is retained).
    */
   | { readonly type: 'trim'; readonly upTo: number; readonly oldestAt: number | null }
-  /** A renewal or an update; absent members stay unchanged. `ttlMs` is the grant. */
+  /** A renewal or an update; absent members stay unchanged. */
   | { readonly type: 'configure'; readonly change: Change }
   /** The callback proved its consent (`ok`) or failed to. */
   | { readonly type: 'verified'; readonly ok: boolean }
-  /**
-   * Time passed: expiry, the end of a lease, a retry or the end of a rotation window may be due.
-   */
+  /** Time has passed: expiry, the end of a lease, a retry or the end of a rotation window may be due. */
   | { readonly type: 'tick' }
-  /** A new process owns the store: the leases of the former one are void. */
+  /** A new process owns the store: attempts of the former one get no answer here. */
   | { readonly type: 'recover' }
   | { readonly type: 'terminate'; readonly reason: TerminationReason }
   /**
-   * The store may have lost acknowledged writes: begin a new epoch and renumber the unacknowledged
-   * rest from 1.
+   * The store may have lost commits: begin a new epoch and renumber the unacknowledged entries from
+   * 1.
    */
   | { readonly type: 'rotate'; readonly epoch: string };
 
@@ -217,7 +219,7 @@ export interface Change {
   readonly paused?: boolean;
   /** The new grant, present on every renewal; also sets `expiresAt`. */
   readonly ttlMs?: number | null;
-  /** Whether to end a suspension: every renewal, update or pull by the client does. */
+  /** Whether to end a suspension: true for every renewal and update by the client. */
   readonly resume?: boolean;
 }
 
@@ -227,7 +229,7 @@ export type Effect =
   | { readonly type: 'attempt'; readonly attempt: Attempt }
   /** The callback is deliverable: read the log and `claim`. Always the last effect of a step. */
   | { readonly type: 'ready' }
-  /** Record a gap. A number that is in a gap already keeps its reason. */
+  /** Record these numbers as a gap. */
   | { readonly type: 'gap'; readonly from: number; readonly to: number; readonly reason: GapReason }
   /** Delete log entries up to this number. */
   | { readonly type: 'trim'; readonly upTo: number }
@@ -240,7 +242,7 @@ export type Effect =
   /** Send the termination notice on every drain, then delete the log and keep a tombstone. */
   | { readonly type: 'terminated'; readonly reason: TerminationReason };
 
-/** Why `step` refused an input. The subscription is unchanged and the effects are empty. */
+/** Why `step` rejected an input. The subscription is unchanged and the effects are empty. */
 export type StepRefusal =
   | { readonly kind: 'epoch' }
   | { readonly kind: 'position' }

@@ -1,13 +1,13 @@
-/** Error codes of `events/*`, and the errors that end a subscription. */
+/** Error codes of `events/*`, and the errors with which a subscription ends. */
 import type { TerminationReason } from '../../../spec-schema/draft/schema.ts';
 
-/** Errors with a code of their own; the others use the codes of JSON-RPC. */
+/** The errors with codes that `events/*` defines; the others use the codes of JSON-RPC. */
 export type EventsErrorName =
   'NotFound' | 'Forbidden' | 'ResourceExhausted' | 'Unsupported' | 'CallbackEndpointError';
 
 export type EventsErrorCodes = Readonly<Record<EventsErrorName, number>>;
 
-/** The two sets in use: of SEP-3415 (`sep`), and of the design sketch before it (`sketch`). */
+/** The two sets of codes in use: of SEP-3415 (`sep`), and of the earlier design sketch (`sketch`). */
 export const EVENTS_ERROR_CODES: Readonly<Record<'sep' | 'sketch', EventsErrorCodes>> = {
   sep: {
     NotFound: -32023,
@@ -25,7 +25,7 @@ export const EVENTS_ERROR_CODES: Readonly<Record<'sep' | 'sketch', EventsErrorCo
   },
 };
 
-/** The error that reports why the server ended a subscription. */
+/** The error that reports why the server ended a subscription, by reason. */
 export const TERMINATION_ERRORS = {
   trigger_removed: 'NotFound',
   schema_changed: 'Unsupported',

@@ -1,11 +1,11 @@
 /**
- * Names of SEP-3415 (`events/*`): the capability, methods, notifications, delivery modes, webhook
- * envelopes and the header.
+ * Names of SEP-3415 (`events/*`): the capability, methods, notifications, delivery modes, control
+ * envelopes and the webhook header.
  */
 
 /** The key of the extension in `capabilities.extensions`. */
 export const EVENTS_EXTENSION_ID = 'io.modelcontextprotocol/events';
-/** The member of `capabilities` that servers of the design sketch before SEP-3415 declare. */
+/** The member of `capabilities` that servers of the earlier design sketch declare. */
 export const EVENTS_CAPABILITY = 'events';
 
 /** The request methods. */
@@ -28,11 +28,11 @@ export const STREAM_NOTIFICATIONS = {
 export type EventsNotification =
   (typeof STREAM_NOTIFICATIONS)[keyof typeof STREAM_NOTIFICATIONS] | typeof EVENTS_LIST_CHANGED;
 
-/** Ways of delivering the events of a type, best first. */
+/** The ways to deliver the events of a type, best first. */
 export type DeliveryModeName = 'webhook' | 'push' | 'poll';
 
-/** The member `type` of a control envelope; an occurrence has no such member. */
+/** The member `type` of a control envelope. An occurrence has no member `type`. */
 export type WebhookControlType = 'verification' | 'gap' | 'terminated';
 
-/** The header of a webhook that names its subscription. */
+/** The webhook header with the id of the subscription. */
 export const X_MCP_SUBSCRIPTION_ID = 'x-mcp-subscription-id';

@@ -26,16 +26,16 @@ export interface ListResult {
   readonly nextCursor?: string;
 }
 
-/** The event type and its arguments; absent arguments are `{}`. */
+/** An event type and its arguments; absent arguments are `{}`. */
 export interface EventSelection {
   readonly name: string;
   readonly arguments?: JsonObject;
 }
 
-/** The starting point; an absent cursor is null: now. */
+/** The point from which reading starts. An absent cursor is the same as null and means now. */
 export interface StartPoint {
   readonly cursor?: string | null;
-  /** Milliseconds; ignored without a cursor. */
+  /** Skips events that were accepted longer ago, in milliseconds. Ignored without a cursor. */
   readonly maxAgeMs?: number;
 }
 
@@ -72,7 +72,7 @@ export interface ParamsOf extends Record<EventsMethod, object> {
   'events/unsubscribe': UnsubscribeParams;
 }
 
-/** One event, the same in every mode; `cursor` is absent in the result of a poll. */
+/** One event, the same in every delivery mode; the result of a poll omits `cursor`. */
 export interface EventOccurrence extends Pick<Event, 'eventId' | 'name' | 'timestamp' | 'data'> {
   readonly cursor?: string;
   readonly _meta: Meta;
@@ -87,7 +87,7 @@ export interface PollResult {
   readonly nextPollMs: number;
 }
 
-/** The state of a webhook's deliveries before it was refreshed. */
+/** The state of a webhook's deliveries before this call to `events/subscribe`. */
 export interface DeliveryStatus {
   readonly active: boolean;
   readonly lastDeliveryAt: string | null;

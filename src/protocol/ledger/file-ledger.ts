@@ -19,9 +19,9 @@ const VERSION = 1;
 const OWNER_ONLY = 0o600;
 
 /**
- * Opens or creates the ledger at `path` (mode 0600, because it may hold callback secrets). The
- * first use throws `LocalError` `ledger_corrupt` if the file is not a ledger. Only one process at a
- * time may use a file.
+ * Keeps a ledger in the file at `path`; the first save creates the file (mode 0600, because it may
+ * contain callback secrets). Every call rejects with `LocalError` `ledger_corrupt` if the file is not
+ * a ledger. Only one process at a time may use a file.
  */
 export function fileLedger(path: string): Ledger {
   const file = new LedgerFile(path);
@@ -42,7 +42,7 @@ export function fileLedger(path: string): Ledger {
 class LedgerFile {
   readonly #path: string;
   #records: Promise<Map<string, LedgerRecord>> | undefined;
-  /** The current write, and the one that starts after it. */
+  /** The current write, and the next one, which starts after it. */
   #writing: Promise<void> | undefined;
   #queued: Promise<void> | undefined;
 
@@ -56,7 +56,7 @@ class LedgerFile {
   }
 
   /**
-   * Resolves after a write that began after this call, which is certain to contain the caller's
+   * Resolves when a write that began after this call is complete, and so contains the caller's
    * record.
    */
   flush(): Promise<void> {
@@ -97,7 +97,7 @@ async function read(path: string): Promise<Map<string, LedgerRecord>> {
   try {
     content = JSON.parse(text);
   } catch {
-    // Without a cause: the parser's message quotes the file, which holds secrets.
+    // The parser's message quotes the file, which contains secrets, and is therefore not the cause.
     throw corrupt(path, 'it is not JSON');
   }
   const { version, records } = Object(content) as { version?: unknown; records?: unknown };
@@ -116,13 +116,13 @@ const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (val
 const isNullOr = (test: (value: unknown) => boolean) => (value: unknown) =>
   value === null || test(value);
 
-/** Whether the value is a server's sequence number with its log. */
-function isNumber(value: unknown): boolean {
+/** Whether the value is the `number` of a {@link MarkRecord}. */
+function isMarkNumber(value: unknown): boolean {
   const { subscriptionId, epoch, sequence } = Object(value) as Record<string, unknown>;
   return isText(subscriptionId) && isText(epoch) && isCount(sequence);
 }
 
-/** The members of each kind of record. */
+/** The members of each kind of record, each with its test. */
 const SHAPES: Readonly<Record<RecordKind, Readonly<Record<string, (value: unknown) => boolean>>>> =
   {
     position: {
@@ -147,7 +147,7 @@ const SHAPES: Readonly<Record<RecordKind, Readonly<Record<string, (value: unknow
       key: isText,
       mode: isText,
       mark: isNullOr((value) => typeof value === 'string'),
-      number: isNullOr(isNumber),
+      number: isNullOr(isMarkNumber),
     },
   };
 
@@ -187,5 +187,5 @@ async function replaceFile(path: string, text: string): Promise<void> {
 const corrupt = (path: string, problem: string) =>
   new LocalError(
     'ledger_corrupt',
-    `The ledger ${path} cannot be used: ${problem}. Restore it from a backup, or move it away: without it the client continues after the last acknowledged position.`,
+    `The ledger ${path} cannot be used: ${problem}. Restore it from a backup, or move it away: without a ledger the client continues after the last acknowledged position.`,
   );

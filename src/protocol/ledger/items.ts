@@ -1,6 +1,6 @@
 /**
- * Items that the client's iterator yields and that a callback receiver applies: events in order,
- * and every reported loss (SEP: Applying a delivery, Recovery by the client).
+ * The items that a client's iterator yields and that a callback receiver applies: events in order,
+ * and every loss (SEP: Applying a delivery, Recovery by the client).
  */
 import type {
   Event,
@@ -17,7 +17,7 @@ export interface EventItem {
   readonly position: Position;
 }
 
-/** Numbers that are never delivered; `position` is the last of them. */
+/** Numbers that will never be delivered; `position` is the last of them. */
 export interface GapItem {
   readonly type: 'gap';
   readonly gap: Gap;
@@ -25,8 +25,8 @@ export interface GapItem {
 }
 
 /**
- * The server lost the log after `previous`. It delivers the unacknowledged rest again, numbered
- * from 1 in the new epoch.
+ * The server may have lost the log after `previous`. It delivers the unacknowledged rest again,
+ * numbered from 1 in the new epoch.
  */
 export interface EpochItem {
   readonly type: 'epoch';
@@ -35,14 +35,14 @@ export interface EpochItem {
 }
 
 /**
- * The log is gone, or ends before `last`. With `final` in the same epoch, events `last.sequence +
- * 1` to `final.head` are lost; without it, the loss is unknown.
+ * The log no longer exists, or ends before `last`. With `final` in the same epoch, the events after
+ * `last.sequence` up to `final.head` are lost; without it, the extent of the loss is unknown.
  */
 export interface LostItem {
   readonly type: 'lost';
   /**
-   * `replaced`: another log has its key. `rewound`: the log ends before what it delivered.
-   * `unknown`: the server has no record of it.
+   * `replaced`: another log now has its key. `rewound`: the log ends before a number that it has
+   * delivered. `unknown`: the server has no record of it.
    */
   readonly reason: TerminationReason | 'replaced' | 'rewound' | 'unknown';
   readonly last: Position;

@@ -1,7 +1,7 @@
 /**
- * The record that a client or receiver keeps across restarts: the applied position of each
- * subscription, and registered callbacks. With it, a restarted client continues where it stopped
- * and recognizes duplicates (SEP: Positions).
+ * The ledger: what a client or receiver remembers across restarts, that is the applied position of
+ * each subscription and the registered callbacks. With it, a restarted client continues where it
+ * stopped and recognizes duplicates (SEP: Positions).
  */
 import type { Cursor } from '../core/apply.ts';
 
@@ -28,17 +28,15 @@ export interface RegistrationRecord {
   /** Expiry of the token inside `url`, in epoch milliseconds. */
   readonly expiresAt: number;
   readonly secret: string;
-  /**
-   * Verifies after a rotation, until `previousUntil`; null = until the new secret has verified a
-   * delivery.
-   */
+  /** The secret before the last rotation, which also verifies until `previousUntil`. Null = none. */
   readonly previousSecret: string | null;
+  /** Epoch milliseconds. Null = not set until the new secret has verified a delivery. */
   readonly previousUntil: number | null;
 }
 
 /**
- * The position of a following on a server without the extension: a cursor of the server, or the
- * hash of a state.
+ * The position of a track on a server without the extension: a cursor of the server, or the hash of
+ * a state.
  */
 export interface MarkRecord {
   readonly kind: 'mark';
@@ -59,7 +57,7 @@ export interface MarkRecord {
 
 /** A record of a ledger. */
 export type LedgerRecord = PositionRecord | RegistrationRecord | MarkRecord;
-/** Identifies a record together with `server` and `key`. */
+/** The kind of a record. Kind, `server` and `key` identify a record. */
 export type RecordKind = LedgerRecord['kind'];
 /** The record type of a kind. */
 export type RecordOf<K extends RecordKind> = Extract<LedgerRecord, { kind: K }>;
@@ -81,11 +79,11 @@ export interface Ledger {
   remove(kind: RecordKind, server: string, key: string): Promise<void>;
 }
 
-/** A unique name for (kind, server, key). */
+/** Returns a unique name for (kind, server, key). */
 export const recordName = (kind: RecordKind, server: string, key: string): string =>
   JSON.stringify([kind, server, key]);
 
-/** A ledger in memory, lost when the process ends. */
+/** Creates a ledger in memory, which is lost when the process ends. */
 export function memoryLedger(): Ledger {
   const records = new Map<string, LedgerRecord>();
   return {

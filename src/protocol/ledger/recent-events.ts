@@ -1,7 +1,7 @@
 /**
  * Detects repeated events after an epoch change, when numbers cannot: the renumbered rest of a log
- * may contain events applied before (SEP: Applying a delivery). Kept in memory only: a restart in
- * between can repeat an event but cannot lose one.
+ * may contain events that were applied before (SEP: Applying a delivery). Kept in memory only: a
+ * restart can repeat an event but cannot lose one.
  */
 import type { Event } from '../../../spec-schema/draft/schema.ts';
 
@@ -11,7 +11,7 @@ const REMEMBERED_MAX = 10_000;
 /** The identities (`name` and `eventId`) of the last 10,000 applied events. */
 export class RecentEvents {
   #applied = new Set<string>();
-  /** Applied in former epochs: each may arrive once more. */
+  /** Events that were applied in former epochs. Each may arrive once more. */
   #before = new Set<string>();
 
   add(event: Identity): void {
@@ -27,8 +27,8 @@ export class RecentEvents {
   }
 
   /**
-   * Whether this event was applied before the last epoch change. True once per event: the upstream
-   * repeats any later one.
+   * Whether this event was applied before the last epoch change. True only once per event: if it
+   * arrives yet again, the upstream has repeated it.
    */
   isRepeated(event: Identity): boolean {
     return this.#before.delete(nameOf(event));

@@ -1,4 +1,4 @@
-/** Stops waiting on an abort signal. */
+/** Waits for a promise until a signal fires. */
 
 /**
  * Settles as `promise` does, or rejects with the reason of `signal` when it fires. Does not stop

@@ -1,4 +1,4 @@
-/** Time as an argument, so that tests control it; and the system's clock. */
+/** The clock and its timers as an interface, so that tests control time; and the system's clock. */
 
 /** Current time and timers. */
 export interface Clock {
@@ -24,7 +24,7 @@ export const systemClock: Clock = {
   },
 };
 
-/** The same clock with `background` timers only. */
+/** Wraps a clock so that none of its timers keeps the process alive. */
 export const backgroundClock = (clock: Clock): Clock => ({
   now: () => clock.now(),
   after: (delayMs, run) => clock.after(delayMs, run, { background: true }),

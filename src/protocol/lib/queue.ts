@@ -1,8 +1,9 @@
-/** An asynchronous queue with any number of writers and one reader. */
+/** An asynchronous queue. */
 import type { Clock } from './clock.ts';
 
 /**
- * The reader gets all items pushed before {@link end} or {@link fail}, then the end or the error.
+ * A queue with any number of writers and one reader. The reader gets all items pushed before
+ * {@link end} or {@link fail}, then the end or the error. Later pushes are ignored.
  */
 export class AsyncQueue<T> implements AsyncIterable<T> {
   readonly #items: T[] = [];
@@ -30,8 +31,8 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
   }
 
   /**
-   * The next item; undefined after `withinMs`, at the end, or when `signal` fires. Rejects when the
-   * queue failed.
+   * Resolves with the next item; with undefined after `withinMs`, at the end, or when `signal` fires.
+   * Rejects with the error of {@link fail}.
    */
   async next(clock: Clock, withinMs: number, signal: AbortSignal): Promise<T | undefined> {
     if (this.#items.length === 0 && this.#end === undefined && !signal.aborted) {

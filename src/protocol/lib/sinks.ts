@@ -3,7 +3,7 @@ import type { Delivery, Position, Rejection } from '../../../spec-schema/draft/s
 
 /**
  * Takes the verified deliveries of one key. Resolves with the position up to which the application
- * has stored everything, soon after `signal` fires at the latest. `reject` names an event that can
+ * has stored everything; must resolve soon after `signal` fires. `reject` names an event that can
  * never be accepted (SEP: Answers).
  */
 export type Sink = (
@@ -22,10 +22,10 @@ export interface WebhookMessage {
 }
 
 /**
- * `taken`: the message is done or stored, and the server does not send it again. `later`: the
+ * `taken`: the message is processed or stored, and the server does not send it again. `later`: the
  * server sends it again. `unacceptable`: it can never be accepted.
  */
 export type WebhookResult = 'taken' | 'later' | 'unacceptable';
 
-/** Takes the webhooks of one key. Resolves soon after `signal` fires at the latest. */
+/** Takes the webhooks of one key. Must resolve soon after `signal` fires. */
 export type WebhookSink = (message: WebhookMessage, signal: AbortSignal) => Promise<WebhookResult>;

@@ -1,15 +1,15 @@
 /**
  * Strict base64url for the segments of a JWS, in callback URLs and delivery signatures alike.
- * `Buffer` decodes leniently, which would give one signature many spellings (RFC 4648 section 3.5).
+ * `Buffer` decodes leniently, so that many texts would be the same signature (RFC 4648 section 3.5).
  */
 
-/** The bytes; null if the text is not their exact encoding. */
+/** Decodes base64url; null if the text is not the exact encoding of the bytes. */
 export function decodeBase64url(text: string): Buffer | null {
   const bytes = Buffer.from(text, 'base64url');
   return bytes.toString('base64url') === text ? bytes : null;
 }
 
-/** The JSON object in a base64url segment; null if the segment is not one. */
+/** Decodes the JSON object in a base64url segment; null if the segment does not contain one. */
 export function decodeJsonSegment(segment: string): Record<string, unknown> | null {
   const bytes = decodeBase64url(segment);
   if (!bytes) return null;

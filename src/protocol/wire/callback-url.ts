@@ -16,7 +16,7 @@ const TYP = 'mcp-callback+jwt';
 const SIGNATURE_BYTES = 64;
 const ALGORITHMS = ['EdDSA', 'Ed25519'];
 
-/** Claims and key of a callback URL. */
+/** The claims of a callback URL, and the key that signs it. */
 export interface MintOptions {
   /** The receiver's endpoint. */
   readonly endpoint: string;
@@ -24,7 +24,7 @@ export interface MintOptions {
   readonly key: string;
   /** The MCP server's resource URI. */
   readonly audience: string;
-  /** The receiver's name. */
+  /** The name of the receiver, the claim `iss`. */
   readonly issuer: string;
   /** An Ed25519 key. */
   readonly privateKey: KeyObject | CryptoKey | JWK;
@@ -36,7 +36,10 @@ export interface MintOptions {
   readonly jti?: string;
 }
 
-/** Returns the URL to register, which is a secret. Throws `LocalError` `config_invalid`. */
+/**
+ * Mints the URL to register, which is a secret. Throws `LocalError` `config_invalid` if an option is
+ * not valid or the URL becomes too long.
+ */
 export async function mintCallbackUrl(options: MintOptions): Promise<string> {
   const endpoint = URL.parse(options.endpoint);
   if (
@@ -48,7 +51,7 @@ export async function mintCallbackUrl(options: MintOptions): Promise<string> {
   ) {
     throw new LocalError(
       'config_invalid',
-      `The endpoint must be an absolute URL without fragment, user information or a parameter "${CALLBACK_TOKEN_PARAMETER}".`,
+      `The endpoint must be an absolute URL without a fragment, user information or a parameter "${CALLBACK_TOKEN_PARAMETER}".`,
     );
   }
   const iat = Math.floor(options.now / 1000);
@@ -78,7 +81,7 @@ export async function mintCallbackUrl(options: MintOptions): Promise<string> {
     .catch((cause: unknown) => {
       throw new LocalError(
         'config_invalid',
-        'The signing key of callback URLs must be an Ed25519 private key.',
+        'The signing key of callback URLs must be an Ed25519 private key. Pass one as `privateKey`.',
         { cause },
       );
     });
@@ -86,27 +89,27 @@ export async function mintCallbackUrl(options: MintOptions): Promise<string> {
   if (url.length > CALLBACK_URL_CHARS_MAX) {
     throw new LocalError(
       'config_invalid',
-      `The callback URL would have more than ${CALLBACK_URL_CHARS_MAX} characters: shorten endpoint, issuer, audience or key.`,
+      `The callback URL would have more than ${CALLBACK_URL_CHARS_MAX} characters. Shorten the endpoint, the issuer, the audience or the key.`,
     );
   }
   return url;
 }
 
-/** Trusted keys and expected claims of a callback URL. */
+/** The trusted keys and the expected claims of a callback URL. */
 export interface VerifyOptions {
   /** One key, or several during a key rotation. */
   readonly publicKeys: KeyObject | CryptoKey | JWK | readonly (KeyObject | CryptoKey | JWK)[];
   readonly issuer: string;
   /**
-   * Accepted MCP servers. Absent = any; the caller then looks up the secret by the claims `aud` and
-   * `sub`.
+   * The MCP servers to accept. Absent = any; the caller then looks up the secret by the claims `aud`
+   * and `sub`.
    */
   readonly audience?: string | readonly string[];
   /** Epoch milliseconds. */
   readonly now: number;
 }
 
-/** The `reason` of the `LocalError`. */
+/** Why a token is rejected: the `reason` of `token_invalid`. */
 export type TokenRefusal =
   | 'missing'
   | 'malformed'
@@ -119,8 +122,8 @@ export type TokenRefusal =
   | 'no_match';
 
 /**
- * Returns the claims of the token in a request's URL (absolute, or the request target). Throws
- * `LocalError` `token_invalid` with a {@link TokenRefusal} as `reason`.
+ * Verifies the token in a request's URL (absolute, or the request target) and returns its claims.
+ * Throws `LocalError` `token_invalid` with a {@link TokenRefusal} as `reason`.
  */
 export async function verifyCallbackUrl(
   url: string | URL,
@@ -131,7 +134,7 @@ export async function verifyCallbackUrl(
   const header = decodeJsonSegment(headerSegment);
   const payload = decodeJsonSegment(claimsSegment);
   if (!header || !payload || rest.length > 0) throw refuse('malformed');
-  // Checked before the key is used: only this algorithm and this type of token are valid for it.
+  // Checked before a key is used: no key may verify another algorithm or another type of token.
   if (!check('CallbackUrlHeader', header).ok || 'crit' in header) throw refuse('wrong_header');
   if (decodeBase64url(signatureSegment)?.length !== SIGNATURE_BYTES) throw refuse('malformed');
   await verifySignature(token, options);
@@ -141,7 +144,10 @@ export async function verifyCallbackUrl(
   return claims.value;
 }
 
-/** Rejects several tokens: a gateway and a receiver could pick different ones. */
+/**
+ * Finds the path and the token in a URL. Rejects a URL with several tokens, because a gateway and a
+ * receiver could pick different ones.
+ */
 function locate(url: string | URL): { readonly path: string; readonly token: string } {
   const parsed =
     typeof url === 'string'
@@ -171,14 +177,14 @@ async function verifySignature(token: string, options: VerifyOptions): Promise<v
       return;
     } catch (cause) {
       refusal = refusalOf(cause);
-      // Claims are checked only after the signature matched, so no other key can match.
+      // `jose` checks claims only after the signature matched, so no other key can match.
       if (refusal.reason !== 'no_match') throw refusal;
     }
   }
   throw refusal;
 }
 
-/** Drops the library's claim errors as a cause, because they contain the claims. */
+/** Converts an error of `jose`. Its claim errors contain the claims and are not kept as the cause. */
 function refusalOf(cause: unknown): LocalError {
   if (cause instanceof errors.JWTExpired) return refuse('expired');
   if (cause instanceof errors.JWTClaimValidationFailed) {
@@ -194,16 +200,20 @@ function refusalOf(cause: unknown): LocalError {
 }
 
 const MESSAGES: Readonly<Record<TokenRefusal, string>> = {
-  missing: `must have exactly one parameter "${CALLBACK_TOKEN_PARAMETER}"`,
-  malformed: 'must carry a compact JWS',
-  wrong_header: `must carry a token of type ${TYP} and algorithm Ed25519`,
-  wrong_claims: 'must carry the claims of a callback token',
+  missing: `does not have exactly one parameter "${CALLBACK_TOKEN_PARAMETER}"`,
+  malformed: 'does not contain a compact JWS',
+  wrong_header: `does not contain a token of type ${TYP} and algorithm Ed25519`,
+  wrong_claims: 'does not contain the claims of a callback token',
   wrong_issuer: 'was minted by another receiver',
   wrong_audience: 'was minted for another MCP server',
   wrong_path: 'was minted for another path',
-  expired: 'has expired: register a newly minted one',
+  expired: 'has expired',
   no_match: 'was not minted with a key of this receiver',
 };
 
 const refuse = (reason: TokenRefusal, cause?: unknown) =>
-  new LocalError('token_invalid', `The callback URL ${MESSAGES[reason]}.`, { reason, cause });
+  new LocalError(
+    'token_invalid',
+    `The callback URL ${MESSAGES[reason]}. Register a newly minted URL, and pass it on unchanged.`,
+    { reason, cause },
+  );

@@ -1,7 +1,7 @@
 /**
- * Identifiers computed from content: the canonical form (RFC 8785), the default subscription key,
- * equality of selections and the `webhook-id` (SEP: triggers/subscribe, Message identity).
- * Signatures never cover canonical forms.
+ * The canonical form of JSON (RFC 8785) and what is computed from content: the default subscription
+ * key, the equality of selections and the `webhook-id` (SEP: triggers/subscribe, Message identity).
+ * Signatures cover the bytes as sent, never a canonical form.
  */
 import { hash, randomBytes } from 'node:crypto';
 import canonicalize from 'canonicalize';
@@ -9,12 +9,15 @@ import type { Gap, Selection } from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from './errors.ts';
 import { inspectJson } from './json.ts';
 
-/** The canonical form of RFC 8785. Throws `LocalError` `json_refused` if the value has none. */
+/** Returns the canonical form of RFC 8785. Throws `LocalError` `json_refused` for other than JSON. */
 export function canonicalJson(value: unknown): string {
   const complaint = inspectJson(value);
   const text = complaint === null ? canonicalize(value) : undefined;
   if (text === undefined)
-    throw new LocalError('json_refused', `No canonical form: expected ${complaint ?? 'a value'}.`);
+    throw new LocalError(
+      'json_refused',
+      `The value has no canonical form: expected ${complaint ?? 'a value'}.`,
+    );
   return text;
 }
 
@@ -27,8 +30,8 @@ const normalSelect = (select: readonly SelectionLike[]) =>
   select.map((selection) => ({ name: selection.name, arguments: selection.arguments ?? {} }));
 
 /**
- * The default `key`: 43 characters. Depends on the order of the selections but not on the order of
- * members.
+ * Returns the default `key`, 43 characters. It depends on the order of the selections but not on the
+ * order of members. Throws `LocalError` `json_refused` if an argument is not JSON.
  */
 export function subscriptionKey(
   select: readonly SelectionLike[],
@@ -37,12 +40,12 @@ export function subscriptionKey(
   return sha256(canonicalJson({ select: normalSelect(select), callback: callbackUrl }));
 }
 
-/** Whether both select the same, in the same order. */
+/** Whether both lists contain the same selections in the same order. */
 export function sameSelect(a: readonly SelectionLike[], b: readonly SelectionLike[]): boolean {
   return a.length === b.length && canonicalJson(normalSelect(a)) === canonicalJson(normalSelect(b));
 }
 
-/** The range of a delivery: the numbers `after + 1` to `last`. */
+/** The numbers `after + 1` to `last` of one log, from which a `webhook-id` is computed. */
 export interface DeliveryRange {
   readonly subscriptionId: string;
   readonly epoch: string;
@@ -54,7 +57,7 @@ export interface DeliveryRange {
 
 const WEBHOOK_ID_CHARS = 32;
 
-/** The `webhook-id` of a delivery with a range: the same id means the same events. */
+/** Returns the `webhook-id` of a delivery that covers numbers: the same id means the same events. */
 export function webhookId(range: DeliveryRange): string {
   const gaps = (range.gaps ?? []).map(({ from, to }) => `${from}-${to}`).join(',');
   const input = [range.subscriptionId, range.epoch, range.after, range.last, gaps].join('\n');
@@ -62,8 +65,8 @@ export function webhookId(range: DeliveryRange): string {
 }
 
 /**
- * The `webhook-id` of a delivery without a range: a heartbeat, a probe, a challenge, a termination
- * notice.
+ * Returns a `webhook-id` for a message that covers no number: a heartbeat, a probe, a challenge, a
+ * termination notice.
  */
 export function randomWebhookId(token: (bytes: number) => string = randomToken): string {
   return `msg_${token((WEBHOOK_ID_CHARS * 3) / 4)}`;

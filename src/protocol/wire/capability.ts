@@ -1,14 +1,15 @@
 /**
- * Reads and writes the extension's settings in capabilities: in `extensions` since revision
- * 2026-07-28, in `experimental` before (SEP: Capability). Writes to the place of the revision;
- * reads from either.
+ * Reads and writes the extension's settings in capabilities. Their place is `extensions` since
+ * revision 2026-07-28, and `experimental` before (SEP: Capability). Writes to the place of the
+ * revision; reads from either.
  */
 import { EXTENSION_ID, type ServerCapability } from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from './errors.ts';
 import { check } from './validate.ts';
 
 /**
- * The first revision whose capabilities have `extensions`. Revisions are dates and compare as text.
+ * The first MCP revision whose capabilities have `extensions`. Revisions are dates, which compare as
+ * text.
  */
 export const FIRST_EXTENSIONS_REVISION = '2026-07-28';
 
@@ -21,8 +22,8 @@ function placesOf(protocolVersion: string | undefined): Place[] {
 }
 
 /**
- * The server's settings; null if it does not have the extension. The place of the revision takes
- * precedence. Throws `LocalError` `peer_misbehaved` if the settings are invalid.
+ * Returns the server's settings; null if it does not have the extension. The place of the revision
+ * takes precedence. Throws `LocalError` `peer_misbehaved` if the settings are not valid.
  */
 export function capabilityOf(
   capabilities: object | null | undefined,
@@ -37,7 +38,7 @@ export function capabilityOf(
     if (checked.ok) return checked.value;
     throw new LocalError(
       'peer_misbehaved',
-      `The server's settings for ${EXTENSION_ID} are not valid: expected ${checked.expected} at "${checked.path}".`,
+      `The server's settings for ${EXTENSION_ID} are not valid: expected ${checked.expected} at "${checked.path}". Report this to the operator of the server.`,
       { reason: 'capability' },
     );
   }
@@ -45,8 +46,8 @@ export function capabilityOf(
 }
 
 /**
- * Returns the capabilities with the settings added: for one revision, or for every revision without
- * `protocolVersion`.
+ * Returns the capabilities with the settings added: for one revision, or without `protocolVersion`
+ * for all of them.
  */
 export function placeCapability<T extends Capabilities>(
   capabilities: T,

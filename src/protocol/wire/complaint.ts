@@ -1,6 +1,6 @@
 /**
  * Converts the validator's first error into a JSON Pointer and a noun phrase. Neither repeats the
- * invalid value: the phrase comes from the schema alone, and the pointer stops before a member name
+ * invalid value: the phrase is made from the schema alone, and the pointer ends before a member name
  * that is not a plain word.
  */
 import type { ErrorObject as AjvError } from 'ajv/dist/2020.js';
@@ -18,7 +18,7 @@ type Schema = Readonly<Record<string, unknown>>;
 /** Phrases by keyword; other keywords use {@link describe}. */
 const BY_KEYWORD: Readonly<Record<string, (schema: Schema) => string>> = {
   required: () => 'a value: this member is required',
-  dependentRequired: () => 'the members that depend on each other together',
+  dependentRequired: () => 'all of the members that belong together',
   additionalProperties: () => 'no member beyond those that the schema names',
   unevaluatedProperties: () => 'no member beyond those that the schema names',
   propertyNames: () => 'member names that the schema allows',
@@ -27,12 +27,12 @@ const BY_KEYWORD: Readonly<Record<string, (schema: Schema) => string>> = {
   multipleOf: (schema) => `a multiple of ${String(schema['multipleOf'])}`,
   minProperties: (schema) => `at least ${String(schema['minProperties'])} members`,
   maxProperties: (schema) => `at most ${String(schema['maxProperties'])} members`,
-  not: () => 'a value outside what the schema excludes',
+  not: () => 'a value that the schema does not exclude',
   oneOf: () => 'a value that fits exactly one of the alternatives',
 };
 
 /**
- * The complaint about the first of `errors`, which must come from one validation with `verbose`.
+ * Describes the first of `errors`, which must come from one validation with the option `verbose`.
  */
 export function complaint(errors: readonly AjvError[] | null | undefined): Complaint {
   const first = errors?.[0];
@@ -53,7 +53,7 @@ export function complaint(errors: readonly AjvError[] | null | undefined): Compl
   };
 }
 
-/** Describes what a schema node accepts. */
+/** Returns a noun phrase for what a schema node accepts. */
 function describe(schema: Schema, keyword: string): string {
   if ('const' in schema) return JSON.stringify(schema['const']);
   if (Array.isArray(schema['enum']))
@@ -90,7 +90,7 @@ function range(min: unknown, max: unknown, unit: string): string {
 const PLAIN_SEGMENT = /^[\p{L}\p{N}_$.~:-]{1,64}$/u;
 const SEGMENTS_MAX = 16;
 
-/** The pointer up to the first member name that is not a plain word. */
+/** Cuts a pointer before the first member name that is not a plain word. */
 function plainPrefix(pointer: string): string {
   const segments = pointer.split('/').slice(1);
   const odd = segments.findIndex(

@@ -1,8 +1,8 @@
 /**
- * `MCP-Delivery-Signature` proves which server sent a delivery and to which URL. It is a detached
- * JWS with an unencoded payload (RFC 7515 appendix F, RFC 7797) under Ed25519. It covers the hash
- * of the whole callback URL, so that no receiver can replay a delivery to another one (SEP: Server
- * identity).
+ * Makes and verifies `MCP-Delivery-Signature`, which proves which server sent a delivery and to which
+ * URL. It is a detached JWS with an unencoded payload (RFC 7515 appendix F, RFC 7797) under Ed25519.
+ * Its header contains the hash of the whole callback URL, so that no receiver can replay a delivery
+ * to another one (SEP: Server identity).
  */
 import {
   createPrivateKey,
@@ -23,8 +23,8 @@ import { SIGNATURE_HEADER_BYTES_MAX, SIGNATURE_TOLERANCE_MS } from './limits.ts'
 import { check } from './validate.ts';
 
 /**
- * The callback form of `sign` runs in the thread pool: 46k/s instead of 28k/s, without blocking the
- * event loop.
+ * The callback form of `sign`, which runs in the thread pool: 46,000 instead of 28,000 signatures per
+ * second, without blocking the event loop.
  */
 const signInPool = promisify(sign);
 const SIGNATURE_BYTES = 64;
@@ -56,7 +56,8 @@ export function generateDeliveryKey(): DeliveryKey {
 }
 
 /**
- * Imports an Ed25519 private key: a KeyObject, PEM or JWK. Throws `LocalError` `config_invalid`.
+ * Imports an Ed25519 private key: a KeyObject, PEM or JWK. The default `kid` is the RFC 7638
+ * thumbprint. Throws `LocalError` `config_invalid`.
  */
 export function deliveryKey(source: KeyObject | string | JsonWebKey, kid?: string): DeliveryKey {
   const privateKey = readPrivateKey(source);
@@ -81,7 +82,7 @@ function readPrivateKey(source: KeyObject | string | JsonWebKey): KeyObject {
 const badKey = (cause?: unknown) =>
   new LocalError(
     'config_invalid',
-    'A delivery key must be an Ed25519 private key (KeyObject, PEM or JWK).',
+    'A signing key must be an Ed25519 private key (KeyObject, PEM or JWK). Generate one with `generateDeliveryKey`, or as PEM with OpenSSL.',
     { cause },
   );
 
@@ -106,16 +107,16 @@ export function publicJwks(keys: readonly DeliveryKey[]): {
 }
 
 /**
- * The header members that bind a signature to a callback URL: its origin, and the hash of the URL
- * exactly as registered.
+ * Returns the header members that bind a signature to a callback URL: its origin, and the hash of the
+ * URL exactly as registered.
  */
 function urlBinding(url: string): { readonly origin: string; readonly uh: string } {
   return { origin: new URL(url).origin, uh: sha256(url) };
 }
 
 /**
- * The constant part of the protected header for one subscription, key and URL, up to the value of
- * `iat`. Callers cache it, because it costs two hashes.
+ * Returns the protected header for one subscription, key and URL as JSON text up to the value of
+ * `iat`. Callers cache it, because parsing and hashing the URL is the expensive part.
  */
 export function deliverySignatureHead(
   key: DeliveryKey,
@@ -135,7 +136,10 @@ export function deliverySignatureHead(
   return `${JSON.stringify(fixed).slice(0, -1)},"iat":`;
 }
 
-/** Returns the value of `MCP-Delivery-Signature` for one attempt. `iat` in seconds. */
+/**
+ * Returns the value of `MCP-Delivery-Signature` for one attempt. `head` is the result of
+ * {@link deliverySignatureHead}, `iat` is in seconds since 1970.
+ */
 export async function signDelivery(
   key: DeliveryKey,
   head: string,
@@ -163,7 +167,7 @@ export type DeliveryKeyLookup = (header: {
 /** A public key in any form that `jose` accepts; undefined = no key has this `kid`. */
 export type DeliveryKeyFound = KeyObject | CryptoKey | JWK | Uint8Array | undefined;
 
-/** The `reason` of the `LocalError`. */
+/** Why a signature is rejected: the `reason` of the `LocalError`. */
 export type DeliveryRefusal =
   | 'missing_header'
   | 'malformed'
@@ -175,9 +179,10 @@ export type DeliveryRefusal =
   | 'no_match';
 
 /**
- * Verifies that a trusted key signed this body recently for this URL and subscription. Keys come
- * only from `keys`. Throws `LocalError` `signature_invalid`, `signature_stale` or `key_unknown`
- * with a {@link DeliveryRefusal} as `reason`.
+ * Verifies that a trusted key signed this body recently for this URL and subscription, and returns
+ * the protected header. Keys come only from `keys`, whose errors reach the caller unchanged. Throws
+ * `LocalError` `signature_invalid`, `signature_stale` or `key_unknown` with a {@link DeliveryRefusal}
+ * as `reason`.
  */
 export async function verifyDelivery(
   token: string | undefined,
@@ -214,8 +219,8 @@ export async function verifyDelivery(
 }
 
 /**
- * Parses the header. Its members must be exactly those of the schema, which excludes `jwk`, `jku`,
- * `x5u` and `x5c`.
+ * Parses the signature. The members of its header must be exactly those of the schema, which
+ * excludes `jwk`, `jku`, `x5u` and `x5c`.
  */
 function parse(token: string): {
   readonly protectedSegment: string;
@@ -256,14 +261,15 @@ async function lookup(
 }
 
 const MESSAGES: Readonly<Record<DeliveryRefusal, string>> = {
-  missing_header: 'is missing, although the server publishes keys',
+  missing_header: 'is missing, although the server publishes keys. Sign every delivery',
   malformed: 'must be a detached JWS: a protected header, two full stops and an Ed25519 signature',
-  wrong_header: 'must have exactly the protected header members of the specification',
-  wrong_url: 'was made for another callback URL',
-  wrong_subscription: 'was made for another subscription',
+  wrong_header: 'must have a protected header with exactly the members of the specification',
+  wrong_url:
+    'was made for another callback URL. Check that the configured URL is the registered one',
+  wrong_subscription: 'was made for another subscription. Discard the delivery',
   stale: 'is too far from the present. Check both clocks',
   unknown_key: 'names a key that is not in the key set. Fetch the set again',
-  no_match: 'does not verify: another key or another body',
+  no_match: 'does not match the key and the body. Pass the body unchanged, and check the keys',
 };
 
 function refuse(reason: DeliveryRefusal, cause?: unknown): LocalError {

@@ -1,7 +1,7 @@
 /**
- * Encodes and decodes deliveries. An event is encoded once, without its number, and spliced into
- * the deliveries of every subscription: the number is the first member, so that splicing is one
- * concatenation (SEP: Delivery).
+ * Encodes and decodes deliveries. An event is encoded once, without its number, and reused in the
+ * deliveries of every subscription. The number is the first member, so that one concatenation adds it
+ * (SEP: Delivery).
  */
 import type { Delivery, Event } from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from './errors.ts';
@@ -20,15 +20,15 @@ export type UnnumberedEvent = Omit<Event, 'sequence'>;
 export type DeliveryHead = Omit<Delivery, 'events'>;
 
 /**
- * The event's JSON without `sequence`. Throws `LocalError` `json_refused` if `data` is not valid
- * JSON.
+ * Returns the event's JSON without `sequence`. Throws `LocalError` `json_refused` if `data` cannot be
+ * sent as JSON.
  */
 export function encodeEvent(event: UnnumberedEvent): string {
   const { eventId, name, timestamp, data, _meta } = event;
   if (data === undefined)
     throw new LocalError(
       'json_refused',
-      'JSON refused: expected "data". Pass null for an event without data.',
+      'The event has no "data". Pass null for an event without data.',
       {
         reason: 'value',
       },
@@ -41,28 +41,31 @@ export function eventWithSequence(encoded: string, sequence: number): string {
   return `{"sequence":${sequence},${encoded.slice(1)}`;
 }
 
-/** The JSON of a `Delivery` with encoded, numbered events. */
+/** Returns the JSON of a `Delivery` from encoded, numbered events. */
 export function encodeDelivery(head: DeliveryHead, events: readonly string[]): string {
   const { subscriptionId, key, epoch, after, ...rest } = head;
   const start = JSON.stringify({ subscriptionId, key, epoch, after }).slice(0, -1);
   return `${start},"events":[${events.join(',')}],${JSON.stringify(rest).slice(1)}`;
 }
 
-/** The body of a callback and the notification on a stream, from the JSON of a `Delivery`. */
+/**
+ * Returns the body of a callback, which is also the notification on a stream, from the JSON of a
+ * `Delivery`.
+ */
 export function encodeDeliveryNotification(paramsJson: string): Buffer {
   return Buffer.from(`${PREFIX}${paramsJson}}`, 'utf8');
 }
 
 /**
- * Decodes the body of a callback whose signature was verified: at most 256 KiB of UTF-8, at most 64
- * levels deep, valid and complete. Throws `LocalError` `peer_misbehaved`.
+ * Decodes the body of a callback whose signature was verified. Throws `LocalError` `peer_misbehaved`
+ * unless it is at most 256 KiB of UTF-8, at most 64 levels deep, valid, and covers its whole range.
  */
 export function decodeDelivery(body: Uint8Array): Delivery {
   let value: unknown;
   try {
     value = parseJson(body, { maxBytes: CALLBACK_BODY_BYTES_MAX });
   } catch (cause) {
-    throw misbehaved(cause instanceof LocalError ? cause.message : 'it is not JSON', cause);
+    throw misbehaved((cause as LocalError).message.replace(/\.$/, ''), cause);
   }
   const checked = check('DeliveryNotification', value);
   if (!checked.ok) throw misbehaved(`expected ${checked.expected} at "${checked.path}"`);
@@ -70,7 +73,7 @@ export function decodeDelivery(body: Uint8Array): Delivery {
   return checked.value.params;
 }
 
-/** Validates a parsed delivery, of a stream or a pull. Throws `LocalError` `peer_misbehaved`. */
+/** Validates a parsed delivery of a stream or a pull. Throws `LocalError` `peer_misbehaved`. */
 export function acceptDelivery(value: unknown): Delivery {
   const unfit = inspectJson(value);
   if (unfit !== null) throw misbehaved(`expected ${unfit}`);
@@ -111,12 +114,13 @@ export function coverage(
   if (last > head) throw misbehaved('"head" is below the last number covered');
   if (acked > head) throw misbehaved('"acked" is beyond "head"');
   if (delivery.challenge !== undefined && last > after)
-    throw misbehaved('a challenge travels in an empty delivery only');
+    throw misbehaved('a challenge is allowed only in an empty delivery');
   return { last };
 }
 
 const misbehaved = (problem: string, cause?: unknown) =>
-  new LocalError('peer_misbehaved', `The delivery is not acceptable: ${problem}.`, {
-    reason: 'delivery',
-    cause,
-  });
+  new LocalError(
+    'peer_misbehaved',
+    `The delivery is not valid: ${problem}. Report this to the operator of the server.`,
+    { reason: 'delivery', cause },
+  );

@@ -15,7 +15,7 @@ import type {
   UnsupportedData,
 } from '../../../spec-schema/draft/schema.ts';
 
-/** `data` by registry name (SEP: Errors). */
+/** The type of `data` for each name in the registry (SEP: Errors). */
 export interface WireErrorData {
   InvalidParams: InvalidParamsData;
   Conflict: ConflictData;
@@ -28,8 +28,7 @@ export interface WireErrorData {
 }
 
 /**
- * A name of the registry `errors.json`; two of them share the code -32602 and differ in
- * `data.kind`.
+ * A name in the registry `errors.json`. Two of them share the code -32602 and differ in `data.kind`.
  */
 export type WireErrorName = keyof WireErrorData;
 
@@ -45,16 +44,16 @@ const rows = new Map<string, RegistryRow>(
   (registry.errors as readonly RegistryRow[]).map((row) => [row.name, row]),
 );
 
-/** The registry's row for a name. */
+/** Returns the registry's row for a name. */
 export function registryRow(name: WireErrorName): RegistryRow {
   const row = rows.get(name);
-  if (!row) throw new TypeError(`errors.json has no row "${name}"`);
+  if (!row) throw new TypeError(`errors.json has no row "${name}". Add one.`);
   return row;
 }
 
 /**
- * An error that is sent to the peer as a JSON-RPC error object. `error.name` is the registry's
- * name: `if (error instanceof WireError && error.is('Conflict')) error.data.kind`.
+ * An error that is sent to the peer as a JSON-RPC error object. Its `name` is the name in the
+ * registry: `if (error instanceof WireError && error.is('Conflict')) error.data.kind`.
  */
 export class WireError<Name extends WireErrorName = WireErrorName> extends Error {
   override readonly name: Name;
@@ -64,8 +63,8 @@ export class WireError<Name extends WireErrorName = WireErrorName> extends Error
   readonly data: WireErrorData[Name];
 
   /**
-   * The message is the registry's, filled in from `data`, unless `options` has the message of a
-   * peer.
+   * The message comes from the registry, filled in from `data`, unless `options` has the message of
+   * a peer.
    */
   constructor(
     name: Name,
@@ -79,13 +78,13 @@ export class WireError<Name extends WireErrorName = WireErrorName> extends Error
     this.data = data;
   }
 
-  /** Narrows the error to one name, and `data` to its type. */
+  /** Whether the error has this name; narrows `data` to its type. */
   is<Other extends WireErrorName>(name: Other): this is WireError<Other> {
     // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-assertion -- two type parameters do not compare
     return (this.name as WireErrorName) === name;
   }
 
-  /** The JSON-RPC error object. Contains only what the registry allows. */
+  /** Returns the JSON-RPC error object. It contains only what the registry allows. */
   toErrorObject(): ErrorObject {
     const data: ErrorObject['data'] | undefined = this.data;
     return data === undefined
@@ -94,18 +93,18 @@ export class WireError<Name extends WireErrorName = WireErrorName> extends Error
   }
 }
 
-/** Fills in the row's message for `data.kind`, or its only message. */
+/** Fills in the row's message for `data.kind`, or its only message if there are no kinds. */
 function render(row: RegistryRow, data: WireErrorData[WireErrorName]): string {
   const fields = (data ?? {}) as Readonly<Record<string, unknown>>;
   const template = row.messages[String(fields['kind'])] ?? row.messages['*'];
   if (template === undefined)
-    throw new TypeError(`errors.json has no message for ${row.name} with this data`);
+    throw new TypeError(`errors.json has no message for ${row.name} with this data. Add one.`);
   return template.replace(/\{(\w+)\}/g, (_, member: string) => String(fields[member]));
 }
 
 /**
- * `-32602`: `path` is a JSON Pointer into params, `expected` a noun phrase; neither may repeat the
- * invalid value.
+ * Error `-32602` for invalid params: `path` is a JSON Pointer into them, `expected` a noun phrase.
+ * Neither may repeat the invalid value.
  */
 export const invalidParams = (path: string, expected: string, options?: ErrorOptions) =>
   new WireError('InvalidParams', { kind: 'invalid', path, expected }, options);
@@ -119,7 +118,7 @@ export const callbackEndpointError = (
   reason: CallbackEndpointErrorData['reason'],
   options?: ErrorOptions,
 ) => new WireError('CallbackEndpointError', { reason }, options);
-/** `-32603` with a fixed message. The cause is not sent. */
+/** Error `-32603` with a fixed message. The cause is not sent. */
 export const internalError = (cause: unknown) =>
   new WireError('InternalError', undefined, { cause });
 
@@ -131,14 +130,14 @@ export type LocalErrorCode =
   | 'schema_refused'
   /**
    * A value cannot be sent as JSON: it is nested too deeply, or contains a lone surrogate, a number
-   * that is not finite, or code.
+   * that is not finite, or a value that JSON does not have, such as a function.
    */
   | 'json_refused'
   /** A secret is not `whsec_` and base64 of 24 to 64 bytes. */
   | 'secret_malformed'
-  /** A webhook or server signature is missing, malformed or does not verify. */
+  /** The signature of a webhook or of a server is missing, malformed or does not verify. */
   | 'signature_invalid'
-  /** A signature is too old, or too far in the future. */
+  /** The time of a signature is too long ago or too far in the future. */
   | 'signature_stale'
   /** The token of a callback URL is forged, expired or made for another purpose. */
   | 'token_invalid'
@@ -176,7 +175,8 @@ export type LocalErrorCode =
   | 'unauthorized';
 
 /**
- * An error that is never sent to the peer. `reason` distinguishes conditions with the same code.
+ * An error that is never sent to the peer. `code` is its condition; `reason` distinguishes conditions
+ * with the same code.
  */
 export class LocalError extends Error {
   override readonly name = 'LocalError';

@@ -21,9 +21,9 @@ export type HeadersLike =
   | Readonly<Record<string, string | readonly string[] | undefined>>;
 
 /**
- * The value of a header; undefined if it is absent or repeated, because a repeated header is
- * ambiguous. The Fetch API joins repeated headers with a comma, which the grammar of no callback
- * header allows.
+ * Returns the value of a header; undefined if it is absent, or repeated and therefore ambiguous. The
+ * Fetch API joins repeated headers with a comma and a space. Such a value fails the later checks; only
+ * a joined `webhook-signature` can still contain an entry that matches.
  */
 export function readHeader(headers: HeadersLike, name: string): string | undefined {
   if (typeof headers.get === 'function') return headers.get(name) ?? undefined;

@@ -1,8 +1,8 @@
 /**
  * Parses and writes JSON within limits: valid UTF-8, bounded size and depth, well-formed strings,
  * finite numbers (I-JSON, RFC 7493). Of duplicate members the last one counts, as in every
- * JavaScript parser. Parsers that differ in this cannot be exploited without the secret, because a
- * body is used only after the signature over its bytes is verified.
+ * JavaScript parser. Other parsers differ, but nobody can exploit that without the secret: a body is
+ * used only after the signature over its bytes is verified.
  */
 import { LocalError } from './errors.ts';
 import { JSON_DEPTH_MAX } from './limits.ts';
@@ -26,7 +26,7 @@ export function parseJson(
   try {
     value = JSON.parse(text);
   } catch {
-    // The parser's message quotes the input and is therefore not kept as the cause.
+    // The parser's message quotes the input and is therefore not the cause.
     throw refused('syntax', 'one JSON value');
   }
   const complaint = inspectJson(value, options.maxDepth);
@@ -35,9 +35,9 @@ export function parseJson(
 }
 
 /**
- * Says what JSON would require instead of this value; null if the value can be sent. Does not
- * recurse, because `JSON.stringify` overflows the stack at depths that `JSON.parse` accepts.
- * Members that are `undefined` are allowed, because they are not sent.
+ * Returns a noun phrase for what the value would have to be; null if it can be sent as JSON. Does not
+ * recurse, because `JSON.parse` accepts depths at which recursion overflows the stack. Members that
+ * are `undefined` are allowed, because they are not sent.
  */
 export function inspectJson(value: unknown, maxDepth = JSON_DEPTH_MAX): string | null {
   const complaint = inspectLeaf(value);
@@ -61,7 +61,7 @@ export function inspectJson(value: unknown, maxDepth = JSON_DEPTH_MAX): string |
 const isContainer = (value: unknown): value is object =>
   typeof value === 'object' && value !== null;
 
-/** Inspects a value without members; containers pass. */
+/** Inspects a value without its members. */
 function inspectLeaf(value: unknown): string | null {
   switch (typeof value) {
     case 'string':
@@ -72,7 +72,7 @@ function inspectLeaf(value: unknown): string | null {
     case 'object':
       return null;
     default:
-      return 'JSON data, not code';
+      return 'JSON data: no undefined, function, symbol or bigint';
   }
 }
 
@@ -84,8 +84,8 @@ const isWellFormed = (text: string): boolean =>
   (text as string & { isWellFormed(): boolean }).isWellFormed();
 
 /**
- * `JSON.stringify` for values that it neither changes silently nor overflows on. Throws
- * `LocalError` `json_refused`.
+ * Serializes a value with `JSON.stringify`. Throws `LocalError` `json_refused` for values that
+ * `JSON.stringify` would change silently or that are nested too deeply for it.
  */
 export function writeJson(value: unknown): string {
   const complaint = inspectJson(value);
@@ -94,4 +94,4 @@ export function writeJson(value: unknown): string {
 }
 
 const refused = (reason: string, expected: string, cause?: unknown) =>
-  new LocalError('json_refused', `JSON refused: expected ${expected}.`, { reason, cause });
+  new LocalError('json_refused', `JSON is not valid: expected ${expected}.`, { reason, cause });

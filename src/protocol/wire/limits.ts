@@ -1,7 +1,6 @@
 /**
- * Limits and defaults of the protocol. Names end in their unit. A value marked fixed is part of the
- * protocol; the others are defaults of options (SEP: Limits). `core/policy.ts` has the limits by
- * which the step function decides.
+ * Limits and defaults of the protocol (SEP: Limits). A value marked fixed is part of the protocol;
+ * the others are defaults of options. `core/policy.ts` has the limits of the step function.
  */
 
 const KIB = 1024;
@@ -15,7 +14,7 @@ const DAY_MS = 24 * HOUR_MS;
 export const TTL_MIN_MS = MINUTE_MS;
 export const TTL_DEFAULT_MS = HOUR_MS;
 export const TTL_MAX_MS = 30 * DAY_MS;
-/** Lifetime of a tombstone, which reports where an ended subscription ended. */
+/** Lifetime of a tombstone, the record of an ended subscription. */
 export const TOMBSTONE_MS = DAY_MS;
 
 /* retention, per trigger type */
@@ -23,14 +22,14 @@ export const RETENTION_AGE_MS = 7 * DAY_MS;
 export const RETENTION_EVENTS = 10_000;
 
 /* callback delivery */
-/** Fixed: the body of one callback POST. */
+/** Fixed: the largest body of a callback POST. */
 export const CALLBACK_BODY_BYTES_MAX = 256 * KIB;
 /**
- * Fixed: a larger event becomes a `too_large` gap in every matching log. Leaves 16 KiB for the rest
- * of a delivery.
+ * Fixed: the largest event. A larger one becomes a `too_large` gap in every matching log. Leaves
+ * 16 KiB for the rest of a delivery.
  */
 export const EVENT_BYTES_MAX = 240 * KIB;
-/** Fixed: the rest of an endpoint's answer is not read. */
+/** Fixed: how much of an endpoint's answer is read. */
 export const CALLBACK_ANSWER_BYTES_MAX = 8 * KIB;
 export const CALLBACK_DEADLINE_MS = 10 * SECOND_MS;
 export const SECRET_ROTATION_GRACE_MS = 5 * MINUTE_MS;

@@ -1,6 +1,6 @@
 /**
- * Converts a peer's JSON-RPC error: to the `WireError` whose code and `data` match, otherwise to a
- * `RemoteError` with the peer's code.
+ * Converts a peer's JSON-RPC error into the `WireError` whose code and `data` match, or else into a
+ * `RemoteError`.
  */
 import { registryRow, WireError, type WireErrorData, type WireErrorName } from './errors.ts';
 import { check, type WireTypes } from './validate.ts';
@@ -21,7 +21,7 @@ export class RemoteError extends Error {
   }
 }
 
-/** Candidates, in order: two share a code and differ in `data.kind`. */
+/** The names to try, in order. Two of them share a code and differ in `data.kind`. */
 const NAMES: readonly WireErrorName[] = [
   'InvalidParams',
   'Conflict',
@@ -35,7 +35,7 @@ const NAMES: readonly WireErrorName[] = [
 
 const MESSAGE_CHARS_MAX = 1024;
 
-/** Never throws: a malformed error becomes a `RemoteError`. */
+/** Converts the members of a JSON-RPC error object. Never throws. */
 export function fromErrorObject(
   code: number,
   message: unknown,
@@ -55,11 +55,11 @@ export function fromErrorObject(
 }
 
 /**
- * The peer's message, shortened and without control characters, because it may reach terminals and
- * logs.
+ * Shortens the peer's message and replaces its control characters by spaces, because it may reach
+ * terminals and logs.
  */
 function printable(message: unknown): string {
   const text =
-    typeof message === 'string' ? message.slice(0, MESSAGE_CHARS_MAX) : 'The peer gave no message.';
+    typeof message === 'string' ? message.slice(0, MESSAGE_CHARS_MAX) : 'The peer sent no message.';
   return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, ' ');
 }

@@ -1,2 +1,2 @@
-/** The types and constants of the wire, as one module that the package's entry points re-export. */
+/** The wire types and constants, as a module inside `src` that the entry points re-export. */
 export * from '../../../spec-schema/draft/schema.ts';

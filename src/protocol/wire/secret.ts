@@ -1,6 +1,6 @@
 /**
- * A `whsec_` secret as a value that cannot be printed by accident. Holds a KeyObject, which signs
- * three times faster than a raw buffer and keeps the bytes out of heap dumps of strings.
+ * A `whsec_` secret as a value that cannot be printed by accident. It keeps its key as a KeyObject,
+ * which signs three times faster than a raw buffer.
  */
 import { createSecretKey, randomBytes, type KeyObject } from 'node:crypto';
 import { inspect } from 'node:util';
@@ -22,7 +22,7 @@ export class Secret {
 
   /**
    * Parses `whsec_` and standard base64 of 24 to 64 bytes. Throws `LocalError` `secret_malformed`,
-   * which does not repeat it.
+   * whose message does not repeat the text.
    */
   static parse(text: string): Secret {
     const encoded = text.startsWith(PREFIX) ? text.slice(PREFIX.length) : '';
@@ -52,7 +52,7 @@ export class Secret {
     return this.#key;
   }
 
-  /** The text, for the request that registers it and for encrypted storage. */
+  /** Returns the text, for the request that registers it and for encrypted storage. */
   reveal(): string {
     return this.#text;
   }

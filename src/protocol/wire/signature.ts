@@ -1,8 +1,9 @@
 /**
- * Standard Webhooks signatures over raw bytes with a strict grammar, and the proof that answers a
- * challenge (SEP: Signature, Verification). Other verifiers accept these signatures; this one
- * rejects what some of them wrongly accept: bytes changed by a lossy decoder, text after the
- * timestamp, a dot in the id that moves the boundary, short secrets.
+ * Makes and verifies Standard Webhooks signatures over raw bytes, and the proof that answers a
+ * challenge (SEP: Signature, Verification). Other verifiers accept these signatures. This verifier
+ * has a stricter grammar than some: it rejects bytes that a lossy decoder would treat as equal, text
+ * after the timestamp, a dot in the id, which could move the boundary to the timestamp, and short
+ * secrets.
  */
 import { createHmac, sign, timingSafeEqual, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
@@ -19,15 +20,15 @@ import type { Secret } from './secret.ts';
 
 const ID = /^[A-Za-z0-9_-]{1,128}$/;
 /**
- * The id grammar for servers of `events/*`, which often send the upstream's identifier. A dot in it
- * could move the boundary between id, timestamp and body, but the body would then no longer be
+ * The id grammar for servers of `events/*`, which often send the upstream's identifier. It allows
+ * dots: one could move the boundaries between id, timestamp and body, but then the body would not be
  * JSON.
  */
 export const FOREIGN_WEBHOOK_ID = /^[\x21-\x7e]{1,1024}$/;
 const TIMESTAMP = /^[0-9]{1,12}$/;
 const V1 = /^v1,[A-Za-z0-9+/]{43}=$/;
 
-/** The `reason` of the `LocalError`. */
+/** Why a signature is rejected: the `reason` of the `LocalError`. */
 export type SignatureRefusal =
   | 'missing_header'
   | 'malformed_id'
@@ -38,7 +39,7 @@ export type SignatureRefusal =
 
 /**
  * Returns the value of `webhook-signature`: one signature per secret, in the given order.
- * `timestamp` in seconds.
+ * `timestamp` is in seconds since 1970.
  */
 export function signWebhook(
   secrets: Secret | readonly Secret[],
@@ -54,8 +55,8 @@ export function signWebhook(
 const signInPool = promisify(sign);
 
 /**
- * Signs the same content with the server's Ed25519 key (`v1a` of Standard Webhooks). `timestamp` in
- * seconds.
+ * Signs id, timestamp and body with the server's Ed25519 key (`v1a` of Standard Webhooks).
+ * `timestamp` is in seconds since 1970.
  */
 export async function signWebhookAsServer(
   { privateKey }: { readonly privateKey: KeyObject },
@@ -95,7 +96,7 @@ export function verifyWebhook(
 
   const timestamp = Number(timestampText);
   if (Math.abs(nowMs - timestamp * 1000) > toleranceMs) throw refuse('stale');
-  // Signs the text, not the number: "0900" and "900" are different bytes.
+  // The signature covers the text of the timestamp: "0900" and "900" are different bytes.
   const expected = signAll(secrets, `${id}.${timestampText}.`, rawBody);
   let matches = 0;
   for (const candidate of candidates) {
@@ -106,7 +107,8 @@ export function verifyWebhook(
 }
 
 /**
- * The `v1` signatures of the header, as bytes of equal length. Ignores entries of other schemes.
+ * Returns the `v1` signatures of the header, as bytes of equal length. Ignores entries of other
+ * versions.
  */
 function parseSignatures(header: string): Buffer[] {
   const entries = header.length > SIGNATURE_HEADER_BYTES_MAX ? [] : header.split(' ');
@@ -124,14 +126,14 @@ function oneSignature(secret: Secret, prefix: string, body: Uint8Array): string 
 }
 
 /**
- * The proof that answers a challenge: standard base64 of HMAC-SHA256(secret, "challenge." +
- * challenge).
+ * Returns the proof that answers a challenge: standard base64 of
+ * HMAC-SHA256(secret, "challenge." + challenge).
  */
 export function challengeProof(secret: Secret, challenge: string): string {
   return createHmac('sha256', secret.key).update(`challenge.${challenge}`).digest('base64');
 }
 
-/** Compares a proof, in constant time for a given length. */
+/** Whether the proof is right. The time depends on the length of `proof` alone. */
 export function isChallengeProof(secret: Secret, challenge: string, proof: string): boolean {
   const given = Buffer.from(proof, 'utf8');
   const expected = Buffer.from(challengeProof(secret, challenge), 'latin1');
@@ -140,11 +142,11 @@ export function isChallengeProof(secret: Secret, challenge: string, proof: strin
 
 const MESSAGES: Readonly<Record<SignatureRefusal, string>> = {
   missing_header: `The request must carry ${WEBHOOK_ID}, ${WEBHOOK_TIMESTAMP} and ${WEBHOOK_SIGNATURE}, each once.`,
-  malformed_id: `${WEBHOOK_ID} must be 1 to 128 letters, digits, "_" or "-".`,
-  malformed_timestamp: `${WEBHOOK_TIMESTAMP} must be 1 to 12 digits: seconds.`,
-  malformed_signature: `${WEBHOOK_SIGNATURE} must be at most ${SIGNATURES_MAX} entries, separated by single spaces, in ${SIGNATURE_HEADER_BYTES_MAX} bytes.`,
+  malformed_id: `${WEBHOOK_ID} must be 1 to 128 letters, digits, "_" or "-"; for "events/*" 1 to 1024 printable ASCII characters.`,
+  malformed_timestamp: `${WEBHOOK_TIMESTAMP} must be 1 to 12 digits: the seconds since 1970.`,
+  malformed_signature: `${WEBHOOK_SIGNATURE} must have at most ${SIGNATURES_MAX} entries, separated by single spaces, and ${SIGNATURE_HEADER_BYTES_MAX} bytes.`,
   stale: `${WEBHOOK_TIMESTAMP} is too far from the present. Check both clocks.`,
-  no_match: `${WEBHOOK_SIGNATURE} does not match: another secret, another body, or other headers.`,
+  no_match: `${WEBHOOK_SIGNATURE} does not match. Check that both sides have the same secret, and pass body and headers unchanged.`,
 };
 
 const refuse = (reason: SignatureRefusal) =>

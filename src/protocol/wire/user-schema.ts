@@ -1,6 +1,6 @@
 /**
- * Compiles the JSON Schemas of trigger types (`inputSchema`, `payloadSchema`). The operator
- * provides them, but they may be generated or fetched, so their cost is bounded: size, depth, local
+ * Compiles the JSON Schemas of trigger types (`inputSchema`, `payloadSchema`). The operator provides
+ * them, but they may be generated or fetched, so their cost is bounded: limited size and depth, local
  * references only, a fixed list of formats (SEP: Trigger types).
  */
 import { Ajv2020 } from 'ajv/dist/2020.js';
@@ -32,9 +32,8 @@ const FORMATS: FormatName[] = [
 export type UserValidator = (value: unknown) => Checked<unknown>;
 
 /**
- * Compiles one trigger type's schema. Throws `LocalError` `schema_refused`, whose message says what
- * to change. Rejects unknown keywords and formats as well, because a misspelled keyword would
- * validate nothing.
+ * Compiles one schema of a trigger type. Throws `LocalError` `schema_refused`, whose message says what
+ * to change, also for unknown keywords and formats: a misspelled keyword would validate nothing.
  */
 export function compileUserSchema(schema: JsonObject): UserValidator {
   const unfit = inspectJson(schema);
@@ -57,7 +56,8 @@ export function compileUserSchema(schema: JsonObject): UserValidator {
 }
 
 /**
- * Created once: it costs as much as compiling a dozen schemas, and a server may declare hundreds.
+ * One compiler for all schemas: making it costs as much as compiling a dozen schemas, and a server
+ * may declare hundreds.
  */
 let compiler: Ajv2020 | undefined;
 
@@ -100,6 +100,8 @@ function checkKeywords(node: unknown, isRoot: boolean): void {
 const DATA_KEYWORDS = new Set(['const', 'enum', 'default', 'examples']);
 
 const refused = (problem: string, cause?: unknown) =>
-  new LocalError('schema_refused', `A trigger type's JSON Schema is refused: ${problem}.`, {
-    cause,
-  });
+  new LocalError(
+    'schema_refused',
+    `A JSON Schema of a trigger type is not supported: ${problem}.`,
+    { cause },
+  );

@@ -1,6 +1,6 @@
 /**
- * Validates values against the published `schema.json`, so that the library accepts exactly what
- * the specification does. Compiles each type on first use.
+ * Validates values against the published `schema.json`, so that the library accepts what the
+ * specification accepts. Compiles each type on first use.
  */
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import schema from '../../../spec-schema/draft/schema.json' with { type: 'json' };
@@ -18,7 +18,7 @@ export type { WireTypes } from './wire-types.ts';
 export type Checked<T> =
   { readonly ok: true; readonly value: T } | ({ readonly ok: false } & Complaint);
 
-/** Names of the params types. */
+/** The names of the types of params. */
 export type ParamsName = Extract<keyof WireTypes, `${string}Params`>;
 
 const ajv = new Ajv2020({ strict: true, allErrors: false, verbose: true });
@@ -29,7 +29,8 @@ function validator(name: keyof WireTypes): ValidateFunction {
   if (!validate) {
     if (compiled.size === 0) ajv.addSchema(schema);
     validate = ajv.getSchema(`${schema.$id}#/$defs/${name}`);
-    if (!validate) throw new TypeError(`schema.json has no type "${name}"`);
+    if (!validate)
+      throw new TypeError(`schema.json has no type "${name}". Run \`npm run schema\`.`);
     compiled.set(name, validate);
   }
   return validate;
@@ -46,7 +47,7 @@ export function check<Name extends keyof WireTypes>(
   return run<WireTypes[Name]>(validator(name), value);
 }
 
-/** Validates the params of a request; absent params are `{}`. Throws `WireError` InvalidParams. */
+/** Validates the params of a request; absent params are `{}`. Throws `WireError` `InvalidParams`. */
 export function parseParams<Name extends ParamsName>(name: Name, value: unknown): WireTypes[Name] {
   const params = value ?? {};
   const unfit = inspectJson(params);
@@ -58,8 +59,8 @@ export function parseParams<Name extends ParamsName>(name: Name, value: unknown)
 }
 
 /**
- * Checks what a pattern cannot: a secret decodes to enough bytes, an instant exists in the
- * calendar.
+ * Checks what a pattern cannot: that the secret decodes to enough bytes, and that the instant exists
+ * in the calendar.
  */
 function checkMeaning(params: object): void {
   const { callback, since } = params as {

@@ -1,4 +1,4 @@
-/** Contract of commits: atomic, in order, complete. */
+/** Contract of commits: they are atomic, in order and complete. */
 import assert from 'node:assert/strict';
 import type { Subscription } from '../../protocol/core/types.ts';
 import { check, NOW, assertRejected, type Behavior, type Context } from './context.ts';
@@ -38,7 +38,7 @@ export const commits: readonly Behavior[] = [
     assert.equal(await context.store.nextDueAt(), 6);
     assert.equal((await context.store.read(1, 0, 10, 1000)).length, 1);
   }),
-  check('a commit that is refused changes nothing at all', async ({ store }) => {
+  check('a rejected commit changes nothing', async ({ store }) => {
     await store.commit([create(1, plain('a')), event(1), entry(1, 1, 1), checkpoint(1)]);
     const before = await store.stats();
     await assertRejected(
@@ -70,12 +70,12 @@ export const commits: readonly Behavior[] = [
     assert.deepEqual(await store.stats(), before);
     await store.commit([event(2), entry(1, 2, 2)]);
   }),
-  check('an empty commit is nothing', async ({ store }) => {
+  check('an empty commit changes nothing', async ({ store }) => {
     const before = await store.stats();
     await store.commit([]);
     assert.deepEqual(await store.stats(), before);
   }),
-  check('a write to a subscription that does not exist refuses the commit', async ({ store }) => {
+  check('a write to an unknown subscription rejects the commit', async ({ store }) => {
     const state = plain('a');
     for (const type of ['progress', 'configure'] as const)
       await assertRejected(store, [event(1), { type, row: 4, state, dueAt: null }], 'store_failed');
@@ -86,7 +86,7 @@ export const commits: readonly Behavior[] = [
     );
     assert.deepEqual(await store.accepted(0, 10), []);
   }),
-  check('one number of a log holds one entry', async ({ store }) => {
+  check('rejects a second entry for the same number of a log', async ({ store }) => {
     await store.commit([create(1, plain('a')), event(1), event(2), entry(1, 1, 1)]);
     await assertRejected(store, [entry(1, 1, 2)], 'store_failed');
     assert.deepEqual(
@@ -95,7 +95,7 @@ export const commits: readonly Behavior[] = [
     );
   }),
   check(
-    '[subs-race] one row, one subscriptionId and one key of a principal name one subscription',
+    '[subs-race] rejects a second subscription with the same row, subscriptionId, or key of a principal',
     async ({ store }) => {
       await store.commit([create(1, plain('a'))]);
       await assertRejected(store, [create(1, plain('b'))], 'store_failed');
@@ -108,7 +108,7 @@ export const commits: readonly Behavior[] = [
       await store.commit([create(2, plain('b', { key: 'key-a', principal: 'bob' }))]);
     },
   ),
-  check('every member of a subscription comes back as it was created', async (context) => {
+  check('load returns every member of a subscription as it was created', async (context) => {
     await context.store.commit([create(1, full('a'), null, 41), create(2, plain('b'))]);
     assert.deepEqual(await context.store.load([1]), [
       { row: 1, state: full('a'), createdOffset: 41 },
@@ -116,7 +116,7 @@ export const commits: readonly Behavior[] = [
     assert.deepEqual(await stateOf(context, 2), plain('b'));
   }),
   check(
-    'progress keeps every counter, set or null, and leaves the configuration alone',
+    'progress stores every counter, set or null, and keeps the configuration',
     async (context) => {
       const { store } = context;
       const state = full('a');
@@ -130,24 +130,27 @@ export const commits: readonly Behavior[] = [
       }
     },
   ),
-  check('configure keeps everything, and a callback can come, change and go', async (context) => {
-    const { store } = context;
-    await store.commit([create(1, plain('a'))]);
-    const states = [
-      full('a'),
-      {
-        ...full('a'),
-        callback: { ...callback('other'), previousSecret: null, previousUntil: null },
-      },
-      plain('a'),
-      full('a'),
-    ];
-    for (const state of states) {
-      await store.commit([{ type: 'configure', row: 1, state, dueAt: null }]);
-      assert.deepEqual(await stateOf(context, 1), state);
-    }
-  }),
-  check('text of any characters and the largest numbers come back unchanged', async (context) => {
+  check(
+    'configure stores every member, and can add, change and remove a callback',
+    async (context) => {
+      const { store } = context;
+      await store.commit([create(1, plain('a'))]);
+      const states = [
+        full('a'),
+        {
+          ...full('a'),
+          callback: { ...callback('other'), previousSecret: null, previousUntil: null },
+        },
+        plain('a'),
+        full('a'),
+      ];
+      for (const state of states) {
+        await store.commit([{ type: 'configure', row: 1, state, dueAt: null }]);
+        assert.deepEqual(await stateOf(context, 1), state);
+      }
+    },
+  ),
+  check('stores text of any characters and the largest numbers unchanged', async (context) => {
     const { store } = context;
     const text = 'ü 漢 𝄞 \u0001 \' " % \\ \n';
     const largest = Number.MAX_SAFE_INTEGER;
@@ -169,7 +172,7 @@ export const commits: readonly Behavior[] = [
     assert.deepEqual(await store.known([{ name: text, eventId: text }]), [1]);
   }),
   check(
-    '[end-tombstone, end-key-free] end deletes the subscription and its log and leaves a tombstone; its key is free again',
+    '[end-tombstone, end-key-free] end deletes the subscription and its log, leaves a tombstone and frees the key',
     async ({ store }) => {
       const state = plain('a', { head: 2, acked: 1 });
       await store.commit([

@@ -10,7 +10,7 @@ export interface Context {
   /** The open store. `reopen` replaces it. */
   store: Store;
   opened: Opened;
-  /** Closes the store and opens it again, as another process does. */
+  /** Closes the store and opens the same data in a new one, as another process does. */
   reopen(): Promise<void>;
 }
 
@@ -19,7 +19,7 @@ type Run = (context: Context) => Promise<void>;
 /** One test. */
 export interface Behavior {
   readonly title: string;
-  /** Whether it needs a store that keeps its data when closed. */
+  /** Whether the test needs a store that keeps its data when closed. */
   readonly durable: boolean;
   readonly run: Run;
 }
@@ -30,7 +30,7 @@ export function check(title: string, run: Run): Behavior {
 }
 check.durable = (title: string, run: Run): Behavior => ({ title, durable: true, run });
 
-/** Asserts that the commit rejects with this code of `LocalError`. */
+/** Asserts that the commit rejects with a `LocalError` of this code. */
 export async function assertRejected(
   store: Store,
   writes: readonly Write[],
@@ -39,7 +39,7 @@ export async function assertRejected(
   await assert.rejects(store.commit(writes), (error: unknown) => {
     assert.ok(
       error instanceof Error && error.name === 'LocalError' && 'code' in error,
-      `a LocalError, not ${String(error)}`,
+      `expected a LocalError, got ${String(error)}`,
     );
     assert.equal(error.code, code);
     return true;

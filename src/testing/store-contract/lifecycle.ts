@@ -4,7 +4,7 @@ import { check, NOW, assertRejected, type Behavior } from './context.ts';
 import { checkpoint, create, entry, event, filled, full, plain, tombstone } from './samples.ts';
 
 export const lifecycle: readonly Behavior[] = [
-  check('a new store is empty and says so', async ({ store, opened }) => {
+  check('a new store is empty and reports the continuity "new"', async ({ store, opened }) => {
     const { generation, ...rest } = opened;
     assert.deepEqual(rest, {
       continuity: 'new',
@@ -16,12 +16,15 @@ export const lifecycle: readonly Behavior[] = [
     const { subscriptions, events, entries } = await store.stats();
     assert.deepEqual([subscriptions, events, entries], [0, 0, 0]);
   }),
-  check('a closed store does nothing more, and can be closed again', async ({ store }) => {
-    await store.close();
-    await assertRejected(store, [event(1)], 'closed');
-    await assert.rejects(store.load([1]), { code: 'closed' });
-    await store.close();
-  }),
+  check(
+    'a closed store rejects calls with "closed", and can be closed again',
+    async ({ store }) => {
+      await store.close();
+      await assertRejected(store, [event(1)], 'closed');
+      await assert.rejects(store.load([1]), { code: 'closed' });
+      await store.close();
+    },
+  ),
   check.durable('each opening has a higher generation', async (context) => {
     const seen = [context.opened.generation];
     for (let round = 0; round < 3; round += 1) {
@@ -42,7 +45,7 @@ export const lifecycle: readonly Behavior[] = [
     },
   ),
   check.durable(
-    '[log-durable-accept, log-durable-number, log-durable-ack, ttl-survives] everything survives',
+    '[log-durable-accept, log-durable-number, log-durable-ack, ttl-survives] all data survives a restart',
     async (context) => {
       const ended = plain('c');
       await context.store.commit([
@@ -77,12 +80,12 @@ export const lifecycle: readonly Behavior[] = [
       const before = await look();
       await context.reopen();
       assert.deepEqual(await look(), before);
-      const { lastOffset, nextRow, checkpoint: stands } = context.opened;
-      assert.deepEqual([lastOffset, nextRow, stands], [4, 4, { offset: 4, row: 1 }]);
+      const { lastOffset, nextRow, checkpoint: reached } = context.opened;
+      assert.deepEqual([lastOffset, nextRow, reached], [4, 4, { offset: 4, row: 1 }]);
     },
   ),
   check.durable(
-    'a row number is never given twice, even when the last subscription has ended',
+    'a row number is never reused, even when its subscription has ended',
     async (context) => {
       const state = plain('a');
       await context.store.commit([create(context.opened.nextRow, state)]);
@@ -95,7 +98,7 @@ export const lifecycle: readonly Behavior[] = [
     },
   ),
   check.durable(
-    'an offset is never given twice, even when every event is forgotten',
+    'an offset is never reused, even when every event has been deleted',
     async (context) => {
       await context.store.commit([event(1), event(2), checkpoint(2)]);
       await context.store.commit([{ type: 'forget', acceptedBefore: NOW + 100, now: NOW }]);
@@ -104,18 +107,21 @@ export const lifecycle: readonly Behavior[] = [
       assert.equal(context.opened.lastOffset, 2);
     },
   ),
-  check.durable('a refused commit moves no mark', async (context) => {
-    await context.store.commit([event(1), checkpoint(1)]);
-    await assertRejected(
-      context.store,
-      [event(2), checkpoint(2), create(5, plain('a')), event(2)],
-      'store_failed',
-    );
-    await context.reopen();
-    const { lastOffset, nextRow, checkpoint: stands, continuity } = context.opened;
-    assert.deepEqual(
-      [lastOffset, nextRow, stands, continuity],
-      [1, 1, { offset: 1, row: 0 }, 'continued'],
-    );
-  }),
+  check.durable(
+    'a rejected commit changes neither the last offset nor the next row nor the checkpoint',
+    async (context) => {
+      await context.store.commit([event(1), checkpoint(1)]);
+      await assertRejected(
+        context.store,
+        [event(2), checkpoint(2), create(5, plain('a')), event(2)],
+        'store_failed',
+      );
+      await context.reopen();
+      const { lastOffset, nextRow, checkpoint: reached, continuity } = context.opened;
+      assert.deepEqual(
+        [lastOffset, nextRow, reached, continuity],
+        [1, 1, { offset: 1, row: 0 }, 'continued'],
+      );
+    },
+  ),
 ];

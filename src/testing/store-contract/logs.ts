@@ -1,6 +1,6 @@
 /**
- * Contract of the accept log and the logs of subscriptions: reading, gaps, trimming, renumbering,
- * forgetting.
+ * Contract of the accept log and the logs of subscriptions: reading, gaps, trim, renumber, redact,
+ * forget and statistics.
  */
 import assert from 'node:assert/strict';
 import type { Store } from '../../server/store/port.ts';
@@ -15,7 +15,7 @@ const offsets = async (store: Store): Promise<number[]> =>
 
 export const logs: readonly Behavior[] = [
   check(
-    '[log-stable] read joins each number with its event, ascending from after',
+    '[log-stable] read returns each number after a given one with its event, ascending',
     async ({ store }) => {
       await store.commit([create(1, plain('a')), ...filled(1, 4, 8)]);
       assert.deepEqual(
@@ -33,7 +33,7 @@ export const logs: readonly Behavior[] = [
     },
   ),
   check(
-    'read keeps to maxEvents and about maxBytes, and gives at least one entry',
+    'read stays within maxEvents and roughly within maxBytes, but returns at least one entry',
     async ({ store }) => {
       await store.commit([create(1, plain('a')), ...filled(1, 1, 6)]);
       const size = text(1).length;
@@ -60,7 +60,7 @@ export const logs: readonly Behavior[] = [
     );
   }),
   check(
-    'an event too large to keep, and an entry that is a gap, have no text',
+    'an event that was too large to store, and an entry that is a gap, have no text',
     async ({ store }) => {
       await store.commit([
         create(1, plain('a')),
@@ -76,7 +76,7 @@ export const logs: readonly Behavior[] = [
     },
   ),
   check(
-    '[log-contiguous] a gap marks the entries there are and fills in those there are not',
+    '[log-contiguous] a gap marks existing entries and creates missing ones',
     async ({ store }) => {
       await store.commit([
         create(1, plain('a')),
@@ -103,7 +103,7 @@ export const logs: readonly Behavior[] = [
     },
   ),
   check(
-    '[gap-same-everywhere] a redacted event has no text any more and reads as a gap, in logs numbered before and after',
+    '[gap-same-everywhere] a redacted event loses its text and reads as a gap, in logs that got its number before and after',
     async ({ store }) => {
       await store.commit([
         create(1, plain('a')),
@@ -140,7 +140,7 @@ export const logs: readonly Behavior[] = [
       assert.deepEqual(await store.known([{ name: 'issue.opened', eventId: 'e1' }]), [1]);
     },
   ),
-  check('trim drops everything up to its number, and no more', async ({ store }) => {
+  check('trim deletes everything up to its number, and nothing after it', async ({ store }) => {
     await store.commit([
       create(1, plain('a')),
       ...filled(1, 1, 5),
@@ -154,7 +154,7 @@ export const logs: readonly Behavior[] = [
     assert.deepEqual(await sequences(store, 1), [4, 5]);
   }),
   check(
-    '[log-epoch-renumber] renumber moves what is left down to 1, events and gaps alike',
+    '[log-epoch-renumber] renumber lowers the numbers of the remaining events and gaps',
     async ({ store }) => {
       await store.commit([
         create(1, plain('a')),
@@ -189,7 +189,7 @@ export const logs: readonly Behavior[] = [
     },
   ),
   check(
-    '[gap-retention-kept] agedOut finds the last number that is too old, and the age of the next',
+    '[gap-retention-kept] agedOut returns the last number that is too old, and when the next one was accepted',
     async ({ store }) => {
       await store.commit([create(1, plain('a')), ...filled(1, 1, 5)]);
       assert.deepEqual(await store.agedOut(1, NOW + 1), { upTo: 0, oldestAt: NOW + 1 });
@@ -203,20 +203,23 @@ export const logs: readonly Behavior[] = [
       assert.deepEqual(await store.agedOut(1, NOW + 3), { upTo: 2, oldestAt: NOW + 3 });
     },
   ),
-  check('acceptedAt tells the age of one number', async ({ store }) => {
-    await store.commit([create(1, plain('a')), ...filled(1, 7, 8)]);
-    assert.deepEqual(
-      [
-        await store.acceptedAt(1, 1),
-        await store.acceptedAt(1, 2),
-        await store.acceptedAt(1, 3),
-        await store.acceptedAt(2, 1),
-      ],
-      [NOW + 7, NOW + 8, null, null],
-    );
-  }),
   check(
-    '[log-accept-order] accepted pages through the accept log in the order of offsets',
+    'acceptedAt returns when the event of a number was accepted, and null for an unknown number',
+    async ({ store }) => {
+      await store.commit([create(1, plain('a')), ...filled(1, 7, 8)]);
+      assert.deepEqual(
+        [
+          await store.acceptedAt(1, 1),
+          await store.acceptedAt(1, 2),
+          await store.acceptedAt(1, 3),
+          await store.acceptedAt(2, 1),
+        ],
+        [NOW + 7, NOW + 8, null, null],
+      );
+    },
+  ),
+  check(
+    '[log-accept-order] accepted returns pages of the accept log in the order of offsets',
     async ({ store }) => {
       await store.commit([
         event(1),
@@ -241,7 +244,7 @@ export const logs: readonly Behavior[] = [
     },
   ),
   check(
-    'history is the accepted events of some types since an instant, in order, in pages',
+    'history returns the accepted events of some types since an instant, in order, in pages',
     async ({ store }) => {
       await store.commit([
         event(1),
@@ -261,7 +264,7 @@ export const logs: readonly Behavior[] = [
     },
   ),
   check(
-    '[log-once] known tells which upstream identities were accepted, each under its name',
+    '[log-once] known returns the offset of each accepted upstream identity, separately for each name',
     async ({ store }) => {
       await store.commit([event(3), event(4, 'build.done')]);
       const ids = [
@@ -291,7 +294,7 @@ export const logs: readonly Behavior[] = [
     },
   ),
   check(
-    'forget keeps what a log holds, what is young and what is not numbered yet, and drops the rest with its identity',
+    'forget keeps recent events, events in a log and events without a number, and deletes the others with their identities',
     async ({ store }) => {
       await store.commit([
         create(1, plain('a')),
@@ -312,7 +315,7 @@ export const logs: readonly Behavior[] = [
       assert.deepEqual(
         kept.filter((offset) => offset > 3),
         [5, 6, 7],
-        'event 4 is in no log; 5 to 7 are young',
+        'event 4 is in no log; events 5 to 7 are recent',
       );
       assert.ok(!kept.includes(1), 'event 1 was trimmed from its only log');
       assert.deepEqual(
@@ -326,12 +329,12 @@ export const logs: readonly Behavior[] = [
       assert.deepEqual(
         (await offsets(store)).filter((offset) => offset > 3),
         [7],
-        'event 7 is not numbered yet',
+        'event 7 has no number yet',
       );
       assert.equal((await store.read(1, 2, 1, 1000))[0]?.encoded, text(3));
     },
   ),
-  check('forget, called again, gets through any number of events', async ({ store }) => {
+  check('repeated calls of forget delete any number of events', async ({ store }) => {
     const total = 4500;
     await store.commit([
       create(1, plain('a')),
@@ -343,7 +346,7 @@ export const logs: readonly Behavior[] = [
       await store.commit([{ type: 'forget', acceptedBefore: NOW + total + 1, now: NOW }]);
     assert.deepEqual(await offsets(store), [2000]);
   }),
-  check('forget drops tombstones whose time is over', async ({ store }) => {
+  check('forget deletes expired tombstones', async ({ store }) => {
     await store.commit([create(1, plain('a')), create(2, plain('b'))]);
     await store.commit([
       { type: 'end', row: 1, tombstone: tombstone(plain('a'), NOW + 10) },
@@ -353,7 +356,7 @@ export const logs: readonly Behavior[] = [
     assert.equal(await store.tombstone('sub_a'), null);
     assert.equal((await store.tombstone('sub_b'))?.forgetAt, NOW + 11);
   }),
-  check('stats count what is there', async ({ store }) => {
+  check('stats counts subscriptions, events and entries', async ({ store }) => {
     await store.commit([
       create(1, plain('a')),
       create(2, plain('b')),

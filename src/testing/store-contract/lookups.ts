@@ -1,11 +1,11 @@
-/** Contract of finding subscriptions: by identity, by principal, by due time. */
+/** Contract of lookups: subscriptions by identity, principal and due time; verifications. */
 import assert from 'node:assert/strict';
 import type { IndexRow } from '../../server/store/port.ts';
 import { check, NOW, type Behavior } from './context.ts';
 import { callback, create, plain, tombstone } from './samples.ts';
 
 export const lookups: readonly Behavior[] = [
-  check('load answers the rows that exist, in the order asked', async ({ store }) => {
+  check('load returns the rows that exist, in the requested order', async ({ store }) => {
     await store.commit([create(1, plain('a')), create(2, plain('b')), create(3, plain('c'))]);
     assert.deepEqual(
       (await store.load([3, 9, 1])).map(({ row }) => row),
@@ -14,7 +14,7 @@ export const lookups: readonly Behavior[] = [
     assert.deepEqual(await store.load([]), []);
   }),
   check(
-    'index lists every subscription, ascending, with what matching needs',
+    'index lists the selections of every subscription, in ascending order of rows',
     async ({ store }) => {
       const select = [{ name: 'build.done', arguments: { branch: 'main' } }];
       const total = 2345;
@@ -32,7 +32,7 @@ export const lookups: readonly Behavior[] = [
       assert.deepEqual(rows[7], { row: 8, select, createdOffset: 7 });
     },
   ),
-  check('index can be walked while commits go on', async ({ store }) => {
+  check('index can be iterated during commits', async ({ store }) => {
     await store.commit([1, 2, 3].map((row) => create(row, plain(`${row}`))));
     const rows: number[] = [];
     for await (const { row } of store.index()) {
@@ -43,26 +43,29 @@ export const lookups: readonly Behavior[] = [
     }
     assert.deepEqual(rows, [1, 2, 3]);
   }),
-  check('[subs-key-scope] a key, a list and a count belong to one principal', async ({ store }) => {
-    await store.commit([
-      create(1, plain('a', { key: 'same' })),
-      create(2, plain('b', { key: 'same', principal: 'bob' })),
-      create(3, plain('c')),
-      create(4, plain('d')),
-      create(5, plain('e', { principal: 'bob' })),
-    ]);
-    assert.equal(await store.rowOfKey('alice', 'same'), 1);
-    assert.equal(await store.rowOfKey('bob', 'same'), 2);
-    assert.equal(await store.rowOfKey('carol', 'same'), null);
-    assert.deepEqual(await store.rowsOf('alice', 0, 2), [1, 3]);
-    assert.deepEqual(await store.rowsOf('alice', 3, 2), [4]);
-    assert.deepEqual(await store.rowsOf('carol', 0, 2), []);
-    assert.deepEqual(
-      [await store.countOf('alice'), await store.countOf('bob'), await store.countOf('carol')],
-      [3, 2, 0],
-    );
-  }),
-  check('rowOf knows live subscriptions only', async ({ store }) => {
+  check(
+    '[subs-key-scope] rowOfKey, rowsOf and countOf consider one principal only',
+    async ({ store }) => {
+      await store.commit([
+        create(1, plain('a', { key: 'same' })),
+        create(2, plain('b', { key: 'same', principal: 'bob' })),
+        create(3, plain('c')),
+        create(4, plain('d')),
+        create(5, plain('e', { principal: 'bob' })),
+      ]);
+      assert.equal(await store.rowOfKey('alice', 'same'), 1);
+      assert.equal(await store.rowOfKey('bob', 'same'), 2);
+      assert.equal(await store.rowOfKey('carol', 'same'), null);
+      assert.deepEqual(await store.rowsOf('alice', 0, 2), [1, 3]);
+      assert.deepEqual(await store.rowsOf('alice', 3, 2), [4]);
+      assert.deepEqual(await store.rowsOf('carol', 0, 2), []);
+      assert.deepEqual(
+        [await store.countOf('alice'), await store.countOf('bob'), await store.countOf('carol')],
+        [3, 2, 0],
+      );
+    },
+  ),
+  check('rowOf finds only subscriptions that have not ended', async ({ store }) => {
     await store.commit([create(1, plain('a')), create(2, plain('b'))]);
     await store.commit([{ type: 'end', row: 1, tombstone: tombstone(plain('a')) }]);
     assert.deepEqual(
@@ -70,7 +73,7 @@ export const lookups: readonly Behavior[] = [
       [null, 2, null],
     );
   }),
-  check('due rows come soonest first, and no later than now', async ({ store }) => {
+  check('due returns the rows that are due by an instant, earliest first', async ({ store }) => {
     await store.commit([
       create(1, plain('a'), 30),
       create(2, plain('b'), 10),
@@ -88,14 +91,14 @@ export const lookups: readonly Behavior[] = [
     ]);
     assert.deepEqual(await store.due(100, 10), [1, 5, 2]);
   }),
-  check('nothing due is null', async ({ store }) => {
+  check('nextDueAt is null when nothing will be due', async ({ store }) => {
     assert.equal(await store.nextDueAt(), null);
     await store.commit([create(1, plain('a'))]);
     assert.equal(await store.nextDueAt(), null);
     assert.deepEqual(await store.due(Number.MAX_SAFE_INTEGER, 10), []);
   }),
   check(
-    'the backlog is every callback with an attempt in flight or something unacknowledged',
+    'backlog returns every row whose callback has an attempt in flight or an unacknowledged number',
     async ({ store }) => {
       const to = callback('x');
       const attempt = { id: 1, after: 4, to: 4, events: 0, first: null, leaseUntil: NOW };
@@ -112,7 +115,7 @@ export const lookups: readonly Behavior[] = [
     },
   ),
   check(
-    'a verification is remembered for one principal and one URL; the last one counts',
+    'a verification counts for one principal and one URL; the latest one wins',
     async ({ store }) => {
       await store.commit([
         { type: 'verification', principal: 'alice', urlHash: 'h', verifiedAt: 1 },

@@ -1,9 +1,9 @@
-/** Subscriptions and writes for the contract, with a distinct value in every member. */
+/** Sample subscriptions and writes for the contract. */
 import type { GapReason, Subscription } from '../../protocol/core/types.ts';
 import type { Tombstone, Write } from '../../server/store/port.ts';
 import { NOW } from './context.ts';
 
-/** A subscription without optional values. */
+/** Returns a subscription without optional values. */
 export function plain(name: string, changes: Partial<Subscription> = {}): Subscription {
   return {
     subscriptionId: `sub_${name}`,
@@ -49,7 +49,7 @@ export const callback = (name: string) => ({
   verifiedAt: NOW + 2,
 });
 
-/** A subscription with all optional values; all numbers differ. */
+/** Returns a subscription with all optional values. Its numbers differ, so that a mix-up shows. */
 export const full = (name: string): Subscription =>
   plain(name, {
     select: [
@@ -70,7 +70,7 @@ export const full = (name: string): Subscription =>
     terminated: { reason: 'revoked', at: NOW + 9 },
   });
 
-/** All counters, with distinct values that depend on `from`. */
+/** Returns all counters, with distinct values that depend on `from`. */
 export const counters = (from: number) => ({
   expiresAt: NOW + from,
   epoch: `epoch-${from}`,
@@ -106,7 +106,7 @@ export const create = (
   createdOffset = 0,
 ): Write => ({ type: 'create', row, createdOffset, state, dueAt });
 
-/** An event that was accepted `offset` milliseconds after the start. */
+/** Returns the write of an event that was accepted `offset` milliseconds after the start. */
 export const event = (
   offset: number,
   name = 'issue.opened',
@@ -123,7 +123,7 @@ export const entry = (
   gap: GapReason | null = null,
 ): Write => ({ type: 'entry', row, entry: { sequence, offset, gap } });
 
-/** Events `from…to`, and an entry for each in the log of `row`, numbered from 1. */
+/** Returns the writes of events `from…to` and of their entries in the log of `row`, from number 1. */
 export const filled = (row: number, from: number, to: number): Write[] =>
   Array.from({ length: to - from + 1 }, (_, at) => [
     event(from + at),
