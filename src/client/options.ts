@@ -142,9 +142,14 @@ export type SubscriptionState =
   | { readonly phase: 'subscribing' }
   /**
    * `fellBackFrom`: the first drain to try, when the server did not allow it or could not reach the
-   * callback.
+   * callback. `error`: why the drain before this one was left.
    */
-  | { readonly phase: 'draining'; readonly drain: Drain; readonly fellBackFrom?: Drain }
+  | {
+      readonly phase: 'draining';
+      readonly drain: Drain;
+      readonly fellBackFrom?: Drain;
+      readonly error?: unknown;
+    }
   /** Retrying after `delayMs`. */
   | { readonly phase: 'waiting'; readonly error: unknown; readonly delayMs: number }
   /** Closed by this client when there is no `error`. */

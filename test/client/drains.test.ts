@@ -11,6 +11,7 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { ProtocolError } from '@modelcontextprotocol/server';
 import type { ConnectOptions, Target } from '../../src/client/sdk/connection.ts';
 import type { SubscriptionState } from '../../src/client/options.ts';
+import { WireError } from '../../src/protocol/wire/errors.ts';
 import { startPeer } from './peer.ts';
 import { connected, SELECT, subscribeFast, take, until, words } from './support.ts';
 
@@ -76,7 +77,9 @@ describe('drains over HTTP', () => {
     const states: SubscriptionState[] = [];
     const { items } = subscribeFast(t, client, { onState: (state) => states.push(state) });
     assert.deepEqual(words(await take(items, 2)), ['1', '2']);
-    assert.deepEqual(states.at(-1), { phase: 'draining', drain: 'pull', fellBackFrom: 'stream' });
+    const { error, ...state } = states.at(-1) as Extract<SubscriptionState, { phase: 'draining' }>;
+    assert.deepEqual(state, { phase: 'draining', drain: 'pull', fellBackFrom: 'stream' });
+    assert.ok(error instanceof WireError && error.is('Unsupported'));
   });
 
   test('rejects a drain that the server does not offer before anything is sent', async (t) => {

@@ -170,7 +170,10 @@ export class ItemSequencer {
         this.#progress!.skip({ mark: one.mark });
         return false;
       case 'guarantee':
-        yield* this.announce(one.guarantee);
+        yield* this.announce(one.guarantee, {
+          wasRefused: one.error !== undefined,
+          error: one.error,
+        });
         return false;
       case 'loss':
         yield one.item;

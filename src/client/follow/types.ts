@@ -256,8 +256,15 @@ export type ModeYield =
   | { readonly type: 'loss'; readonly item: EpochItem | LostItem }
   /** Nothing happened, but the cursor has moved on. */
   | { readonly type: 'mark'; readonly mark: string }
-  /** The guarantee of the mode from here on, for example once a cursor was seen. */
-  | { readonly type: 'guarantee'; readonly guarantee: FollowGuarantee };
+  /**
+   * The guarantee of the mode from here on, for example once a cursor was seen. `error`: why the mode
+   * could not keep the guarantee before it.
+   */
+  | {
+      readonly type: 'guarantee';
+      readonly guarantee: FollowGuarantee;
+      readonly error?: unknown;
+    };
 
 /** The context of a mode during one run, that is until its first error. */
 export interface ModeContext {

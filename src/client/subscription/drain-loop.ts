@@ -39,6 +39,8 @@ export class DrainLoop {
   readonly #renewer: Renewer;
   /** Index into the drains to use. */
   #index = 0;
+  /** Why the drain before that one was left. */
+  #fallbackError: unknown;
   #round: AbortController | undefined;
   /** The last round ended with missing numbers. */
   #missed = false;
@@ -94,7 +96,8 @@ export class DrainLoop {
         return (await this.#renewer.obtain()).subscription;
       } catch (error) {
         signal.throwIfAborted();
-        if (recoveryOf(error).do === 'descend' && this.#index + 1 < drains.length) this.#index += 1;
+        if (recoveryOf(error).do === 'descend' && this.#index + 1 < drains.length)
+          this.#fallBack(error);
         else if (isTransient(error)) await this.#pause(error);
         else throw error;
       }
@@ -143,7 +146,7 @@ export class DrainLoop {
     onState({
       phase: 'draining',
       drain: this.drain,
-      ...(this.#index > 0 ? { fellBackFrom: drains[0]! } : {}),
+      ...(this.#index > 0 ? { fellBackFrom: drains[0]!, error: this.#fallbackError } : {}),
     });
     try {
       round.signal.throwIfAborted();
@@ -252,7 +255,7 @@ export class DrainLoop {
         return;
       case 'descend':
         if (this.#index + 1 >= drains.length) throw error;
-        this.#index += 1;
+        this.#fallBack(error);
         this.#next = { obtain: true };
         return;
       case 'retry':
@@ -264,6 +267,11 @@ export class DrainLoop {
       case 'fail':
         throw recovery.error;
     }
+  }
+
+  #fallBack(error: unknown): void {
+    this.#index += 1;
+    this.#fallbackError = error;
   }
 
   /** A statement of the server that contradicts an earlier one is an error of its own. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, describe, test, type TestContext } from 'vitest';
 import { fileLedger } from '../../../src/protocol/ledger/file-ledger.ts';
 import { memoryLedger } from '../../../src/protocol/ledger/ledger.ts';
-import { LocalError } from '../../../src/protocol/wire/errors.ts';
+import { LocalError, WireError } from '../../../src/protocol/wire/errors.ts';
 import { HonestLog, OTHER_EPOCH } from '../peer.ts';
 import { until } from '../support.ts';
 import { EventsServer } from './events-server.ts';
@@ -169,7 +169,7 @@ describe('with the extension', () => {
     );
   });
 
-  test('reports a change of drain', async (t) => {
+  test('reports a drain that was refused, with the reason', async (t) => {
     const { server, log } = await everything(t);
     const receiver = await startReceiver(t);
     log.replaced.set('triggers/subscribe', (params, exchange) => {
@@ -177,10 +177,15 @@ describe('with the extension', () => {
       return log.methods['triggers/subscribe']!(params, exchange);
     });
     const follower = await followed(t, server.url, { callback: receiver });
-    assert.deepEqual(await follower.words(2), [
+    assert.equal(
+      await follower.change(),
       'chosen triggers by callback: none silent, exact, server',
-      `downgraded ${NATIVE}`,
-    ]);
+    );
+    const change = await follower.next();
+    assert.ok(
+      change.type === 'mode' && change.reason === 'refused' && change.to.drain === 'stream',
+    );
+    assert.ok(change.error instanceof WireError && change.error.is('CallbackEndpointError'));
   });
 
   test('acknowledges what the application has finished when it leaves', async (t) => {

@@ -3,7 +3,7 @@
  * recovers by itself wherever it can; every other error ends the run, and the follower decides
  * (SEP: Recovery by the client).
  */
-import type { Drain, Selection } from '../../../../spec-schema/draft/schema.ts';
+import type { Selection } from '../../../../spec-schema/draft/schema.ts';
 import { subscriptionKey } from '../../../protocol/wire/canonical.ts';
 import { notFound } from '../../../protocol/wire/errors.ts';
 import { TriggersApi } from '../../sdk/triggers-api.ts';
@@ -15,6 +15,8 @@ import { AsyncQueue } from '../../../protocol/lib/queue.ts';
 import { offeredTriggerNames } from '../catalog.ts';
 import { totalOrder } from '../guarantee.ts';
 import type { FollowOptions, Mode, ModeContext, ModeYield, Offer } from '../types.ts';
+
+type Draining = Extract<SubscriptionState, { readonly phase: 'draining' }>;
 
 /** The mode with what the follower and the application see of its subscription. */
 export interface TriggersMode extends Mode {
@@ -39,7 +41,7 @@ export function triggersMode(
   let last: TriggersSubscription | undefined;
 
   async function* run({ connection, signal, clock }: ModeContext): AsyncGenerator<ModeYield, void> {
-    const inbox = new AsyncQueue<Drain | IteratorResult<Item, void>>();
+    const inbox = new AsyncQueue<Draining | IteratorResult<Item, void>>();
     const mine = new TriggersSubscription(new TriggersApi(connection), {
       ...triggers,
       key,
@@ -54,14 +56,13 @@ export function triggersMode(
         ...(tuning.silenceMs === undefined ? {} : { silenceMs: tuning.silenceMs }),
       },
       onState: (state) => {
-        if (state.phase === 'draining') inbox.push(state.drain);
+        if (state.phase === 'draining') inbox.push(state);
         onState(state);
       },
     });
     subscription = last = mine;
     try {
       await mine.ready();
-      yield { type: 'guarantee', guarantee: totalOrder(mine.guarantee.drain) };
       const items = mine[Symbol.asyncIterator]();
       const ask = (): void =>
         void items.next().then(
@@ -70,8 +71,13 @@ export function triggersMode(
         );
       ask();
       for await (const next of inbox) {
-        if (typeof next === 'string') {
-          yield { type: 'guarantee', guarantee: totalOrder(next) };
+        if ('phase' in next) {
+          const { drain, error } = next;
+          yield {
+            type: 'guarantee',
+            guarantee: totalOrder(drain),
+            ...(error === undefined ? {} : { error }),
+          };
           continue;
         }
         if (next.done) return;
