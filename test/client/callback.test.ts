@@ -63,7 +63,7 @@ async function calling(
 }
 
 describe('callback drain', () => {
-  test('[curl-explicit-key, cbv-not-forwarded] registers, proves itself, and hands out what is posted; the answer acknowledges', async (t) => {
+  test('[curl-explicit-key, cbv-not-forwarded] registers, answers the challenge, hands out posted events, and acknowledges them in its answer', async (t) => {
     await using peer = await callingPeer();
     const { subscription, items, states, deliver } = await calling(t, peer);
     await subscription.ready();
@@ -77,7 +77,7 @@ describe('callback drain', () => {
     const answered = deliver();
     assert.deepEqual(words(await first), ['1']);
     assert.deepEqual(words(await take(items, 2)), ['2', '3']);
-    const more = take(items, 1); // asking for the next item finishes the third
+    const more = take(items, 1); // Asking for the next item finishes the third.
     assert.equal(await answered, 'ack 3');
     peer.log.acked = 3;
     peer.log.append(1);
@@ -88,7 +88,7 @@ describe('callback drain', () => {
     assert.equal(peer.log.calls.filter(({ method }) => method === 'triggers/ack').length, 0);
   });
 
-  test('answers 503 when a body takes longer than the server waits, and answers the retry at once without handing it out again', async (t) => {
+  test('answers 503 while the application is busy with an item, acknowledges finished items at the next attempt, and hands out no item twice', async (t) => {
     await using peer = await callingPeer();
     const { items, states, deliver } = await calling(
       t,
@@ -112,7 +112,7 @@ describe('callback drain', () => {
     assert.equal(await third, '503 no_progress');
   });
 
-  test('[recv-missing-fetch] pulls missing numbers, and hands out once what comes both ways', async (t) => {
+  test('[recv-missing-fetch] pulls missing numbers, and hands out an event only once that comes both ways', async (t) => {
     await using peer = await callingPeer();
     const { items, states, deliver } = await calling(t, peer);
     const read = take(items, 5);
@@ -210,7 +210,7 @@ describe('callback drain', () => {
     const { port } = new URL(first.endpoint);
     await first[Symbol.asyncDispose]();
 
-    await pause(50); // the caller notices that its connections are closed
+    await pause(50); // The caller notices that its connections are closed.
 
     const again = fileLedger(path);
     const mounted = await mount({ ledger: again }, Number(port));

@@ -82,7 +82,7 @@ describe('drains over HTTP', () => {
     assert.ok(error instanceof WireError && error.is('Unsupported'));
   });
 
-  test('rejects a drain that the server does not offer before anything is sent', async (t) => {
+  test('rejects a drain that the server does not offer, and sends nothing', async (t) => {
     await using peer = await startPeer();
     peer.log.drains = ['stream'];
     const client = await connected(t, { url: peer.url });
@@ -170,7 +170,7 @@ describe('drains on a pipe', () => {
     assert.equal(readFileSync(join(folder, 'starts'), 'utf8'), '.');
   });
 
-  test('[rec-tell, recv-epoch-repeat] restarts a server process that dies, and reports that its log died with it', async (t) => {
+  test('[rec-tell, recv-epoch-repeat] restarts a server process that dies, and reports that its log is lost', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'triggers-peer-'));
     t.onTestFinished(() => rmSync(folder, { recursive: true }));
     const client = await connected(t, { ...target, env: { PEER_DIES_ONCE: join(folder, 'died') } });

@@ -133,7 +133,7 @@ export class HonestLog {
       throw new ProtocolError(-32602, 'position', { kind: 'position', ...data });
   }
 
-  /** Ends the subscription; another one under the key has another id and epoch. */
+  /** Ends the subscription; the next one under the key gets another id and epoch. */
   end(reason: string | undefined): void {
     this.alive = false;
     this.tombstone =
@@ -150,7 +150,7 @@ export class HonestLog {
   }
   ended: string | undefined;
 
-  /** Restores a backup: the unacknowledged rest is numbered from 1. */
+  /** Starts the other epoch: the unacknowledged rest is numbered from 1, as after a restored backup. */
   rotate(): void {
     this.events = this.events
       .filter(({ sequence }) => sequence > this.acked)
@@ -294,10 +294,10 @@ export const pause = (ms: number): Promise<void> =>
   });
 export const silent = (): Promise<never> => NEVER;
 
-export function eventOf(sequence: number, life = ''): Event {
+export function eventOf(sequence: number, prefix = ''): Event {
   return {
     sequence,
-    eventId: `event-${life}${sequence}`,
+    eventId: `event-${prefix}${sequence}`,
     name: 'timer',
     timestamp: '2026-01-01T00:00:00.000Z',
     data: { sequence },
@@ -309,7 +309,7 @@ export interface Peer extends AsyncDisposable {
   readonly url: string;
   /** Cuts every connection. */
   cut(): void;
-  /** Stops listening; `listen` starts again on the same port. */
+  /** Stops listening; `up` starts again on the same port. */
   down(): Promise<void>;
   up(): Promise<void>;
 }

@@ -52,7 +52,7 @@ describe('recovery', () => {
       assert.deepEqual(words(await take(items, 4)), ['1', '2', '3', '4']);
       await until(() => peer.log.acked === 3 || drain === 'pull');
       if (drain === 'pull') peer.log.acked = 3;
-      peer.log.rotate(); // event 4 is number 1 now
+      peer.log.rotate(); // Event 4 is number 1 now.
       peer.log.events.push({ ...peer.log.events[0]!, sequence: 2, eventId: 'event-new' });
       const [told, next] = await take(items, 2);
       assert.deepEqual(words([told!]), ['epoch 4→0']);
@@ -97,7 +97,7 @@ describe('recovery', () => {
       assert.equal(subscription.subscription?.subscriptionId, peer.log.id);
     });
 
-    test(`${drain}: an expired subscription ends the iteration without resubscribe`, async (t) => {
+    test(`${drain}: an expired subscription ends the iteration when resubscribe is false`, async (t) => {
       await using peer = await startPeer();
       const client = await connected(t, { url: peer.url });
       const { items } = subscribeFast(t, client, { drain, resubscribe: false });
@@ -155,7 +155,7 @@ describe('recovery', () => {
     await assert.rejects(within(items.next()), { code: 'terminated', reason: 'schema_changed' });
   });
 
-  test('a key with the same selections gets the requested configuration', async (t) => {
+  test('a subscription that exists under the key gets the requested configuration when its selections are the same', async (t) => {
     await using peer = await startPeer();
     Object.assign(peer.log, { alive: true, key: 'k' });
     peer.log.params = {
@@ -223,7 +223,8 @@ describe('renewal', () => {
       tuning: { clock },
     });
     await subscription.ready();
-    skewMs = 3_600_000; // a laptop that slept for an hour: timers did not run, the next one notices
+    // A laptop slept for an hour: no timer ran, and the next one notices the jump.
+    skewMs = 3_600_000;
     for (const fire of [...timers]) fire();
     await until(() => peer.log.calls.some(({ method }) => method === 'triggers/update'));
     await subscription.close();
@@ -245,7 +246,7 @@ describe('renewal', () => {
 });
 
 describe('acknowledgement', () => {
-  test('manual: sends nothing until the application acknowledges, then confirms it', async (t) => {
+  test('manual: sends nothing until the application acknowledges, and ack() waits for the confirmation', async (t) => {
     await using peer = await startPeer();
     peer.log.append(3);
     const { subscription, items } = subscribeFast(t, await connected(t, { url: peer.url }), {

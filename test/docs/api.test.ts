@@ -1,6 +1,7 @@
 /**
- * The API reference can be made, which with the project's options means that every export is documented, every type in a public
- * signature is exported and every link leads somewhere. The same options are shown to refuse what lacks one of these.
+ * Tests that the API reference builds. With the project's options it builds only when every export
+ * is documented, every type in a public signature is exported, and every link resolves. The cases
+ * show that these options reject code that lacks one of these.
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -88,7 +89,7 @@ describe('the API reference', () => {
     test(`${complaint === null ? 'accepts' : 'refuses'} ${title}`, () => {
       const project = mkdtempSync(join(folder, 'case-'));
       writeFileSync(join(project, 'index.ts'), source);
-      // Types that belong to no package are taken for somebody else's.
+      // Without a package of its own, typedoc takes the types for those of a dependency.
       writeFileSync(
         join(project, 'package.json'),
         JSON.stringify({ name: 'case', type: 'module' }),

@@ -31,16 +31,16 @@ import { eventually, temporaryFolder } from './support.ts';
 const SEED = Number(process.env['KILL_SEED'] ?? randomInt(2 ** 31));
 const KILLS = Number(process.env['KILL_COUNT'] ?? byTier(15, 100));
 /**
- * A run of the server ends a few milliseconds after at most this many accepted events, and no later
- * than after `LIFE_MS_MAX`.
+ * A run of the server is killed after a random number of accepted events below this, or after
+ * `RUN_MS_MAX`, and then at most `RUN_MS_MORE` later.
  */
 const RUN_EVENTS_MAX = 40;
 const RUN_MS_MORE = 20;
 const RUN_MS_MAX = 5000;
-/** Share of runs that are killed while they open the store, and after how long. */
+/** Share of runs that are killed while they open the store, at most `EARLY_MS_MAX` after its start. */
 const EARLY_KILL_SHARE = 0.1;
 const EARLY_MS_MAX = 60;
-const HANDS = 4;
+const SENDERS = 4;
 const SELECT = [{ name: 'thing.happened' }];
 const SETTLE_MS = 60_000;
 const POSITIONS_MS = 50;
@@ -146,7 +146,7 @@ async function run(
     await runs.ready();
   };
   const [enough, stop] = [new AbortController(), new AbortController()];
-  const sending = upstream.run(HANDS, enough.signal, stop.signal);
+  const sending = upstream.run(SENDERS, enough.signal, stop.signal);
   const polling = (async () => {
     for (; !enough.signal.aborted; await sleep(POSITIONS_MS)) await readPositions().catch(dead);
   })();

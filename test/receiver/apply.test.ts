@@ -453,7 +453,7 @@ describe('registration', () => {
     const fresh = await mounted.receiver.rotate(WHO);
     assert.notEqual(fresh.secret, old.secret);
     assert.equal(fresh.url, old.url);
-    now += 86_400_000; // the server does not know the new secret yet
+    now += 86_400_000; // The server does not know the new secret yet.
     assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...old, now })), { ack: 1 });
     assert.deepEqual(
       await answer(post(deliveryOf(1, [2]), { ...old, secret: [fresh.secret, old.secret], now })),

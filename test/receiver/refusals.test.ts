@@ -71,7 +71,7 @@ const TABLE: readonly [string, Change, string][] = [
     '415 content_type',
   ],
   [
-    'no content type',
+    'a binary content type',
     (good) => request(one, { ...good, headers: { 'content-type': 'application/octet-stream' } }),
     '415 content_type',
   ],
@@ -101,7 +101,7 @@ const TABLE: readonly [string, Change, string][] = [
     '401 token_invalid',
   ],
   [
-    'a token with one bit flipped',
+    'a token with a changed end',
     (good) =>
       request(one, { ...good, url: withToken(good.url, (token) => `${token.slice(0, -4)}AAAA`) }),
     '401 token_invalid',
@@ -279,7 +279,7 @@ const TABLE: readonly [string, Change, string][] = [
   ['numbers beyond 2^53', (good) => request(deliveryOf(0, [2 ** 53]), good), '400 body'],
 ];
 
-describe('[sig-refusal, sig-verify-first, sig-grammar, sig-window, sig-raw-bytes, sig-subscription, curl-refusal, curl-alg, curl-typ, curl-claims, curl-aud, curl-body, curl-not-instead, ans-receiver-malformed, ans-receiver-unknown] refusals', () => {
+describe('[sig-refusal, sig-verify-first, sig-grammar, sig-window, sig-raw-bytes, sig-subscription, curl-refusal, curl-alg, curl-typ, curl-claims, curl-aud, curl-body, curl-not-instead, ans-receiver-malformed, ans-receiver-unknown] rejected requests', () => {
   for (const [name, change, expected] of TABLE) {
     test(`${name} → ${expected}`, async () => {
       const applied: ReceiverItem[] = [];
@@ -311,7 +311,7 @@ describe('[sig-refusal, sig-verify-first, sig-grammar, sig-window, sig-raw-bytes
     });
   }
 
-  test('answers the same over real HTTP', async () => {
+  test('answers 413 to a long and to an endless body over real HTTP, and names the allowed method', async () => {
     await using mounted = await mount({ apply: () => undefined });
     const good = await mounted.receiver.register(WHO);
     assert.equal(

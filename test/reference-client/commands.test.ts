@@ -250,7 +250,8 @@ describe('reference client', () => {
     ).outcome();
     assert.equal(code, EXIT.ok, stderr);
     assert.match(stdout, /^file\.changed$/m);
-    // This server delivers to no loopback address, so the callback is rejected and the next drain is used.
+    // This server delivers to no loopback address, so it rejects the callback, and the client uses
+    // the next drain.
     const watching = new Running(
       ['--stdio', command, 'watch', 'file.changed', '--unsubscribe'],
       env,
@@ -372,7 +373,7 @@ describe('reference client', () => {
     });
   }
 
-  test('a rejected token is distinguished from an unreachable server, and is not printed', async () => {
+  test('a rejected token is reported as unauthorized, and is not printed', async () => {
     const secret = 'eyJhbGciOiJub25lIn0.secret.token';
     const { code, stdout, stderr } = await new Running(
       ['--url', server.process.url, '--token', secret, 'list'],

@@ -202,7 +202,7 @@ for (const era of ERAS) {
   });
 }
 
-/** Without the members that the base protocol adds. */
+/** Removes the members that the base protocol adds. */
 function stripped({
   _meta,
   resultType,
@@ -216,7 +216,7 @@ async function openStreams(server: Running): Promise<number> {
   return Number(/^triggers_streams_open (\d+)$/m.exec(page)?.[1]);
 }
 
-/** Waits for a condition, for as long as a loaded machine may need. */
+/** Waits for a condition, for at most 20 s. */
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = Date.now() + 20_000;
   while (!(await condition())) {

@@ -93,7 +93,7 @@ describe('redacts a secret', () => {
   });
 });
 
-test('and nothing else', () => {
+test('a log line without a secret is unchanged', () => {
   const text = logged('text', (log) => log.warn({ generation: 3, mode: 'x' }, 'hello'));
   assert.match(text, /^\d\d:\d\d:\d\d\.\d{3} warn {2}hello generation=3 mode=x\n$/);
   const { time, ...rest } = JSON.parse(

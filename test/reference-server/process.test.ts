@@ -164,7 +164,7 @@ test('production: generates nothing, writes no token, answers under its public n
       assert.equal(typeof (JSON.parse(line) as { level: string }).level, 'string');
   }));
 
-describe('exits with one clear line and its own code', () => {
+describe('exits with the cause on standard error and its own code', () => {
   test('2: invalid configuration', async () => {
     const server = startProcess({ TRIGGERS_PORT: 'x' });
     assert.equal(await server.exited, 2);

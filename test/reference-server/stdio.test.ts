@@ -87,7 +87,7 @@ describe('a client on stdio', () => {
       }));
   }
 
-  test('v1', () =>
+  test('v1: finds the capability and lists the trigger types', () =>
     inDirectory(async (directory) => {
       const client = new ClientV1({ name: 'test', version: '1' });
       await client.connect(new StdioTransportV1(program(directory)));
@@ -115,7 +115,7 @@ test('exits 0 when the client closes the pipe, and writes nothing but the protoc
       assert.equal((JSON.parse(line) as { jsonrpc: string }).jsonrpc, '2.0');
   }));
 
-test('exits 3 with one line when another process owns the store, at the first request that needs it', () =>
+test('exits 3 at the first request that needs the store when another process owns it, with a last line about the store', () =>
   inDirectory(async (directory) => {
     const env = { TRIGGERS_DATA_DIR: directory, TRIGGERS_LOG_LEVEL: 'warn' };
     const ask = `${[
@@ -145,7 +145,7 @@ test('exits 3 with one line when another process owns the store, at the first re
     assert.equal(await first.exited, 0);
   }));
 
-test('exits on SIGTERM with a pipe that is still open, even if its directory is gone', () =>
+test('exits 3 on SIGTERM when its directory is gone, although the pipe is still open', () =>
   inDirectory(async (directory) => {
     const data = join(directory, 'data');
     const server = startProcess({ TRIGGERS_DATA_DIR: data, TRIGGERS_LOG_LEVEL: 'warn' }, [

@@ -231,7 +231,7 @@ describe('identity and signature', () => {
     assert.ok(same.length >= 1);
   });
 
-  test('[cb-id-retry] one event, tried three times', async (t) => {
+  test('[cb-id-retry] one event that is sent three times keeps its id, with a new time each time', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint((hit, n) => (n < 3 ? { status: 503 } : acknowledge(hit)));
     w.jitter = 0.999;
@@ -251,7 +251,7 @@ describe('identity and signature', () => {
     assert.equal(stamp(await endpoint.nth(1)), Math.floor(w.clock.now() / 1000));
   });
 
-  test('[upd-rotate, sig-rotation-shown] a new secret for the same URL: both sign for five minutes, and the end of that is shown only in that time', async (t) => {
+  test('[upd-rotate, sig-rotation-shown] a new secret for the same URL: both sign for five minutes, and previousSecretUntil is shown only in that time', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const old = endpoint.secret;

@@ -191,7 +191,7 @@ describe('gaps', () => {
     assert.deepEqual([read['gaps'], sequencesOf(read)], [gone, [41]]);
   });
 
-  test('[gap-acked-drop] an acknowledged event is readable until retention trims it, and then a gap of that reason', async (t) => {
+  test('[gap-acked-drop] acknowledged events are readable from `oldest` on, and numbers below it are retention gaps', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     const { subscriptionId, epoch } = made;

@@ -47,7 +47,7 @@ test('[jws-jwks-origin, cap-jwks] keys come from the jwksUri of the settings, wh
   const own = await keySet(t, key);
   const others = await keySet(t, forger);
   const w = await world(t, { engine: { deliveryKey: key }, attach: { jwksUri: own.url } });
-  // The messages that the MCP client got over its own connection.
+  // The settings that an MCP client gets over its own connection.
   const { jwksUri } = (await w.ok('server/discover'))['capabilities'].extensions[EXTENSION];
   const applied: string[] = [];
   const refused: string[] = [];

@@ -117,7 +117,7 @@ describe('quotas', () => {
       ),
     );
     await w.open(1);
-    // No request is answered until no further one arrives.
+    // Answers nothing until no further request arrives.
     for (let seen = -1; seen < open || open < 16;) {
       seen = open;
       await sleep(200);

@@ -5,14 +5,14 @@ import { describe, test } from 'vitest';
 import { eventually, lastOf, sequencesOf, TAG, world, type Json, type World } from './world.ts';
 import type { StreamReader } from './stream-reader.ts';
 
-/** Everything up to this number. */
+/** Reads the deliveries up to this number. */
 async function readTo(stream: StreamReader, sequence: number): Promise<Json[]> {
   const all = [await stream.next()];
   while (lastOf(all.at(-1)!) < sequence) all.push(await stream.next());
   return all;
 }
 
-/** Everything in flight has arrived, since a heartbeat follows it. */
+/** Reads what is in flight: all of it has arrived once a heartbeat follows. */
 async function settled(w: World, stream: StreamReader): Promise<Json[]> {
   const all: Json[] = [];
   const before = stream.deliveries.length;
@@ -146,7 +146,7 @@ describe('triggers/stream', () => {
     assert.deepEqual((await stream.next())['events'], []);
   });
 
-  test('[stream-heartbeat, stream-stalled] is silent no longer than that with a full window, and ends after 60 seconds without an acknowledgement', async (t) => {
+  test('[stream-heartbeat, stream-stalled] with a full window still sends heartbeats, and ends after 60 seconds without an acknowledgement', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     await w.open(3);
@@ -168,7 +168,7 @@ describe('triggers/stream', () => {
     assert.deepEqual([end['id'], end['result']?.['resultType']], [stream.id, 'complete']);
   });
 
-  test('[stream-log-stays] changes nothing when the server ends it or the client cuts it', async (t) => {
+  test('[stream-log-stays] leaves the subscription unchanged when the server ends the stream or the client cuts it', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     const { subscriptionId } = made;
@@ -222,7 +222,7 @@ describe('triggers/stream', () => {
       assert.ok(stream.deliveries.every((one) => one['_meta'][TAG] === stream.id));
   });
 
-  test('[stream-unread] buffers nothing without limit for a client that does not read: the connection is closed and the stream released', async (t) => {
+  test('[stream-unread] does not buffer without limit for a client that does not read: the connection is closed and the stream released', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     const { subscriptionId } = made;

@@ -5,7 +5,7 @@ import { startServer } from '../reference-server/harness.ts';
 import { box, eventually, EXTENSION, sequencesOf, world, type Json, type World } from './world.ts';
 import type { Endpoint } from './endpoint.ts';
 
-/** Its callback answers 404 until it is suspended. */
+/** Makes the callback answer 404 until the subscription is suspended. */
 async function suspend(w: World, endpoint: Endpoint, subscriptionId: string): Promise<void> {
   const before = endpoint.behave;
   endpoint.behave = () => ({ status: 404 });
@@ -18,7 +18,7 @@ async function suspend(w: World, endpoint: Endpoint, subscriptionId: string): Pr
 }
 
 describe('the subscription object', () => {
-  test('[sub-id-unguessable, sub-id-not-reused] has a long id that looks random in every place, and no id comes twice, whatever ended', async (t) => {
+  test('[sub-id-unguessable, sub-id-not-reused] has a long id that looks random in every place, and no id comes twice, even after subscriptions ended', async (t) => {
     const w = await world(t);
     const ids: string[] = [];
     for (let n = 0; n < 64; n += 1) {
@@ -63,7 +63,7 @@ describe('the subscription object', () => {
         names.join(),
       );
     }
-    // Two members of two types: neither type's own pair.
+    // One member comes from each type: neither type has this pair.
     assert.deepEqual(await retention('box.opened', 'mail.arrived'), {
       maxAgeMs: 7_200_000,
       maxEvents: 10_000,

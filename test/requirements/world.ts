@@ -33,7 +33,7 @@ export { eventually, lastOf, secretOf, sequencesOf, type Json } from './values.t
 
 const text = { type: 'string' } as const;
 
-/** With history, default retention, every drain. */
+/** A trigger type with history, default retention and every drain. */
 export const box = defineTrigger<{ box?: string | string[] }, { box: string; text?: string }>({
   name: 'box.opened',
   description: 'A box was opened. `box`: this one, or any of these.',
@@ -46,7 +46,7 @@ export const box = defineTrigger<{ box?: string | string[] }, { box: string; tex
   history: { maxAgeMs: 3_600_000 },
 });
 
-/** Without history, kept for an hour and a hundred events. */
+/** A trigger type without history, kept for an hour and a hundred events. */
 export const meter = defineTrigger<object, { value: number }>({
   name: 'meter.read',
   description: 'A meter was read.',
@@ -55,7 +55,7 @@ export const meter = defineTrigger<object, { value: number }>({
   retention: { maxAgeMs: 3_600_000, maxEvents: 100 },
 });
 
-/** Without callbacks, kept for few hours but many events. */
+/** A trigger type without callbacks, kept for few hours but many events. */
 export const mail = defineTrigger<object, { subject: string }>({
   name: 'mail.arrived',
   description: 'Mail arrived.',
@@ -88,7 +88,7 @@ export interface WorldOptions {
   readonly store?: Partial<SqliteStoreOptions>;
   /** When its tokens expire, in seconds since 1970. */
   readonly tokensExpireAt?: number;
-  /** Without the extension. */
+  /** Whether the server lacks the extension. */
   readonly bare?: boolean;
   /** Attaches other bindings to every MCP server that is created. */
   readonly install?: (mcp: McpServer, world: World) => void;

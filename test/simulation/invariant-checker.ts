@@ -73,8 +73,8 @@ export class InvariantChecker implements ModelWatch {
   }
 
   /**
-   * A delivery left the server. `drain` names the stream or the callback; null for a pull, whose
-   * client may ask for anything.
+   * Checks a delivery that left the server. `drain` names the stream or the callback; null for a
+   * pull, whose client may request any position.
    */
   told(delivery: SeenDelivery, drain: string | null): number {
     const { subscriptionId, epoch, after, events, head, acked } = delivery;
@@ -176,8 +176,8 @@ export class InvariantChecker implements ModelWatch {
   }
 
   /**
-   * An attempt left for `url`; the returned function is called when it is answered or its process
-   * died.
+   * Checks an attempt that left for `url`. The caller calls the returned function once the attempt
+   * is answered or its process has died.
    */
   attempt(
     delivery: SeenDelivery,

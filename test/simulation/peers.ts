@@ -122,7 +122,7 @@ export class Endpoints {
     this.#dice = dice;
   }
 
-  /** `alive` returns whether the process that sends still runs. */
+  /** The egress of one process. `alive` returns whether that process still runs. */
   egress(alive: () => boolean): Egress {
     return {
       check: (url) => url,

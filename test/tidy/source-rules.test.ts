@@ -1,6 +1,6 @@
 /**
  * Tests rules about the library's source text that an import graph cannot show. The import rules
- * are in `.dependency-cruiser.cjs`.
+ * are in `.dependency-cruiser.mjs`.
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';

@@ -78,7 +78,7 @@ test('reports a probe of an unreachable server, and continues later', async (t) 
   await within(connection.refresh());
 });
 
-test('receives notifications of every kind, whatever they are tied to', async (t) => {
+test('receives every notification on a stream, and gives the stream only the methods that it named', async (t) => {
   const server = await startRaw(t, (raw) => {
     raw.handlers['x/stream'] = ({ notify }) => {
       notify('notifications/x/news', { n: 1 });
@@ -104,7 +104,7 @@ test('receives notifications of every kind, whatever they are tied to', async (t
   assert.deepEqual(tied, [['notifications/x/news', 1]]);
 });
 
-test("knows what the server of an application's SDK client declares after a probe", async (t) => {
+test("learns from a probe what the server behind an application's SDK client declares", async (t) => {
   const server = await startRaw(t, (raw) => {
     raw.capabilities = { events: {} };
   });

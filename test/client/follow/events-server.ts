@@ -42,22 +42,22 @@ interface Hook {
 }
 
 export class EventsServer {
-  /** Which codes it uses and where it declares itself. */
+  /** Selects the error codes and the place of the capability. */
   dialect: keyof typeof CODES = 'sep';
   name = 'timer';
   delivery: string[] = ['webhook', 'push', 'poll'];
   events: Happening[] = [];
   /** Cursors below this cannot be served. */
   oldest = 0;
-  /** False: cursors are null. */
+  /** False = every cursor is null. */
   replays = true;
-  /** Undefined: no numbers. */
+  /** Undefined = events carry no numbers. */
   log: { subscriptionId: string; epoch: string; shift: number } | undefined;
   nextPollMs = 5;
   maxEvents = 100;
   heartbeatMs = 20;
   ttlMs: number | null = 60_000;
-  /** Further members of the verification's answer. */
+  /** The subscribed webhooks, by URL. */
   readonly hooks = new Map<string, Hook>();
   #streams = new Set<Asked>();
 
@@ -73,7 +73,7 @@ export class EventsServer {
     return this;
   }
 
-  /** Appends an event and sends it on open streams. */
+  /** Appends `count` events and sends each on the open streams; returns their ids. */
   happen(count = 1): string[] {
     const made: string[] = [];
     for (let n = 0; n < count; n++) {
@@ -123,7 +123,7 @@ export class EventsServer {
     throw new Refused(CODES[this.dialect][name], data);
   }
 
-  /** The position of a cursor, and whether something before it is gone. */
+  /** The index at which reading begins, and whether events before it are gone. */
   place(raw: unknown): { readonly from: number; readonly truncated: boolean } {
     if (raw === null || raw === undefined) return { from: this.head, truncated: false };
     const at = /^c(\d+)$/.exec(String(raw))?.[1];
@@ -217,13 +217,13 @@ export class EventsServer {
     },
   };
 
-  /** The only webhook. */
+  /** The first webhook; no test subscribes two. */
   get hook(): Hook {
     return [...this.hooks.values()][0]!;
   }
 
   /**
-   * Delivers one event; the watermark moves when it was accepted. Resolves with the status; 0 = no
+   * Delivers one event; a 2xx answer moves the watermark. Resolves with the status; 0 = no
    * response.
    */
   async deliver(one: Happening, hook = this.hook): Promise<number> {
@@ -236,7 +236,9 @@ export class EventsServer {
     return status;
   }
 
-  /** Signed by hand, as Standard Webhooks specifies. */
+  /**
+   * POSTs a body signed by hand, as Standard Webhooks specifies; `change` alters the signed headers.
+   */
   post(
     hook: Hook,
     body: object,

@@ -18,7 +18,7 @@ const PUSH = [
 ];
 const LOG = { subscriptionId: 'sub_1', epoch: 'epoch_1', shift: 0 };
 
-/** Both eras with either dialect of one mode. */
+/** A modern server with these settings, and a follower of it. */
 async function start(
   t: TestContext,
   change: Partial<EventsServer>,
@@ -143,7 +143,7 @@ describe('poll', () => {
     ['null', null],
     ['absent', undefined],
   ] as const) {
-    test(`with a cursor that is ${what} replays nothing and promises nothing`, async (t) => {
+    test(`with a cursor that is ${what}: asks for no replay, reports no gap, and keeps the weakest guarantee`, async (t) => {
       const { server, follower } = await start(t, { delivery: ['poll'] });
       let round = 0;
       server.handlers['events/poll'] = ({ params }: Asked) => {
@@ -180,7 +180,7 @@ describe('poll', () => {
 });
 
 describe('push', () => {
-  test('begins now, and continues from its last cursor when the stream breaks off', async (t) => {
+  test('begins with new events, and continues from its last cursor when the stream breaks off', async (t) => {
     const { events, server, follower } = await start(t, { delivery: ['push'] });
     assert.deepEqual(await follower.words(2), PUSH);
     events.happen(2);
@@ -198,7 +198,7 @@ describe('push', () => {
     );
   });
 
-  test('reopens a silent stream, but not a quiet one with heartbeats', async (t) => {
+  test('reopens a stream without heartbeats, but not one whose heartbeats continue', async (t) => {
     const { events, server, follower } = await start(
       t,
       { delivery: ['push'] },
@@ -263,7 +263,7 @@ describe('push', () => {
   ] as const;
   for (const dialect of ['sep', 'sketch'] as const) {
     for (const [name, data, reason] of endings) {
-      test(`terminated with ${name} in the codes of ${dialect} ends it: ${reason}`, async (t) => {
+      test(`ends with ${reason} when the server terminates with ${name} in the codes of ${dialect}`, async (t) => {
         const { events, follower } = await start(t, { delivery: ['push'], dialect });
         await follower.words(2);
         const end = follower.ended();
@@ -286,7 +286,7 @@ describe("[deg-events-meta] the server's numbers", () => {
   for (const mode of ['poll', 'push'] as const) {
     const begin = mode === 'poll' ? POLL : PUSH;
 
-    test(`by ${mode}: are taken over and give a stronger guarantee`, async (t) => {
+    test(`by ${mode}: are on the items and give a stronger guarantee`, async (t) => {
       const { events, follower } = await start(t, { delivery: [mode], log: { ...LOG } });
       assert.deepEqual(await follower.words(2), begin);
       events.happen(2);
@@ -308,7 +308,7 @@ describe("[deg-events-meta] the server's numbers", () => {
       assert.deepEqual(await follower.items(2), ['gap missing 2-4', 'e2 #5']);
     });
 
-    test(`by ${mode}: a new epoch is reported, with what of it is missing`, async (t) => {
+    test(`by ${mode}: a new epoch is reported, with its missing numbers`, async (t) => {
       const { events, follower } = await start(t, { delivery: [mode], log: { ...LOG } });
       await follower.words(2);
       events.happen(4);
@@ -333,7 +333,7 @@ describe("[deg-events-meta] the server's numbers", () => {
       await follower.words(2);
       events.happen(3);
       await follower.items(3);
-      // The same event again, then a new one under a number that is used up.
+      // The same event again, then a new one.
       events.events.push(events.events[1]!);
       const [, again] = [events.happen(), events.events.at(-2)!];
       if (mode === 'push')
@@ -346,6 +346,7 @@ describe("[deg-events-meta] the server's numbers", () => {
         'the number that the repetition took is missing',
       );
       assert.deepEqual(await follower.items(1), [`${fifth!.eventId} #5`]);
+      // The next event gets a number that is used up.
       events.log!.shift = 4;
       events.happen();
       const change = await follower.ended();
@@ -403,7 +404,7 @@ describe("[deg-events-meta] the server's numbers", () => {
   }
 });
 
-describe('the client asks a server only for what it declares', () => {
+describe('requests and rejections', () => {
   test('sends no events/* without the capability', async (t) => {
     const events = new EventsServer();
     const server = await startRaw(t, (raw) => {
@@ -444,7 +445,7 @@ describe('the client asks a server only for what it declares', () => {
     }
   }
 
-  test('invalid arguments', async (t) => {
+  test('ends a poll with invalid arguments with the path of the server', async (t) => {
     const { follower, server } = await start(t, { delivery: ['poll'] });
     server.handlers['events/poll'] = () => {
       throw new Refused(-32602, { path: '/arguments/x', expected: 'a string' });

@@ -16,7 +16,7 @@ const HASTY: Clock = {
   now: () => Date.now(),
   after: (delayMs, run) => systemClock.after(delayMs > 3000 ? 20 : delayMs, run),
 };
-/** More than an event may have. */
+/** Larger than the data of an event may be: the server makes it a gap. */
 const TOO_LARGE = 'x'.repeat(250_000);
 
 type Mode = 'poll' | 'push' | 'webhook';
@@ -83,7 +83,7 @@ async function asked(
 
 for (const mode of ['poll', 'push', 'webhook'] as const) {
   describe(`[deg-server-same-log, deg-events-meta] by ${mode}`, () => {
-    test('gives the same events in order, with the numbers of the log, and names missing ones by their number', async (t) => {
+    test('hands out the events in order, with the numbers of the log, and reports missing ones by their number', async (t) => {
       const { follow, happen } = await start(t, mode);
       const follower = await follow();
       const { items } = await asked(follower, 2);
@@ -111,7 +111,7 @@ for (const mode of ['poll', 'push', 'webhook'] as const) {
       await happen();
       assert.deepEqual(await items, ['box-1 #1']);
       const next = follower.items(2);
-      // An item is saved before the next one is requested.
+      // The first item is saved by now, since an item is saved before the next one is requested.
       await until(() => follower.following.state.phase === 'following');
       await world.restart();
       await happen();

@@ -67,7 +67,7 @@ describe('how a mode ended', () => {
   for (const [what, error, action] of rows)
     test(`${what}: ${action}`, () => assert.equal(followActionAfter(error), action));
 
-  test("with the extension, the caller's own mistake is a mistake in every mode", () => {
+  test("the caller's own mistake ends the iteration with triggers/*, and only the mode with events/*", () => {
     for (const error of [
       invalidParams('/select/0/arguments/x', 'y'),
       conflict({ kind: 'etag', etag: 'x' }),
@@ -115,7 +115,7 @@ describe('errors of events/*', () => {
     assert.equal(eventsError(error), error);
   });
 
-  test('a termination without a known reason is worth another try', () => {
+  test('a termination without a known reason counts as unreachable, so it is retried', () => {
     for (const raw of [undefined, null, {}, { code: -32603, message: 'x' }, { code: 'x' }])
       assert.equal(terminated(raw).code, 'unreachable', JSON.stringify(raw));
   });
@@ -142,7 +142,7 @@ describe('what a number means', () => {
     [at(7), at(8, 'e', 't'), 'replaced'],
   ];
   for (const [last, now, expected] of rows)
-    test(`${JSON.stringify(now)} after ${JSON.stringify(last)}`, () =>
+    test(`${JSON.stringify(now)} after ${JSON.stringify(last)}: ${JSON.stringify(expected)}`, () =>
       assert.deepEqual(relationOf(last, now), expected));
 
   test('a series of numbers shows whether events were lost', () => {
@@ -312,7 +312,7 @@ test('a refused mode is avoided twice as long each time', () => {
   assert.match(String(refusals.firstError(['triggers', 'events.push'])), /8/);
 });
 
-test('an event is recognized by name and identifier, within one delivery or across deliveries', () => {
+test('an event is recognized by name and identifier, and as one of this run or of an earlier run', () => {
   const seen = new Deduplicator();
   const event = { name: 'timer', eventId: '1' };
   seen.add(event);

@@ -43,7 +43,7 @@ export interface Follower {
   items(count: number): Promise<string[]>;
   /** The next change of mode. */
   change(): Promise<string>;
-  /** The end of the iteration: `ended`, an error or an unexpected item; changes of mode before it do not count. */
+  /** The end of the iteration: `ended`, its error, or an unexpected item. Skips changes of mode. */
   ended(): Promise<unknown>;
 }
 

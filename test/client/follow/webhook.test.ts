@@ -37,7 +37,7 @@ const subscribesOf = (server: Awaited<ReturnType<typeof startRaw>>) =>
 
 describe('events by webhook', () => {
   for (const dialect of ['sep', 'sketch'] as const) {
-    test(`with ${dialect}: answers a challenge, uses its own secret, and accepts one event at a time with 2xx when it is finished`, async (t) => {
+    test(`with ${dialect}: answers a challenge, uses its own secret, and answers 2xx to one event at a time, once it is finished`, async (t) => {
       const { events, server, follower } = await start(t, { dialect });
       assert.deepEqual(await follower.words(2), CHOSEN);
       const [{ delivery, name, arguments: args }] = subscribesOf(server);
@@ -105,7 +105,7 @@ describe('events by webhook', () => {
     ['NotFound', 'trigger_removed'],
     ['Forbidden', 'revoked'],
   ] as const) {
-    test(`terminated ends it: ${reason}`, async (t) => {
+    test(`ends with ${reason} when the server terminates with ${name}`, async (t) => {
       const { events, follower } = await start(t, {}, { tuning: { reprobeMs: 100_000 } });
       await follower.words(2);
       if (name === 'NotFound') events.name = 'another';
@@ -235,7 +235,7 @@ describe('events by webhook', () => {
     assert.ok(error instanceof LocalError && error.code === 'peer_misbehaved', String(error));
   });
 
-  test('subscribes again before the expiry, with the last watermark', async (t) => {
+  test('subscribes again before the expiry, with the same URL', async (t) => {
     const { events, server, follower } = await start(t, { ttlMs: 1200 });
     await follower.words(2);
     events.happen();
@@ -263,7 +263,7 @@ describe('events by webhook', () => {
     );
   });
 
-  test('refreshes after a fraction of the granted lifetime, within bounds, and now and then without expiry', () => {
+  test('refreshes after a fraction of the granted lifetime, within bounds, and hourly without expiry', () => {
     const now = Date.parse('2026-01-01T00:00:00.000Z');
     assert.equal(renewalOf('2026-01-01T00:01:00.000Z', now, 0), 30_000);
     assert.equal(Math.round(renewalOf('2026-01-01T00:01:00.000Z', now, 1)), 48_000);
@@ -326,7 +326,7 @@ describe('events by webhook', () => {
     assert.deepEqual(await follower.items(1), ['e1']);
   });
 
-  test('leaves the mode out without an endpoint, or with one that takes no webhooks', async (t) => {
+  test('leaves the mode out with an endpoint that takes no webhooks', async (t) => {
     const { server, follower } = await start(
       t,
       {},
@@ -367,7 +367,7 @@ describe('events by webhook', () => {
     assert.equal(server.countOf('events/subscribe'), 0);
   });
 
-  test('changes the secret after a day; the old one verifies for a while', async (t) => {
+  test('changes the secret after a day, and still accepts the old one', async (t) => {
     let now = Date.now();
     const clock = {
       now: () => now,

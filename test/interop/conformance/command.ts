@@ -1,7 +1,7 @@
 /**
- * The process that the suite starts per scenario: passes its input (the scenario and its context
- * from the environment, the server's URL as the last argument) to the driver, whose URL is the
- * argument before. Loads nothing but Node.
+ * The process that the suite starts per scenario. It passes its input to the driver: the scenario
+ * and its context from the environment, and the server's URL from the second argument. The first
+ * argument is the URL of the driver. Loads nothing but Node.
  */
 import { text } from 'node:stream/consumers';
 import { request } from 'node:http';

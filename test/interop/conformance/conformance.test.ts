@@ -22,7 +22,7 @@ import {
   type SuiteRun,
 } from './suite.ts';
 
-/** Not required by any revision, and not met. */
+/** Scenarios that no revision requires and that do not pass. */
 const NOT_MET: readonly (readonly [scenarios: RegExp, reason: string])[] = [
   [/^tasks-/, 'the extension "tasks" is not offered'],
   [
@@ -161,7 +161,7 @@ describe('the conformance suite against the client', () => {
         'the client: every scenario that the revision requires of a client, authorization included',
       ),
       async (context) => {
-        // A shell receives it in the end.
+        // The suite runs the command in a shell, so every part is quoted.
         const command = [process.execPath, join(import.meta.dirname, 'command.ts'), driver.url]
           .map((part) => JSON.stringify(part))
           .join(' ');

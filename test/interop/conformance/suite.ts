@@ -50,7 +50,7 @@ export interface SuiteRun {
   readonly output: string;
 }
 
-/** `target` is the option that names the side under test, with its value. */
+/** Runs the command line once. `target`: the option that names the side under test, with its value. */
 async function run(
   leg: Leg,
   target: readonly string[],
@@ -80,7 +80,7 @@ async function run(
         args,
         { cwd: folder, env, timeout: RUN_TIMEOUT_MS, maxBuffer: 2 ** 28 },
         (error, stdout, stderr) => {
-          // Its exit code repeats the checks.
+          // The exit code is ignored, since it only repeats the checks.
           resolve(
             `${stdout}${stderr}${error?.killed ? `\nEnded after ${RUN_TIMEOUT_MS} ms.` : ''}`,
           );

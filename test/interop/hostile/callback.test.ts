@@ -249,7 +249,7 @@ describe('callbacks of a server that breaks the protocol', { concurrent: true },
       { busy: true, answerWithinMs: 2000 },
     ));
 
-  test('hundreds of epochs at once, while the application is busy: a hundred wait, the others are to be retried', () =>
+  test('hundreds of epochs at once, while the application is busy: at most a hundred wait, and the others are to be retried', () =>
     calling(
       async ({ open, peer, items, send, read }) => {
         const said = await Promise.all(

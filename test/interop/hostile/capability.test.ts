@@ -110,7 +110,7 @@ describe('capabilities', { concurrent: true }, () => {
       always: 'all',
     },
     {
-      name: 'declares a pull and refuses it',
+      name: 'declares a stream and a pull and refuses both',
       eras: BOTH_ERAS,
       calls: { 'triggers/stream': unsupported('stream'), 'triggers/pull': unsupported('pull') },
       always: 'Unsupported',
@@ -218,7 +218,7 @@ describe('capabilities', { concurrent: true }, () => {
   ]);
 
   for (const protocol of BOTH_ERAS satisfies readonly Era[]) {
-    test(`${protocol}: capabilities stay readable after the server has withdrawn them`, async () => {
+    test(`${protocol}: the guarantee of a subscription stays readable after the server has withdrawn the capability`, async () => {
       await using peer = await HostilePeer.start({
         settings: (n) => (n === 1 ? right : undefined),
       });

@@ -29,11 +29,11 @@ const positionConflict = (data: object): never => {
 const gone = (data: object = {}): never => {
   throw new Refused(-32023, { kind: 'subscription', ...data });
 };
-/** Both drains that read. */
+/** Installs a hook for both methods that read. */
 const reads = (hook: (call: Call) => Json): Pick<Row, 'calls'> => ({
   calls: { 'triggers/stream': hook, 'triggers/pull': hook },
 });
-/** The subscription in every answer that has one, with other members. */
+/** Replaces members of the subscription in every answer that has one. */
 const subscriptions = (members: (peer: HostilePeer) => object): NonNullable<Row['calls']> =>
   Object.fromEntries(
     ['triggers/subscribe', 'triggers/get', 'triggers/update'].map((method) => [
@@ -272,7 +272,7 @@ describe('state of a log', { concurrent: true }, () => {
       read: ALL,
     },
     {
-      name: 'an acknowledgement for an unknown subscription',
+      name: 'a conflict about an acknowledged position, as if it was never sent',
       drains: ['stream'],
       calls: { 'triggers/ack': () => positionConflict({ sent: 0 }) },
       tuning: { ackDelayMs: 400, backoff: { baseMs: 5, maxMs: 40, random: () => 1 } },

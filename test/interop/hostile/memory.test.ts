@@ -67,7 +67,7 @@ async function follow(wrong: Misbehavior, drain: Drain, most: number): Promise<O
   }
 }
 
-/** Sends this many bytes, as fast as they are read. */
+/** Sends this many mebibytes, as fast as they are read. */
 async function pour(events: Pick<EventStream, 'raw' | 'closed'>, mebibytes: number): Promise<void> {
   const chunk = Buffer.alloc(MIB / 4, 'x');
   for (let sent = 0; sent < mebibytes * 4 && !events.closed; sent++) await events.raw(chunk);
@@ -75,7 +75,7 @@ async function pour(events: Pick<EventStream, 'raw' | 'closed'>, mebibytes: numb
 const reading = (hook: Hook): Misbehavior => ({
   calls: { 'triggers/pull': hook, 'triggers/stream': hook },
 });
-/** A very long body. */
+/** An answer whose body begins with `before` and is this many mebibytes long. */
 const poured =
   (status: number, type: string, before: string, mebibytes: number): Hook =>
   async ({ response }) => {
@@ -144,7 +144,7 @@ const stream = (
     },
   };
 };
-/** This many deliveries, each with this member, are 100 MiB. */
+/** A member of a delivery: `MANY` deliveries with it are 100 MiB. */
 const PADDING = 'p'.repeat(20_000);
 const MANY = 5000;
 

@@ -11,8 +11,9 @@ const REQUEST_TAG = 'io.modelcontextprotocol/subscriptionId';
 export const EPOCH = 'epoch-1-aaaaaaaaaaaaaa';
 export const OTHER_EPOCH = 'epoch-2-bbbbbbbbbbbbbb';
 export const OTHER_ID = 'sub_ffffffffffffffffffffffffffff';
-/** Number of events in the log, and of events per delivery. */
+/** Number of events in the log. */
 export const EVENTS = 6;
+/** Largest number of events in a delivery. */
 const BATCH = 2;
 const HEARTBEAT_MS = 40;
 

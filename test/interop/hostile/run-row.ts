@@ -233,8 +233,8 @@ async function follow(
 }
 
 /**
- * A row shortens timeouts for its own purpose, which does not include the handshake unless a
- * timeout is the expected end.
+ * Connects, and repeats a handshake that times out: the short timeout of a row is not meant for the
+ * handshake, unless a timeout is the expected end.
  */
 async function connectTo(row: Row, protocol: Era, url: string): Promise<Connection> {
   for (;;) {
@@ -266,8 +266,8 @@ export async function within<T>(promise: Promise<T>, ms = PATIENCE_MS): Promise<
 }
 
 /**
- * Fails unless the transcript is what the row expects, with a peer that misbehaves `always` or
- * once.
+ * Fails unless the transcript is what the row expects. `once`: the peer kept the protocol after it
+ * had misbehaved.
  */
 export function checkRow(
   row: Row,

@@ -41,7 +41,7 @@ describe('silence', { concurrent: true }, () => {
       always: 'waits timeout silence',
     },
     {
-      name: 'an endless header block',
+      name: 'a stream of headers only',
       proves: 'stream-client-dead',
       eras: BOTH_ERAS,
       ...stream((call) => (call.events(), never())),
@@ -243,7 +243,7 @@ describe('silence', { concurrent: true }, () => {
       always: 'waits unreachable',
     },
     {
-      name: 'a pull answered with an endless stream',
+      name: 'a pull answered with a stream that stays silent',
       ...pull((call) => (call.events(), never())),
       timeoutMs: 250,
       always: 'waits timeout',
@@ -274,7 +274,7 @@ describe('silence', { concurrent: true }, () => {
   /** The renewer checks the clock at this interval. */
   const RENEWAL_MS = [60_000];
 
-  /** The client's clock runs fast: the requested pauses are recorded. */
+  /** Records the pauses that the client requests; its clock shortens each to 5 ms. */
   async function pausesOf(
     hook: (call: Call) => Json,
     waitMs: number,

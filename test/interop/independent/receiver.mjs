@@ -36,7 +36,7 @@ function secretBytes(secret) {
   return bytes;
 }
 
-/** "Verification", step 2. */
+/** The proof of a challenge: "Verification", step 2. */
 const proofOf = (secret, challenge) =>
   createHmac('sha256', secretBytes(secret)).update(`challenge.${challenge}`).digest('base64');
 
@@ -210,7 +210,7 @@ export class Receiver {
       .end(body === undefined ? '' : JSON.stringify(body));
   }
 
-  /** Status and body for one request. */
+  /** Resolves with the status and body of the answer to one request. */
   async answer({ method, path, headers, body }) {
     const endpoint = this.#endpoints.get(path);
     if (endpoint === undefined) return { status: 404 };
@@ -243,7 +243,8 @@ export class Receiver {
       return refused ? { status: REFUSAL_STATUS[refused] } : { status: 200, body: { ack } }; // [ans-receiver-ack]
     } catch (error) {
       if (error instanceof Refused) return { status: 401, body: { error: error.message } };
-      return { status: 503 }; // our failure: keys not reachable, application failed; the server retries
+      // The failure is on this side, such as unreachable keys. The server retries after a 503.
+      return { status: 503 };
     }
   }
 }

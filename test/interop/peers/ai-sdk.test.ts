@@ -30,7 +30,7 @@ interface Numbers {
 const numbers = ({ received }: AiSdk): Numbers[] =>
   received.map(({ event }) => (event['_meta'] as Record<string, Numbers>)[EXTENSION_ID]!);
 const sequences = (ai: AiSdk): number[] => numbers(ai).map(({ sequence }) => sequence);
-/** Delivery is at least once: a post whose answer was lost with the server is repeated. */
+/** The ids of the received events, each once: a post whose answer was lost is repeated. */
 const once = ({ received }: AiSdk): string[] => [
   ...new Set(received.map(({ event }) => event.eventId)),
 ];

@@ -39,11 +39,11 @@ const words = ({ items }: Follower): string[] =>
   items.map((item) => (item.type === 'gap' ? `gap ${item.reason}` : item.type));
 const isGap = (item: Follower['items'][number]): boolean => item.type === 'gap';
 
-/** The revision of a row is the one in use. */
+/** Asserts that the connection speaks the revision of the row. */
 const speaks = ({ connection }: Follower, era: PeerRow['era']): void =>
   assert.equal(connection.isModern, era === '2026-07-28');
 
-/** The client has the server's current state, so that any later change is a difference. */
+/** Waits until the client has read the server's state, so that any later change is a difference. */
 const hasLooked = (board: Board, method: string, requests = 1): Promise<unknown> =>
   eventually('the client has read', () => board.count(method) >= requests);
 
@@ -352,7 +352,7 @@ describe('our client on mcp-handler', () => {
       await subscribed();
       await delivered('cellar');
 
-      // Nothing on the wire reveals what was missed, so no such guarantee may be reported.
+      // Nothing on the wire reveals the loss, so the client must not guarantee that it reports one.
       assert.deepEqual(boxes(), ['front', 'back', 'cellar']);
       assert.equal(guarantee.loss, 'undetected');
       assert.deepEqual(

@@ -6,7 +6,7 @@
  */
 import type { Delivery, Event } from 'mcp-triggers-experimental';
 
-/** Occurrences of a number on one drain, and the runs of the server between which it came. */
+/** The count of a number on one drain, and the first and last run of the server that sent it. */
 interface Sightings {
   times: number;
   firstRun: number;

@@ -1,8 +1,7 @@
 /**
  * A minimal server to be killed a hundred times: one trigger type, the SQLite store, callbacks, MCP
- * over HTTP, and a path to post events to, all through the public exports. It loads everything,
- * prints so, and opens the store only when told to, so that the next process can be ready while
- * this one still runs.
+ * over HTTP, and a path to post events to, all through the public exports. It loads everything and
+ * opens the store only on request, so that the next process is loaded while this one still runs.
  *
  * Arguments: data directory, port. Prints `loaded`, reads a line, prints `ready`.
  */

@@ -17,7 +17,7 @@ export class Upstream {
   readonly accepted: Accepted[] = [];
   /** Attempts that got no answer. */
   unanswered = 0;
-  /** Accepted before, although the answer was lost. */
+  /** Repetitions that the server knew: it had accepted the event, and its answer was lost. */
   known = 0;
   readonly #url: string;
   #count = 0;
@@ -29,9 +29,9 @@ export class Upstream {
   /**
    * Sends until `enough` fires; resolves when every started event is accepted, or `stop` has fired.
    */
-  async run(hands: number, enough: AbortSignal, stop: AbortSignal): Promise<void> {
+  async run(senders: number, enough: AbortSignal, stop: AbortSignal): Promise<void> {
     await Promise.all(
-      Array.from({ length: hands }, async () => {
+      Array.from({ length: senders }, async () => {
         while (!enough.aborted) {
           await this.#send(`event-${++this.#count}`, stop);
           await sleep(PAUSE_MS);

@@ -68,7 +68,7 @@ describe('an answer to the delivery of 3 to 6', () => {
     });
   }
 
-  test('[ans-ack] that was empty is acknowledged by an answer that repeats `after`', () => {
+  test('[ans-ack] an empty delivery is acknowledged by an answer that repeats `after`', () => {
     const empty = (body: unknown): string =>
       spell(classifyAnswer({ status: 200, retryAfter: null, body, now: T0 }, { after: 2, to: 2 }));
     assert.deepEqual(
@@ -153,7 +153,7 @@ describe('Retry-After', () => {
     ['fri, 15 jan 2027 08:02:00 gmt', null],
   ];
   for (const [value, ms] of values) {
-    test(`[ans-retry-after] ${value === null ? 'absent' : `"${value}"`} → ${ms === null ? 'no wish' : `${ms / SECOND} s`}`, () =>
+    test(`[ans-retry-after] ${value === null ? 'absent' : `"${value}"`} → ${ms === null ? 'ignored' : `${ms / SECOND} s`}`, () =>
       assert.equal(parseRetryAfter(value, T0), ms));
   }
 

@@ -183,7 +183,9 @@ export function explore(
       if (nextId === undefined) {
         nextId = worlds.length;
         if (nextId >= statesMax)
-          throw new Error(`more than ${statesMax} states: make the configuration smaller`);
+          throw new Error(
+            `The exploration passed ${statesMax} states. Make the configuration smaller.`,
+          );
         ids.set(key, nextId);
         worlds.push(next);
         predecessors.push([]);

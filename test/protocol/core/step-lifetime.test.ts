@@ -304,8 +304,8 @@ describe('time', () => {
       seen.push(due - T0);
       state = step(state, { type: 'tick' }, due).subscription;
     }
-    // rotation window, lease, retry after the lost lease, expiry; the daily retention check is
-    // later than the grant
+    // The rotation window, the lease, the retry after the lost lease, and the expiry. The daily
+    // retention check would come after the expiry.
     assert.deepEqual(seen, [5, 20 * SECOND, 21 * SECOND, HOUR]);
     assert.equal(state.terminated?.reason, 'expired');
     assert.ok(DAY > HOUR);

@@ -193,7 +193,7 @@ describe('vectors/subscription-etag', () => {
           verifiedAt: T0,
         };
 
-  /** The input that makes each member differ. */
+  /** Inputs that change each member that a step of the vector names. */
   function inputsFor(change: Shown, now: Shown, state: Subscription): Input[] {
     const { select, ttlMs, paused, onFailure, suspended, epoch, head, acked, lastError } = change;
     const configured = {

@@ -74,7 +74,7 @@ describe('Secret', () => {
   });
 });
 
-/** A structured clone, to a worker or into IndexedDB, must not carry it either. */
+/** Prints a structured clone, which goes to workers and into IndexedDB and must not carry the secret. */
 function structuredCloneText(value: unknown): string {
   return inspect(structuredClone(value), { depth: null, showHidden: true });
 }

@@ -89,7 +89,7 @@ describe('changes', () => {
     );
   });
 
-  test('a file that is moved is deleted there and created here; moved back it is created again', async (t) => {
+  test('a move is a deletion and a creation, and moving the file back creates it again', async (t) => {
     const folder = await temporaryFolder(t);
     const to = collector();
     await writeFile(join(folder, 'x'), 'content');

@@ -203,7 +203,7 @@ const withHeader = (name: string, value: string) => ({
   headers: { ...good.headers, [name]: value },
 });
 const signature = good.headers['x-hub-signature-256']!;
-/** The request that is posted, and its status. */
+/** Requests that are rejected, each with its status. */
 const ROWS: readonly (readonly [
   what: string,
   request: Parameters<GithubSource['handle']>[0],
@@ -276,7 +276,7 @@ describe('forgery', () => {
     assert.equal((await source.handle(good)).status, 202);
   });
 
-  test('bytes that decode to the same text have different signatures', async () => {
+  test('other bytes that decode to the signed text are rejected', async () => {
     const { source } = started();
     const text = '{"a":"\uFFFD"}';
     const good = await webhook('push', text);
@@ -365,7 +365,7 @@ describe('errors of the engine', () => {
     });
   }
 
-  test('[lim-refuse-upstream] a full store → 503 and nothing stored; the redelivery is accepted once there is room', async (t) => {
+  test('[lim-refuse-upstream] a store that deliveries fill → 202 until it is full, then 503', async (t) => {
     const source = githubSource({ secret: SECRET, log: silentLog });
     const folder = await temporaryFolder(t);
     const engine = await engineFor(t, source, folder, { maxBytes: 2 ** 20 });

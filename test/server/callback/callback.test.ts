@@ -275,7 +275,7 @@ describe('an answer', () => {
   });
 
   for (const onFailure of ['suspend', 'skip'] as const) {
-    test(`[ans-413-single retry-suspend retry-skip] 413 to a single event with onFailure ${onFailure}`, async () => {
+    test(`[ans-413-single retry-suspend retry-skip] 413 to a single event with onFailure ${onFailure} ${onFailure === 'suspend' ? 'suspends the callback' : 'makes the event a gap'}`, async () => {
       const w = await scripted([response(413)], { onFailure });
       await w.emit(1);
       await turns();

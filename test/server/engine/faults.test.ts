@@ -118,7 +118,7 @@ describe('a commit that fails', () => {
         'the event is in the log of every subscription that still follows it',
       );
     }
-    // The third leaves nothing behind that would slow down every later event.
+    // The rejected subscribe leaves nothing behind that would slow down every later event.
     const accepting = w.meddled.commits.find((writes) =>
       writes.some(({ type }) => type === 'event'),
     );
@@ -327,7 +327,7 @@ describe('a full store', () => {
     await w.close();
   });
 
-  test('[lim-refuse-upstream] of the real kind accepts events again once retention has made room', async () => {
+  test('[lim-refuse-upstream] that its own quota filled accepts events again once retention has made room', async () => {
     const { path, remove } = tmp();
     try {
       const w = await world({
@@ -462,7 +462,7 @@ describe('concurrent calls', () => {
         }),
       );
     const { subscriptionId } = subscriptions.at(-1)!;
-    // Accepted, and its numbering stops before the last log.
+    // The event is accepted, and numbering stops before the last log.
     const stopped = gate();
     w.meddled.before = (writes) =>
       writes.some((write) => write.type === 'entry' && write.row === 2)
@@ -657,7 +657,7 @@ describe('many callbacks', () => {
         return response(200, { ack: delivery.events.at(-1)!.sequence });
       };
       await turns();
-      // Requests that were sent before this endpoint was installed were answered at once.
+      // Requests that were sent before this answer was installed were answered at once.
       await second.pass(5000);
       assert.equal(second.endpoints.requests.length, 12);
       assert.ok(most > 0 && most <= 3, `${most} at once`);

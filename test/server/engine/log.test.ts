@@ -33,7 +33,7 @@ const get = async (w: W, subscriptionId: string) =>
   (await w.engine.get(ann, { subscriptionId })) as Subscription;
 
 describe('accepting', () => {
-  test('[log-once log-event-id] numbers an event once when it comes twice', async () => {
+  test('[log-once log-event-id] reports an event that comes twice as a duplicate', async () => {
     const w = await world();
     const { subscriptionId } = await w.engine.subscribe(ann, {
       key: 'k',

@@ -152,7 +152,7 @@ describe('subscribe', () => {
     assert.equal(
       w.endpoints.challenges.length,
       0,
-      'a request that is rejected anyway does not reach the permission check',
+      'a request that is rejected anyway does not reach the endpoint',
     );
     await w.close();
   });
@@ -502,7 +502,7 @@ describe('isolation', () => {
       message: 'Subscription not found. Call triggers/subscribe to create it.',
       data: { kind: 'subscription' },
     });
-    // The same after its end, which only its owner can read.
+    // The answer stays the same after the end, of which only the owner learns.
     await w.engine.unsubscribe(ann, { subscriptionId });
     assert.equal(JSON.stringify(await refusal(w.engine.get(bob, { subscriptionId }))), all[0]);
     assert.deepEqual((await refusal(w.engine.get(ann, { subscriptionId }))).data, {

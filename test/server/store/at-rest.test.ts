@@ -136,22 +136,22 @@ test('an encrypted callback that was moved to another subscription does not decr
 });
 
 test('the same text encrypted twice looks different, and every changed byte is noticed', () => {
-  const seal = createCipher(KEY);
-  const sealed = seal.encrypt('table/column/1', 'plain ü');
-  assert.equal(seal.decrypt('table/column/1', sealed), 'plain ü');
-  assert.notDeepEqual(seal.encrypt('table/column/1', 'plain ü'), sealed);
-  assert.throws(() => seal.decrypt('table/column/2', sealed), { code: 'store_corrupt' });
-  for (let at = 0; at < sealed.length; at += 1) {
-    const changed = Uint8Array.from(sealed);
+  const cipher = createCipher(KEY);
+  const encrypted = cipher.encrypt('table/column/1', 'plain ü');
+  assert.equal(cipher.decrypt('table/column/1', encrypted), 'plain ü');
+  assert.notDeepEqual(cipher.encrypt('table/column/1', 'plain ü'), encrypted);
+  assert.throws(() => cipher.decrypt('table/column/2', encrypted), { code: 'store_corrupt' });
+  for (let at = 0; at < encrypted.length; at += 1) {
+    const changed = Uint8Array.from(encrypted);
     changed[at]! ^= 1;
     assert.throws(
-      () => seal.decrypt('table/column/1', changed),
+      () => cipher.decrypt('table/column/1', changed),
       { code: 'store_corrupt' },
       `byte ${at}`,
     );
   }
   for (const length of [0, 1, 12, 28])
-    assert.throws(() => seal.decrypt('table/column/1', sealed.subarray(0, length)), {
+    assert.throws(() => cipher.decrypt('table/column/1', encrypted.subarray(0, length)), {
       code: 'store_corrupt',
     });
 });

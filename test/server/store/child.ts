@@ -12,7 +12,7 @@ export interface Writer {
   readonly lines: string[];
   /** The process's standard error so far. */
   errors(): string;
-  /** Resolves at the first matching line; rejects when the process exits before. */
+  /** Resolves at the first matching line; rejects when the process exits earlier. */
   line(matches: (line: string) => boolean): Promise<string>;
   /** Sends SIGKILL; resolves when the process is gone and its output is read. */
   kill(): Promise<void>;

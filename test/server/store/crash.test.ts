@@ -53,7 +53,7 @@ test('[log-durable-accept, log-contiguous, log-epoch-only-loss] 30 kills in the 
   assert.ok(confirmed >= KILLS);
 });
 
-test('a process killed while it creates the store leaves a store that opens as new', async (t) => {
+test('a process killed while it creates the store leaves an empty store that reports no loss', async (t) => {
   for (const delay of [0, 1, 2, 4, 8]) {
     const path = place(t);
     const writer = startWriter(path);

@@ -24,7 +24,7 @@ test('a second run changes nothing', () => {
   );
 });
 
-test('an interrupted migration leaves nothing behind and runs completely the next time', () => {
+test('a migration that fails half-way leaves nothing behind and runs completely the next time', () => {
   const database = new DatabaseSync(':memory:');
   // Space for some of the tables only.
   database.exec('PRAGMA max_page_count = 6');

@@ -54,7 +54,7 @@ for (const [name, target] of Object.entries(TARGETS)) {
     await gzip(connection, 'first.gz');
     assert.match((await listened.has(2))[1]!, /^event .*first\.gz/);
     assert.match((await polled.has(2))[1]!, /^event .*first\.gz/);
-    // Its text changes every second, and it notifies when the updates begin.
+    // The resource's text changes every second, and the server notifies when the updates begin.
     await pause(1100);
     await call(connection, 'toggle-subscriber-updates');
     assert.match((await clock.has(2))[1]!, /^event Resource 1: This is a plaintext resource/);

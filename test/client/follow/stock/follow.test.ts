@@ -91,7 +91,7 @@ describe('following a server without triggers', () => {
     assert.equal(await news, 'read: mcp.tools.list_changed 1.');
   });
 
-  test('[deg-say] restarted without subscriptions, then with them: downgrades and upgrades, each with its gap', async (t) => {
+  test('[deg-say] downgrades with a gap when the server restarts without subscriptions, and upgrades when it has them again', async (t) => {
     const [board, port, declared] = [new Board(), await freePort(), new Board().capabilities];
     const first = await startSdk1({ board, port });
     const loop = await follow(t, first, { select: [NOTICE_UPDATED], tuning: { reprobeMs: 300 } });
@@ -126,7 +126,7 @@ describe('following a server without triggers', () => {
     assert.ok(third.url);
   });
 
-  test('follows a named tool, and an application continues after it was away', async (t) => {
+  test('follows a named tool; a restarted application gets the gap and the change', async (t) => {
     await using server = await startSdk1();
     const ledger = memoryLedger();
     const options: FollowOptions = {

@@ -90,7 +90,7 @@ for (const [name, start] of Object.entries(START)) {
 }
 
 describe('interruptions', () => {
-  test('is an error when only the stream of the session breaks off, and the session is kept', async (t) => {
+  test('a stream of a session that breaks off is an error, and the session is kept', async (t) => {
     await using server = await startSdk1();
     const connection = await reached(t, server);
     const before = await started(t, listenMode, connection, NOTICE_UPDATED);
@@ -108,7 +108,7 @@ describe('interruptions', () => {
     assert.equal(server.subscribed().length, 1, 'there is one session');
   });
 
-  test('keeps the session when a probe shows no change, and asks for a new one when it does', async (t) => {
+  test('a probe that shows no change keeps the stream, and one that shows a change ends it as unreachable', async (t) => {
     await using server = await startSdk1();
     const connection = await reached(t, server);
     const run = await started(t, listenMode, connection, NOTICE_UPDATED);
@@ -184,7 +184,7 @@ describe('interruptions', () => {
     });
   }
 
-  test('is an error when the application closes the SDK client that it passed in', async (t) => {
+  test('an application that closes the SDK client that it passed in ends the mode with an error', async (t) => {
     const { Client, StreamableHTTPClientTransport } = await import('@modelcontextprotocol/client');
     await using server = await startSdk1();
     const client = new Client({ name: 'theirs', version: '1' });

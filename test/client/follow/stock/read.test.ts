@@ -41,7 +41,7 @@ describe('read', () => {
     });
   }
 
-  test('on a pipe', async (t) => {
+  test('notices a change on a pipe', async (t) => {
     const connection = await reached(t, sdk1Program());
     const run = await started(t, readMode, connection, NOTICE_UPDATED);
     await run.has(1);
@@ -64,7 +64,7 @@ describe('read', () => {
     assert.deepEqual(await other.has(2), ['gap unwatched', 'event second']);
   });
 
-  test('does not read a result again while the server declares it fresh, nor a list before its first page is stale', async (t) => {
+  test('does not read a result again while the server declares it fresh', async (t) => {
     await using server = await startSdk2();
     server.board.ttlMs = 700;
     const connection = await reached(t, server);
@@ -80,7 +80,7 @@ describe('read', () => {
     assert.ok(server.board.count('resources/read') <= 3);
   });
 
-  test('how long to wait', () => {
+  test('waits for ttlMs within bounds, and for pollMs without a ttlMs', () => {
     const tuning = { pollMs: 30_000, pollFloorMs: 1000 };
     for (const [ttlMs, expected] of [
       [undefined, 30_000],

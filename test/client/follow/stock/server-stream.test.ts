@@ -54,7 +54,7 @@ describe('the stream of a session', () => {
     assert.deepEqual([await body, lost(), stream.state], ['data: hello\n\n', 1, { phase: 'lost' }]);
   });
 
-  test('broken off', async (t) => {
+  test('broken off: lost once', async (t) => {
     const { stream, response, body, lost } = await opened(t);
     response.destroy();
     await assert.rejects(body);
@@ -69,7 +69,7 @@ describe('the stream of a session', () => {
     assert.deepEqual([lost(), stream.state], [0, { phase: 'open' }]);
   });
 
-  test('refused: known to every waiter, with the status', async (t) => {
+  test('refused: a waiter gets the status', async (t) => {
     const { url, responses } = await answering(t);
     const stream = new ServerStream(fetch);
     assert.deepEqual(
@@ -84,7 +84,7 @@ describe('the stream of a session', () => {
     assert.deepEqual(await settled, { phase: 'absent', status: 405 });
   });
 
-  test('lost, then refused when reopened: the waiters are rejected', async (t) => {
+  test('lost, then refused when reopened: a waiter gets both, with the status', async (t) => {
     const { stream, url, responses, response, body } = await opened(t);
     response.end();
     await body;

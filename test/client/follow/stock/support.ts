@@ -52,9 +52,9 @@ export interface Run {
   readonly outcome: Promise<Outcome>;
   /** Its items as text. */
   words(): string[];
-  /** Waits until it has yielded `count` items; fails at once when it ends before. */
+  /** Waits until the mode has yielded `count` items; fails when it ends earlier. */
   has(count: number): Promise<string[]>;
-  /** Waits for the first item; false when it ends without any. */
+  /** Waits for the first item; false when the mode ends without one. */
   begins(): Promise<boolean>;
   stop(): void;
 }

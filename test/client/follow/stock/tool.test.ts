@@ -50,7 +50,7 @@ describe('tool', () => {
     });
   }
 
-  test('on a pipe', async (t) => {
+  test('notices another result on a pipe', async (t) => {
     const connection = await reached(t, sdk2Program());
     const run = await started(t, toolMode, connection, POSTED, tool('status'));
     await run.has(1);

@@ -19,7 +19,7 @@ export interface EverythingServer extends AsyncDisposable {
   readonly version: string;
 }
 
-/** Over HTTP. Disposing of it kills it without warning. */
+/** Starts the server over HTTP. Disposing of it kills it without warning. */
 export async function startEverything({
   port,
 }: { readonly port?: number } = {}): Promise<EverythingServer> {
@@ -57,7 +57,7 @@ export async function startEverything({
   };
 }
 
-/** On a pipe. */
+/** The program that serves on a pipe. */
 export const everythingProgram = (): StockProgram => ({
   command: process.execPath,
   args: [PROGRAM, 'stdio'],

@@ -92,7 +92,7 @@ export interface Sdk1Server extends StockServer {
 
 const SPECIFIED = { status: 404, code: -32001 };
 
-/** Over HTTP. */
+/** Starts the server over HTTP. */
 export async function startSdk1({
   board = new Board(),
   port = 0,
@@ -161,7 +161,7 @@ export async function startSdk1({
   };
 }
 
-/** On a pipe. */
+/** The program that serves on a pipe. */
 export const sdk1Program = (): StockProgram => ({
   command: process.execPath,
   args: [fileURLToPath(import.meta.url)],

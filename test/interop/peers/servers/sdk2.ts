@@ -33,7 +33,7 @@ function serverOf(board: Board, announce: (what: Change) => Promise<void>): McpS
   return mcp;
 }
 
-/** Over HTTP. */
+/** Starts the server over HTTP. */
 export async function startSdk2({
   board = new Board(),
   port = 0,
@@ -58,7 +58,7 @@ export async function startSdk2({
   };
 }
 
-/** On a pipe. */
+/** The program that serves on a pipe. */
 export const sdk2Program = (): StockProgram => ({
   command: process.execPath,
   args: [fileURLToPath(import.meta.url)],

@@ -45,8 +45,8 @@ const WAYS: readonly {
 ];
 
 /**
- * Type imports, comments and methods called `fetch` (the shape of a web handler) make no outbound
- * call.
+ * A source without the parts that make no outbound call: comments, type imports, and methods called
+ * `fetch`, which are web handlers.
  */
 const code = (file: string): string =>
   readFileSync(new URL(file, root), 'utf8')

@@ -322,7 +322,7 @@ describe('bounds', () => {
       createEgress({ unsafeAllowHttpLoopback: true, connectionsPerOrigin: 1 }),
     );
     const first = egress.post(request(peer.url)).then((result) => {
-      // The client frees the connection after this, and before timers run.
+      // The client frees the connection once this has returned, before any timer runs.
       const end = performance.now() + 2 * DEADLINE_MS;
       while (performance.now() < end);
       return result;
@@ -352,7 +352,7 @@ describe('bounds', () => {
 const requestsTo = (peer: Endpoint): number =>
   peer.received.join('').match(/POST \/hook/g)?.length ?? 0;
 
-/** Gives up after far more time than the condition needs. */
+/** Waits for a condition; gives up after far more time than it needs. */
 async function until(holds: () => boolean): Promise<void> {
   const end = Date.now() + 30_000;
   while (!holds()) {

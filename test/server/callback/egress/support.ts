@@ -209,7 +209,7 @@ function endOfRequest(text: string): number {
 export const answer = (status: string, body = '', headers = ''): string =>
   `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n${headers}\r\n${body}`;
 
-/** Closes after the test even if the test failed. */
+/** Closes the egress after the test, even if the test failed. */
 export function closing(t: TestContext, egress: Egress): Egress {
   t.onTestFinished(() => egress.close());
   return egress;

@@ -457,7 +457,7 @@ describe('listening around a handler', () => {
     return messages;
   };
 
-  test('asks about resources of the application, and passes on its notifications', async () => {
+  test('asks mayRead about resources of the application, and passes on their notifications', async () => {
     const handler = listening({
       mayRead: ({ principal }, uri) => principal.includes('alice') && uri === 'test://note',
     });

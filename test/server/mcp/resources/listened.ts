@@ -23,7 +23,7 @@ export class Listened {
     );
   }
 
-  /** Opens one; `ask` gets the signal that cancels it. */
+  /** Opens a stream; `ask` gets the signal that cancels it. */
   static async open(ask: (signal: AbortSignal) => Promise<Response>): Promise<Listened> {
     const cut = new AbortController();
     return new Listened(await ask(cut.signal), cut);

@@ -46,7 +46,7 @@ const read = async (uri: string, as: string) =>
   pageOf((await world.call('resources/read', { uri }, { as })).result!);
 const notified = (listened: { readonly notifications: readonly string[] }, times: number) =>
   eventually(`${times} notifications`, () => listened.notifications.length >= times);
-/** Everything sent before has arrived: a notification for another client came after it. */
+/** Resolves when everything sent before has arrived: a later notification has reached another client. */
 async function nothingMore(): Promise<void> {
   const as = somebody();
   const other = await listen([BOX], { as });

@@ -136,7 +136,7 @@ for (const kind of READERS) {
       assert.deepEqual([unsent.acked, unsent.reset], [1, undefined]);
     });
 
-    test('must not cache a page, and sees it announced', async () => {
+    test('sees in the capabilities that feeds can be subscribed to, and must not cache a page', async () => {
       const reader = await world.reader(kind, somebody());
       assert.deepEqual(reader.capabilities['resources'], { subscribe: true, listChanged: true });
       const { contents, ttlMs, cacheScope } = await reader.result(
@@ -239,7 +239,7 @@ for (const kind of READERS) {
 }
 
 describe('a feed', () => {
-  test('is rejected in typed errors with the path, and without repeating the input [iso-own]', async () => {
+  test('with an invalid URI is rejected with a typed error that has the path and does not repeat the input [iso-own]', async () => {
     for (const [uri, expected] of [
       ['triggers://feeds/box.opened?box=', /at "\/box", a string of at least 1 characters/],
       ['triggers://feeds/box.opened?floors=%5B%22x%22%5D', /at "\/floors\/0", an integer/],

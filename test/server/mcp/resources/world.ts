@@ -208,7 +208,7 @@ export class World {
     return ids;
   }
 
-  /** One modern request without any SDK. */
+  /** Sends one modern request without any SDK. */
   async post(
     method: string,
     params: object,
@@ -240,7 +240,7 @@ export class World {
     });
   }
 
-  /** The response to one. */
+  /** Sends one modern request, and resolves with its JSON answer. */
   async call(
     method: string,
     params: object,

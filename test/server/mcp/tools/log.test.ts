@@ -312,7 +312,7 @@ describe('the lifetime', () => {
     assert.deepEqual([again.created, again.watchId === watchId], [true, false]);
   });
 
-  test('is what the server grants', async (t) => {
+  test('is the longest that the server grants, up to a day', async (t) => {
     const { watch, clock } = await begin(t, {
       ttl: { minMs: 1000, defaultMs: 1000, maxMs: 2 * HOUR },
     });
