@@ -1,6 +1,6 @@
 /**
- * For MCP servers that offer triggers: declare trigger types, create an engine over a store, attach
- * it to an SDK server, emit.
+ * The library for MCP servers: declares trigger types, creates an engine over a store, attaches it
+ * to a server of the MCP SDK, and emits events.
  *
  * ```ts
  * const store = sqliteStore({ path: 'triggers.db', key });
@@ -77,7 +77,7 @@ export type {
   Random,
 } from './engine/ports.ts';
 
-/* For authors of a store. Stored types have names of their own where the wire has a similar one. */
+/* For authors of a store. A stored type is renamed where the wire has a type of the same name. */
 export type {
   AcceptedEvent,
   Checkpoint,

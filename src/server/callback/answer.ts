@@ -1,4 +1,6 @@
-/** Reads what an endpoint returned: the outcome of a delivery, and whether a challenge failed. */
+/**
+ * Interprets the answers of endpoints: the outcome of a delivery, and the result of a challenge.
+ */
 import { classifyAnswer, classifyFailure } from '../../protocol/core/index.ts';
 import type { FailureCategory, Outcome, Subscription } from '../../protocol/core/types.ts';
 import { CALLBACK_ANSWER_BYTES_MAX } from '../../protocol/wire/limits.ts';
@@ -7,7 +9,7 @@ import type { OutboundResult } from '../engine/ports.ts';
 import type { LogRange } from '../engine/reader.ts';
 import type { CallbackDialect } from './dialect.ts';
 
-/** The outcome of a delivery of `range`. */
+/** The outcome of an attempt to deliver `range`. */
 export function outcomeOf(
   dialect: CallbackDialect,
   result: OutboundResult,

@@ -1,7 +1,7 @@
 /**
  * The interface of a callback dialect: it formats messages as HTTP requests and classifies the
- * answers. The engine decides what is sent, in which order and for how long. `nativeDialect` is
- * that of this protocol; bindings of other protocols provide theirs.
+ * answers. The engine decides what is sent, in which order and for how long. `nativeDialect` is the
+ * dialect of this protocol; bindings of other protocols have their own.
  */
 import type { Answer } from '../../protocol/core/index.ts';
 import type {
@@ -15,23 +15,24 @@ import type { Random } from '../engine/ports.ts';
 import type { LogRange } from '../engine/reader.ts';
 
 /**
- * A message before signing, which adds `webhook-timestamp` and `webhook-signature` for every
- * attempt.
+ * A message before signing. Every attempt signs it again, with a new `webhook-timestamp` and
+ * `webhook-signature`.
  */
 export interface CallbackMessage {
   /**
-   * `webhook-id`: the same for every attempt with the same content, so that receivers recognize it.
+   * `webhook-id`: the same for every attempt with the same content, so that receivers recognize a
+   * repetition.
    */
   readonly id: string;
   readonly body: Uint8Array;
   /**
-   * Additional headers, with lower-case names. Content type, user agent and those of Standard
-   * Webhooks are added by signing.
+   * Additional headers, with lower-case names. The signer adds content type, user agent and the
+   * headers of Standard Webhooks.
    */
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** The callback of one subscription, as passed to a dialect. */
+/** The subscription for which a dialect makes a message. */
 export interface CallbackContext {
   readonly state: Subscription;
   readonly callback: Pick<Callback, 'url'>;
@@ -40,16 +41,16 @@ export interface CallbackContext {
 
 /** A format of callback messages and answers. Stateless: one object serves all subscriptions. */
 export interface CallbackDialect {
-  /** Whether a message holds exactly one event or one run of gaps. */
+  /** Whether each message contains exactly one event or one run of gaps. */
   readonly single: boolean;
   /**
-   * The signature by the server's key, if it has one: a detached JWS in its own header, `v1a` of
-   * Standard Webhooks, or none.
+   * How a server that has a key also signs: `jws` = a detached JWS in its own header, `v1a` = the
+   * signature of Standard Webhooks, null = not at all.
    */
   readonly serverSignature: 'jws' | 'v1a' | null;
   /** The message for this range; null = nothing to send, and the range counts as acknowledged. */
   delivery(of: CallbackContext, range: LogRange): CallbackMessage | null;
-  /** The message that asks for consent. */
+  /** The message that asks the endpoint for its consent. */
   challenge(of: CallbackContext, challenge: string): CallbackMessage;
   /** The termination notice, sent once; null = none. */
   terminationNotice(of: CallbackContext, reason: TerminationReason): CallbackMessage | null;

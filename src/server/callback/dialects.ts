@@ -1,4 +1,4 @@
-/** The registry of the dialects of a server. */
+/** The dialects of a server, by name. */
 import type { Callback } from '../../protocol/core/types.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import type { CallbackDialect } from './dialect.ts';
@@ -35,8 +35,8 @@ export class Dialects {
   }
 
   /**
-   * Whether the dialect exists. Callbacks of a missing one wait until the server starts with it.
-   * Logs each missing dialect once.
+   * Whether the engine has the dialect of a callback. Callbacks in a missing dialect wait until the
+   * engine starts with it. Logs each missing dialect once.
    */
   speaks({ dialect }: Pick<Callback, 'dialect'>): boolean {
     if (dialect === undefined || Object.hasOwn(this.#others, dialect)) return true;

@@ -30,15 +30,15 @@ import {
 } from '../engine/reader.ts';
 import type { MessageSigner } from './message-signer.ts';
 
-/** Longer than the deadline, so that only a lost attempt is replaced. */
+/** Lease of an attempt: longer than its deadline, so that only a lost attempt is repeated. */
 const LEASE_MS = 2 * CALLBACK_DEADLINE_MS;
 /** Delay after a failed claim. */
 const RETRY_MS = 1000;
 /** Entries read to find the end of a run of gaps, for dialects with one event per message. */
 const SINGLE_READ_ENTRIES = 16;
 /**
- * Reads of a log that ends before its head, because numbers may be assigned faster than they are
- * committed.
+ * Most reads of a log that ends before its head. Several can be necessary, because numbers may be
+ * assigned faster than they are committed.
  */
 const READ_TRIES = 5;
 
@@ -56,23 +56,28 @@ export interface DispatcherOptions {
   readonly meter: Meter;
   /** Most attempts in flight over all subscriptions. */
   readonly concurrency: number;
+  /** Most events in one delivery; default `BATCH_EVENTS_MAX`. */
   readonly batchEvents?: number;
 }
 
-/** Delivers to callbacks. */
+/** Delivers logs to callbacks. */
 export class Dispatcher {
   readonly #o: DispatcherOptions;
-  /** Rows with work that wait for a free slot, in order of arrival. */
+  /** Rows with something to deliver that wait for a free slot, in order of arrival. */
   readonly #waiting = new Set<number>();
   /** Rows whose log is being read from the store. Each reserves a slot. */
   readonly #reading = new Set<number>();
-  /** By row, the attempt that this process claimed and has not settled, including a void one. */
+  /**
+   * By row, the id of the attempt that this process claimed and has not settled, even if it is
+   * void.
+   */
   readonly #claimed = new Map<number, number>();
   /** Used slots: attempts without an answer. */
   #inFlight = 0;
-  /** Attempts whose outcome is not committed. */
+  /** Claims whose outcome is not committed yet. */
   #unsettled = 0;
   #closing = false;
+  /** Callers of `close`. */
   #drained: (() => void)[] = [];
 
   constructor(options: DispatcherOptions) {
@@ -90,19 +95,19 @@ export class Dispatcher {
   }
 
   /**
-   * Call when there may be something to deliver. Claims immediately if the end of the log is in
-   * memory.
+   * Starts a delivery if there is something to deliver; claims immediately if the end of the log is
+   * in memory.
    */
   pump(loaded: LoadedSubscription): void {
     if (this.#closing || this.#reading.has(loaded.row) || !this.#ready(loaded)) return;
-    // Waiting rows come first; otherwise a few busy callbacks would keep the slots among
-    // themselves.
+    // Waiting rows come first; otherwise a few busy callbacks could take every slot.
     if (this.#full || this.#waiting.size > 0) this.#waiting.add(loaded.row);
     else this.#start(loaded);
   }
 
   /**
-   * Whether a claim is possible. Waits for a void attempt in flight, whose callback was replaced.
+   * Whether a claim is possible now. Not while a void attempt, whose callback was replaced, is
+   * still in flight.
    */
   #ready({ row, state }: LoadedSubscription): boolean {
     return (
@@ -153,7 +158,7 @@ export class Dispatcher {
     }
   }
 
-  /** Retries this row, which the scheduler does not know to be due. */
+  /** Queues the row again after `RETRY_MS`. The scheduler does not, because the row is not due. */
   #retryLater(row: number): void {
     this.#o.clock.after(RETRY_MS, () => {
       if (this.#closing) return;
@@ -166,7 +171,7 @@ export class Dispatcher {
   async #claimFromStore(row: number): Promise<void> {
     const { cache, unitOfWork, store } = this.#o;
     for (let tries = 0; ; tries += 1) {
-      // The store shows only committed entries.
+      // The store returns only committed entries.
       await unitOfWork.commit();
       const loaded = await cache.getOrLoad(row);
       if (loaded === undefined || !this.#ready(loaded)) return;
@@ -176,8 +181,8 @@ export class Dispatcher {
         state: { acked, epoch },
       } = loaded;
       const entries: readonly ReadEntry[] = await readStore(store, loaded, acked, limits);
-      // Read again if another drain acknowledged meanwhile, or a failed commit discarded the loaded
-      // state.
+      // Read again if meanwhile another drain acknowledged, an event became a gap, or a failed
+      // commit discarded the loaded state.
       if (
         !cache.isUnchanged(loaded, revision) ||
         loaded.state.acked !== acked ||
@@ -189,7 +194,7 @@ export class Dispatcher {
       if (range.last > range.after) return this.#claim(loaded, range);
       if (tries >= READ_TRIES)
         throw new Error(
-          `The store has no log entry after ${acked} although the head is ${loaded.state.head}.`,
+          `The store has no log entry after ${acked}, although the head is ${loaded.state.head}. Check the store for lost entries.`,
         );
     }
   }
@@ -229,7 +234,7 @@ export class Dispatcher {
     this.#claimed.set(row, attempt.id);
     let started = false;
     // Numbers and counters are sent only after they are committed with the claim. The message shows
-    // the state of this moment.
+    // the state at the time of the claim.
     unitOfWork.afterCommit(() => {
       started = true;
       void this.#attempt(loaded, attempt, range, { state, revision });
@@ -252,8 +257,8 @@ export class Dispatcher {
     const startedAt = clock.now();
     let holdsSlot = true;
     /**
-     * Releases the slot with the answer, so that the step that applies it can claim the next range
-     * in the same commit.
+     * Releases the slot when the answer arrives, so that the commit of its outcome can contain the
+     * next claim.
      */
     const releaseSlot = (): void => {
       if (holdsSlot) this.#inFlight -= 1;
@@ -262,14 +267,14 @@ export class Dispatcher {
     try {
       const loaded = await cache.getOrLoad(row);
       const callback = loaded?.state.callback ?? null;
-      // The attempt became void during the commit: the callback was replaced, or the subscription
+      // The attempt became void during the commit: its callback was replaced, or its subscription
       // ended.
       if (loaded === undefined || callback === null || loaded.state.attempt?.id !== attempt.id)
         return;
       if (!cache.isUnchanged(claimed, revision)) return await this.#restart(loaded);
       const dialect = dialects.of(callback);
       const message = dialect.delivery({ state, callback, random }, range);
-      // The dialect has no message for this range.
+      // Nothing to send for this range: it counts as acknowledged.
       if (message === null) {
         releaseSlot();
         return await this.#settle(
@@ -303,15 +308,17 @@ export class Dispatcher {
             subscriptionId: state.subscriptionId,
             outcome: outcome.kind,
             status: result.kind === 'response' ? result.status : undefined,
+            err: result.kind === 'failure' ? result.cause : undefined,
           },
-          'attempt failed; the callback backs off',
+          'attempt failed; its outcome decides whether it is repeated',
         );
       await this.#settle(row, attempt, outcome, random.uniform());
     } catch (cause) {
-      // Nothing is lost: a tick ends the attempt when its lease expires.
+      // Nothing is lost: the scheduler ends the attempt when its lease expires, and the range is
+      // claimed again.
       log.error(
         { row, err: cause },
-        'outcome of an attempt not recorded; retrying when its lease expires',
+        'attempt ended without a recorded outcome; retrying when its lease expires',
       );
     } finally {
       releaseSlot();
@@ -320,8 +327,8 @@ export class Dispatcher {
   }
 
   /**
-   * Claims again after an event of the range became a gap during the commit. Not a failure of the
-   * endpoint.
+   * Claims again, after an event of the range became a gap during the commit. Does not count as a
+   * failure of the endpoint.
    */
   async #restart(loaded: LoadedSubscription): Promise<void> {
     this.#claimed.delete(loaded.row);
@@ -351,7 +358,7 @@ export class Dispatcher {
     else if (this.#unsettled === 0) for (const done of this.#drained.splice(0)) done();
   }
 
-  /** Sends the termination notice to a callback: one best-effort POST, outside the log. */
+  /** Sends the termination notice to a callback: one POST, not repeated if it fails. */
   async sendTerminationNotice(state: Subscription, reason: TerminationReason): Promise<void> {
     const { dialects, random, signer } = this.#o;
     const { callback } = state;

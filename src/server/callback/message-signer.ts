@@ -23,7 +23,7 @@ import type { Callback } from '../../protocol/core/types.ts';
 import type { CallbackDialect, CallbackMessage } from './dialect.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 
-/** Secrets to cache. */
+/** Most secrets in the cache. */
 const SECRETS_MAX = 10_000;
 
 /** A message ready to be sent. */
@@ -47,7 +47,7 @@ export class MessageSigner {
     this.#key = options.deliveryKey;
   }
 
-  /** Signs with the current time: call it for every attempt. */
+  /** Signs a message with the current time; call it again for every attempt. */
   async sign(
     { id, body, headers: own }: CallbackMessage,
     callback: SigningCallback,

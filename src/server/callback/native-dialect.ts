@@ -7,7 +7,9 @@ import { isChallengeProof } from '../../protocol/wire/signature.ts';
 import type { CallbackDialect, CallbackMessage, CallbackContext } from './dialect.ts';
 import { deliveryOf, emptyRange, type DeliveryExtras, type LogRange } from '../engine/reader.ts';
 
-/** Batches of events, signed by a JWS; consent by a proof. */
+/**
+ * Sends batches of events, has the server sign with a JWS, and accepts consent only with a proof.
+ */
 export const nativeDialect: CallbackDialect = {
   single: false,
   serverSignature: 'jws',

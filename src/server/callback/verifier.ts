@@ -1,7 +1,7 @@
 /**
- * Verifies consent: a callback receives only a challenge until its owner has proved to hold the
- * secret. Caches the proof by principal and URL. Limits failed challenges per host, so that nobody
- * can flood a third party (SEP: Verification).
+ * Verifies consent: a callback receives only a challenge until its endpoint has proved that it
+ * knows the secret. The store keeps each proof by principal and URL. Limits failed challenges per
+ * host, so that nobody can use the server to flood a third party (SEP: Verification).
  */
 import { needsVerification } from '../../protocol/core/index.ts';
 import type { Callback, Subscription } from '../../protocol/core/types.ts';
@@ -21,17 +21,21 @@ const FAILURES_MAX = 3;
 const WINDOW_MS = 60_000;
 /** Most challenges in flight or waiting for one host. */
 const PENDING_MAX = 256;
-/** Most hosts to track. */
+/** Most hosts tracked at once. */
 const HOSTS_MAX = 10_000;
 
 interface Host {
+  /** Failed challenges since `since`. */
   failures: number;
+  /** Start of the window, in epoch milliseconds. */
   since: number;
+  /** Challenges in flight or waiting. */
   pending: number;
   /** Whether a callback of this host has proved consent; challenges may then run concurrently. */
   proven: boolean;
   /**
-   * Serializes challenges to an unproven host, so that a victim receives at most `FAILURES_MAX`.
+   * Serializes challenges to an unproven host, so that a host that never consents receives at most
+   * `FAILURES_MAX` per window.
    */
   turn: Promise<void>;
 }
@@ -57,13 +61,16 @@ export class Verifier {
     this.#o = options;
   }
 
-  /** When this principal last proved consent for this callback; null if never or expired. */
+  /**
+   * When this principal's callback last proved its consent, in epoch milliseconds; null = never, or
+   * too long ago.
+   */
   async consent(
     principal: string,
     callback: Pick<Callback, 'url' | 'dialect'>,
   ): Promise<number | null> {
-    // A native proof is stronger and counts for every dialect. The reverse would accept an echo as
-    // a proof.
+    // A native proof counts for every dialect. The reverse is not true: in other dialects, an echo
+    // may suffice as a proof.
     const names = new Set([consentName(callback), consentName({ url: callback.url })]);
     for (const name of names) {
       const at = await this.#o.store.verification(principal, name);
@@ -73,9 +80,9 @@ export class Verifier {
   }
 
   /**
-   * Challenges the callback. Resolves with the time of the proof. Rejects with
-   * `CallbackEndpointError` and the category, or with `ResourceExhausted` after too many recent
-   * failures of this host.
+   * Challenges the callback. Resolves with the time of the proof, in epoch milliseconds. Rejects
+   * with `CallbackEndpointError` and the category, or with `ResourceExhausted` after too many
+   * recent failures of this host.
    */
   async challenge(
     state: Subscription,
@@ -123,7 +130,9 @@ export class Verifier {
     }
   }
 
-  /** Waits until this host may be challenged; the returned function admits the next challenge. */
+  /**
+   * Waits until this host may be challenged; the returned function lets the next challenge start.
+   */
   async #waitForTurn(host: Host): Promise<() => void> {
     host.pending += 1;
     if (host.proven) return () => undefined;
@@ -175,8 +184,8 @@ export class Verifier {
 }
 
 /**
- * The name of a proof in the store; a hash, because the URL is a secret. Dialects of one family
- * (the name before the dot) share proofs.
+ * The name under which the store keeps a proof: a hash, because the URL is a secret. Dialects whose
+ * names are equal before the dot share proofs.
  */
 export const consentName = ({ url, dialect }: Pick<Callback, 'url' | 'dialect'>): string =>
   sha256(dialect === undefined ? url : `${dialect.split('.')[0]} ${url}`);

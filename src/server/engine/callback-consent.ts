@@ -1,6 +1,6 @@
 /**
- * The callback of a subscribe or update call: its check, the proof of its owner's consent, and what
- * is stored of it.
+ * Checks the callback of a subscribe or update call, obtains its consent, and decides what is
+ * stored.
  */
 import type { Callback as WireCallback } from '../../../spec-schema/draft/schema.ts';
 import type { Callback, Subscription } from '../../protocol/core/types.ts';
@@ -12,7 +12,7 @@ import type { Egress } from './ports.ts';
 import type { LoadedSubscription } from './subscription-cache.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
 
-/** A callback as the caller requested it, with the dialect it speaks. */
+/** A callback as the caller requested it, with its dialect. */
 export type RequestedCallback = WireCallback & Pick<Callback, 'dialect'>;
 
 export interface CallbackConsentOptions {
@@ -28,7 +28,7 @@ export class CallbackConsent {
     this.#o = options;
   }
 
-  /** Throws `WireError` `InvalidParams` for a URL or a secret that breaks the rules. */
+  /** Checks URL and secret. Throws `WireError` `InvalidParams` for one that breaks the rules. */
   check({ url, secret }: WireCallback): WireCallback {
     this.#o.egress.check(url);
     try {
@@ -42,14 +42,17 @@ export class CallbackConsent {
     return { url, secret };
   }
 
-  /** When this principal's callback last consented, if that is recent enough; otherwise null. */
+  /**
+   * When this principal's callback last consented, in epoch milliseconds; null = not within the
+   * last day.
+   */
   recent(principal: string, callback: RequestedCallback): Promise<number | null> {
     return this.#o.verifier.consent(principal, callback);
   }
 
   /**
-   * Challenges the callback and records its consent. Rejects with `CallbackEndpointError` or
-   * `ResourceExhausted`.
+   * Challenges the callback and records its consent. Resolves with the time of the proof. Rejects
+   * with `CallbackEndpointError` or `ResourceExhausted`.
    */
   async prove(state: Subscription, callback: RequestedCallback): Promise<number> {
     const verifiedAt = await this.#o.verifier.challenge(state, callback);
@@ -62,18 +65,18 @@ export class CallbackConsent {
     return verifiedAt;
   }
 
-  /** The instant of a recent consent, or of a new one. */
+  /** The time of a recent proof, or of a new one. Rejects like `prove`. */
   async recentOrProve({ state }: LoadedSubscription, callback: RequestedCallback): Promise<number> {
     const recent = await this.recent(state.principal, callback);
     if (recent !== null) return recent;
-    // A challenge contains counters, which must be on disk.
+    // A challenge shows the subscription's counters, which must be on disk first.
     await this.#o.unitOfWork.commit();
     return this.prove(state, callback);
   }
 
   /**
-   * The consent that a suspended callback needs before it resumes; null = the subscription is not
-   * suspended.
+   * The time of the proof that a suspended callback needs before it resumes; null = it is not
+   * suspended. Rejects like `prove`.
    */
   async ofSuspended({ state }: LoadedSubscription): Promise<number | null> {
     const { callback, suspended, principal } = state;
@@ -102,6 +105,7 @@ export function replaceCallback(
     : { ...fresh, previousSecret: current.secret, previousUntil: now + SECRET_ROTATION_GRACE_MS };
 }
 
+/** Compares URL, secret and dialect. */
 export function isSameCallback(
   current: Callback | null,
   requested: RequestedCallback | null,

@@ -1,6 +1,6 @@
 /**
- * The declared trigger types: their schemas, the event values that arguments are compared with, and
- * `triggers/list` (SEP: Trigger types, triggers/list).
+ * The trigger types that the server declares: their schemas, the event values that arguments are
+ * compared with, and `triggers/list` (SEP: Trigger types, triggers/list).
  */
 import { createHash } from 'node:crypto';
 import type {
@@ -20,7 +20,7 @@ import type { DeclaredTrigger } from './verbs.ts';
 
 /** Trigger types per page of `triggers/list`. */
 const PAGE = 100;
-/** Lifetime of a cached list. */
+/** Time for which a client may cache the list. */
 const LIST_TTL_MS = 300_000;
 
 /** Retention of a type that declares none. */
@@ -54,8 +54,8 @@ export class Catalog {
   }
 
   /**
-   * Adds a type or replaces the one with this name. Throws `LocalError` `config_invalid`, or
-   * `schema_refused` for a schema.
+   * Adds a type, or replaces the one with the same name. Throws `LocalError`: `config_invalid`
+   * for an invalid type, `schema_refused` for an invalid schema.
    */
   declare(declared: DeclaredTrigger): void {
     const { name } = declared.type;
@@ -92,8 +92,9 @@ export class Catalog {
   }
 
   /**
-   * One page of the types that `shows` accepts. `sameForAll`: the list is the same for every
-   * caller.
+   * One page of the types that `shows` accepts, by name. `sameForAll` = every caller gets the
+   * same list, so shared caches may keep it. Throws `WireError` `InvalidParams` for an invalid
+   * cursor.
    */
   async list(
     params: ListTriggersParams,
@@ -117,7 +118,7 @@ export class Catalog {
     return { triggers, ...(more ? { nextCursor: cursorAt(last.name) } : {}), ...cache };
   }
 
-  /** Changes exactly when one of the types changes. */
+  /** A hash of the list; cached for the list of all types. */
   #etagOf(types: readonly TriggerType[]): string {
     const whole = types.length === this.#types.size;
     if (whole && this.#etag !== null) return this.#etag;
@@ -130,8 +131,8 @@ export class Catalog {
   }
 
   /**
-   * Resolves selections. Throws `WireError`: `NotFound` for an unknown name, `InvalidParams` for
-   * arguments.
+   * Resolves selections and checks their arguments. Throws `WireError`: `NotFound` for an unknown
+   * name, `InvalidParams` for arguments that do not match `inputSchema`.
    */
   select(select: readonly WireSelection[]): Selection[] {
     const found = this.find(select);
@@ -144,8 +145,8 @@ export class Catalog {
   }
 
   /**
-   * Selections with arguments in full, not checked against the schema. Throws `WireError`
-   * `NotFound` for an unknown name.
+   * Resolves selections without checking their arguments; absent `arguments` become `{}`. Throws
+   * `WireError` `NotFound` for an unknown name.
    */
   find(select: readonly WireSelection[]): Selection[] {
     return select.map(({ name, arguments: args = {} }) => {
@@ -154,7 +155,7 @@ export class Catalog {
     });
   }
 
-  /** The strictest retention of the selected types. */
+  /** The retention of a log over these types: the lowest age and the lowest number of events. */
   retentionOf(select: readonly Selection[]): Retention {
     let { maxAgeMs, maxEvents } = {
       maxAgeMs: Number.MAX_SAFE_INTEGER,
@@ -168,7 +169,10 @@ export class Catalog {
     return { maxAgeMs, maxEvents };
   }
 
-  /** The maximum age of `since`, in milliseconds; null = a selected type has no history. */
+  /**
+   * Longest time that `since` may reach back, in milliseconds; null = a selected type has no
+   * history.
+   */
   historyOf(select: readonly Selection[]): number | null {
     let maxAgeMs = Number.MAX_SAFE_INTEGER;
     for (const { name } of select) {
@@ -179,7 +183,7 @@ export class Catalog {
     return maxAgeMs;
   }
 
-  /** The longest retention or history of all types; older events may be deleted. */
+  /** The longest retention or history of all types, in milliseconds. No log needs older events. */
   longestRetentionMs(): number {
     let longest = DEFAULT_RETENTION.maxAgeMs;
     for (const { type } of this.#types.values())
@@ -188,7 +192,8 @@ export class Catalog {
   }
 
   /**
-   * Throws `LocalError` `trigger_unknown`, or `payload_invalid` for data that the schema rejects.
+   * Checks an event's data. Throws `LocalError`: `trigger_unknown` for an unknown name,
+   * `payload_invalid` for data that does not match `payloadSchema`.
    */
   assertPayload(name: string, data: unknown): void {
     const declared = this.#types.get(name);
@@ -215,7 +220,7 @@ export class Catalog {
       : undefined;
   }
 
-  /** The type's own predicate, if it has one. */
+  /** The type's option `match`, if it has one. */
   predicate(name: string): Match | undefined {
     return this.#types.get(name)?.declared.match as Match | undefined;
   }

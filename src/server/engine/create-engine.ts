@@ -1,4 +1,4 @@
-/** The composition root: the options of an engine, and how its components are connected. */
+/** The composition root: `createEngine` creates the components of an engine and connects them. */
 import type { TtlPolicy } from '../../protocol/core/index.ts';
 import { backgroundClock, systemClock, type Clock } from '../../protocol/lib/clock.ts';
 import type { DeliveryKey } from '../../protocol/wire/delivery-jws.ts';
@@ -42,15 +42,16 @@ import { UnitOfWork } from './unit-of-work.ts';
 import { UpdateHandler } from './update.ts';
 import type { DeclaredTrigger, Engine } from './verbs.ts';
 
-/** Longest time between two checks of heartbeats and stalled streams. */
+/** Longest time between two checks for due heartbeats and stalled streams. */
 const STREAM_TICK_MS = 1000;
 
 /** Options of `createEngine`. Only `store`, `triggers` and `egress` are required. */
 export interface EngineOptions {
   /** Where logs are stored, for example `sqliteStore({ path, key })`. */
   readonly store: Store;
+  /** The trigger types to declare at creation; `declare` and `remove` change them later. */
   readonly triggers: readonly DeclaredTrigger[];
-  /** Sends all outbound requests: `createEgress()`. */
+  /** Sends all outbound requests; normally `createEgress()`. */
   readonly egress: Egress;
   readonly clock?: Clock;
   readonly random?: Random;
@@ -63,6 +64,7 @@ export interface EngineOptions {
   readonly deliveryKey?: DeliveryKey;
   /**
    * Dialects for callbacks of other protocols, by the name that a binding passes to `subscribe`.
+   * Default: none.
    */
   readonly dialects?: Readonly<Record<string, CallbackDialect>>;
   /**
@@ -81,37 +83,38 @@ export interface EngineOptions {
    */
   readonly reauthorize?: Reauthorize;
   /**
-   * Granted lifetimes, in milliseconds. Default: 60 s to 30 days, 1 hour without a request, no
-   * expiry only on a durable store.
+   * Granted lifetimes, in milliseconds. Default: 60 s to 30 days; 1 hour if the client requests
+   * none; subscriptions without expiry only on a durable store.
    */
   readonly ttl?: Partial<TtlPolicy>;
   readonly quotas?: {
-    /** Default 1000. */
+    /** Live subscriptions. Default 1000. */
     readonly subscriptionsPerPrincipal?: number;
-    /** Default 100. */
+    /** Open streams. Default 100. */
     readonly streamsPerPrincipal?: number;
-    /** Default 100. */
+    /** Pulls that wait for an event. Default 100. */
     readonly waitingPullsPerPrincipal?: number;
-    /** Callback attempts in flight at once, of all subscriptions. Default 256. */
+    /** Callback attempts in flight at once, over all subscriptions. Default 256. */
     readonly attempts?: number;
-    /** Idle subscriptions kept in memory. Default 20,000. */
+    /** Subscriptions in memory above which idle ones are evicted. Default 20,000. */
     readonly loaded?: number;
   };
   /** Most events in one callback delivery. Default 100. */
   readonly batchEvents?: number;
-  /**
-   * Most log entries added in one commit when many subscriptions match. Default 1024; for tests.
-   */
+  /** Most log entries added in one commit. Default 1024; for tests. */
   readonly sequencerChunk?: number;
-  /** Silence before an empty delivery, in milliseconds; for tests. */
+  /** Silence on a stream before a heartbeat, in milliseconds. Default 15,000; for tests. */
   readonly streamHeartbeatMs?: number;
-  /** Longest time without a read or an acknowledgement, in milliseconds; for tests. */
+  /**
+   * Longest wait for the client of a stream to read or acknowledge, in milliseconds; then the
+   * server ends the stream. Default 60,000; for tests.
+   */
   readonly streamStalledMs?: number;
 }
 
 /**
- * Creates an engine. Call `start()` first. Throws `LocalError` `config_invalid` or `schema_refused`
- * for a trigger type.
+ * Creates an engine; await its `start()` before other calls. Throws `LocalError` `config_invalid`
+ * or `schema_refused` for an invalid trigger type.
  */
 export function createEngine(options: EngineOptions): Engine {
   const { store, egress, quotas = {} } = options;
@@ -150,7 +153,7 @@ export function createEngine(options: EngineOptions): Engine {
       subscriptions.end(loaded, reason);
       unitOfWork.afterCommit(() => {
         listeners.ended(row, { reason, last: state });
-        // An owner that unsubscribes needs no notice.
+        // A client that unsubscribed needs no notice.
         if (reason === 'unsubscribed') return;
         void dispatcher
           .sendTerminationNotice(state, reason)

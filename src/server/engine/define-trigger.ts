@@ -1,12 +1,12 @@
 /**
- * `defineTrigger`: declares a trigger type with schemas of zod, of another library with Standard
- * JSON Schema, or with plain JSON Schema, and keeps the static types of arguments and data.
+ * `defineTrigger` declares a trigger type. Its schemas come from zod, from another library with
+ * Standard JSON Schema, or are plain JSON Schema. The static types of arguments and data are kept.
  */
 import type { Drain, JsonObject, Meta, Retention } from '../../../spec-schema/draft/schema.ts';
 import type { DeclaredTrigger, NewEvent } from './verbs.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 
-/** A schema object with Standard JSON Schema, for example of zod 4.2 or later. */
+/** A schema object that implements Standard JSON Schema, for example one of zod 4.2 or later. */
 export interface SelfDescribing<Value> {
   readonly '~standard': {
     /** Static type of the accepted values. */
@@ -32,7 +32,7 @@ export interface TriggerDefinition<Arguments extends object, Data> {
   readonly title?: string;
   /** For people and models: when an event occurs and what it contains. */
   readonly description: string;
-  /** Schema of a subscription's `arguments`; an object at its root. */
+  /** Schema of a subscription's `arguments`; its root must be an object schema. */
   readonly input: SchemaOf<Arguments>;
   /** Schema of an event's `data`. */
   readonly payload: SchemaOf<Data>;
@@ -43,28 +43,31 @@ export interface TriggerDefinition<Arguments extends object, Data> {
    */
   readonly attributes?: { readonly [Name in keyof Arguments & string]?: (data: Data) => unknown };
   /**
-   * A predicate for arguments that are not compared for equality. Called for every subscription
-   * whose attributes match.
+   * A further condition that an event must meet. Called for every subscription whose arguments
+   * match by `attributes`.
    */
   readonly match?: (args: Arguments, data: Data) => boolean;
   /**
-   * Limits of a log, in milliseconds and as a number of events. Default: 7 days and 10,000 events.
+   * Limits of a log: the age of its events, in milliseconds, and their number. Default: 7 days and
+   * 10,000 events.
    */
   readonly retention?: Retention;
-  /** Allows `since`, at most this many milliseconds back. */
+  /**
+   * Lets clients subscribe with `since`, at most this many milliseconds back. Default: no `since`.
+   */
   readonly history?: { readonly maxAgeMs: number };
   /** `source` if events are emitted in the order of the upstream. Default: `arrival`. */
   readonly ordering?: 'source' | 'arrival';
-  /** The drains that clients may use. Default: all. */
+  /** The drains that clients may use; `pull` is required. Default: all three. */
   readonly drains?: readonly Drain[];
   readonly _meta?: Meta;
 }
 
-/** A trigger type that creates its own events, with static types. */
+/** A trigger type with a function that makes its events with static types. */
 export interface Trigger<Data> extends DeclaredTrigger {
   /**
-   * An event of this type, for `engine.emit`. Pass `eventId` whenever the upstream has one, so that
-   * a redelivery appends nothing.
+   * Makes an event of this type, for `engine.emit`. Pass the upstream's `eventId` if it has one,
+   * so that an event that it sends twice is appended once.
    */
   event(occurrence: {
     readonly data: Data;
@@ -110,7 +113,7 @@ export function defineTrigger<Arguments extends object = Record<string, unknown>
   if (inputSchema['type'] !== 'object') {
     throw new LocalError(
       'schema_refused',
-      `Trigger "${name}": the root of "input" must be an object schema.`,
+      `Trigger "${name}": the root of "input" must be an object schema. Wrap the arguments in an object.`,
     );
   }
   return {
@@ -126,8 +129,8 @@ export function defineTrigger<Arguments extends object = Record<string, unknown>
       ...(ordering === undefined ? {} : { ordering }),
       ...(_meta === undefined ? {} : { _meta }),
     },
-    // The engine calls both functions with values that passed the schemas, so their parameter types
-    // hold.
+    // The engine calls both functions only with values that match the schemas, so the parameter
+    // types are correct.
     ...(attributes === undefined
       ? {}
       : { attributes: attributes as NonNullable<DeclaredTrigger['attributes']> }),
@@ -141,7 +144,7 @@ export function defineTrigger<Arguments extends object = Record<string, unknown>
   };
 }
 
-/** Clients send the input side of a schema: before defaults and transforms. */
+/** The schema of values before defaults and transforms, as clients and `emit` pass them. */
 function jsonSchemaOf(
   schema: SchemaOf<unknown>,
   name: string,
@@ -156,7 +159,7 @@ function jsonSchemaOf(
   } catch (cause) {
     throw new LocalError(
       'schema_refused',
-      `Trigger "${name}": "${member}" cannot be written as JSON Schema 2020-12.`,
+      `Trigger "${name}": "${member}" cannot be written as JSON Schema 2020-12. Use only types that JSON has, without transforms.`,
       { cause },
     );
   }

@@ -1,7 +1,4 @@
-/**
- * The facade of the engine: answers each call with the component that implements it, while the
- * engine is running.
- */
+/** The facade of the engine: passes each call to the component that implements it. */
 import type { Clock } from '../../protocol/lib/clock.ts';
 import type { Dispatcher } from '../callback/dispatcher.ts';
 import type { Pulls } from '../pull/pulls.ts';
@@ -174,12 +171,15 @@ export class TriggersEngine implements Engine {
     return this.#serve(() => this.#o.pulls.watch(...call));
   }
 
-  /** Rejects with `LocalError` `closed` while the engine is not running. */
+  /** Serves one call. Rejects with `LocalError` `closed` while the engine is not running. */
   #serve<T>(call: () => Promise<T>): Promise<T> {
     return this.#o.lifecycle.serve(call);
   }
 
-  /** For calls that must succeed on a full store and can be repeated. */
+  /**
+   * Serves a call that must succeed on a full store. It is repeated if its commit fails for lack of
+   * space.
+   */
   #serveWhenFull<T>(call: () => Promise<T>): Promise<T> {
     return this.#serve(() => retryWhenFull(call));
   }

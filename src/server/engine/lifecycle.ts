@@ -1,6 +1,6 @@
 /**
- * Start, recovery and close. Recovery after a crash is the ordinary start; recovery after a failed
- * commit repeats its second half in the running process.
+ * Starts, recovers and closes the engine. Recovery after a crash is the ordinary start. Recovery
+ * after a failed commit repeats, in the running process, the steps of the start that resume work.
  */
 import type { Clock } from '../../protocol/lib/clock.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
@@ -19,9 +19,9 @@ import type { Subscriptions } from './subscriptions.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
 import type { EngineHealth } from './verbs.ts';
 
-/** Subscriptions recovered per commit. */
+/** Subscriptions per commit during recovery. */
 const SWEEP = 256;
-/** Longest wait of `close` for calls and attempts in flight. */
+/** Longest wait of `close` for calls in progress, and again for attempts in flight. */
 const CLOSE_PATIENCE_MS = 12_000;
 /** Pause after a failed commit, during which no event is accepted. */
 const STORE_PAUSE_MS = 1000;
@@ -48,6 +48,7 @@ export interface LifecycleOptions {
 export class Lifecycle {
   readonly #o: LifecycleOptions;
   #status: EngineHealth['status'] = 'starting';
+  /** Why, and until when (epoch milliseconds), events are not accepted after a failed commit. */
   #refusal: { readonly error: LocalError; readonly until: number } | null = null;
   #generation = 0;
   #closing: Promise<void> | null = null;
@@ -63,7 +64,7 @@ export class Lifecycle {
   get status(): EngineHealth['status'] {
     return this.#status;
   }
-  /** Number of times the store was opened. */
+  /** See `Opened.generation`; 0 before the start. */
   get generation(): number {
     return this.#generation;
   }
@@ -96,8 +97,8 @@ export class Lifecycle {
   }
 
   /**
-   * Gives every log a new epoch, before any call is answered, if the store may have lost entries
-   * that clients saw.
+   * Gives every log a new epoch if the store may have lost commits. Runs before the engine serves
+   * any call.
    */
   async #rotateEpochs({ continuity }: Opened, rows: readonly number[]): Promise<void> {
     if (continuity !== 'maybe_lost') return;
@@ -126,7 +127,10 @@ export class Lifecycle {
     );
   }
 
-  /** Voids attempts of an earlier process, so that their events are claimed again. */
+  /**
+   * Lets every callback with undelivered events continue. Voids attempts that this process did not
+   * make, so that their events are claimed again.
+   */
   async #resumeCallbacks(): Promise<void> {
     const { store, unitOfWork, subscriptions, dispatcher } = this.#o;
     let after = 0;
@@ -135,7 +139,8 @@ export class Lifecycle {
       const last = rows.at(-1);
       if (last === undefined) return;
       await subscriptions.visit(rows, (loaded) => {
-        // The dispatcher settles its own attempt; a second one in parallel could change the order.
+        // The dispatcher settles the attempt that it made; a second one in parallel could change
+        // the order.
         if (!dispatcher.owns(loaded)) unitOfWork.step(loaded, { type: 'recover' });
       });
       after = last;
@@ -152,10 +157,16 @@ export class Lifecycle {
   /** Throws `LocalError` `closed` before `start` has resolved and after `close`. */
   assertRunning(): void {
     if (this.#status === 'closed' || this.#status === 'starting')
-      throw new LocalError('closed', 'The engine is not running. Await start() before using it.');
+      throw new LocalError(
+        'closed',
+        'The engine is not running. Await start() first; after close(), create a new engine.',
+      );
   }
 
-  /** Runs a call that `close` waits for. */
+  /**
+   * Runs a call; `close` waits for it. Rejects with `LocalError` `closed` while the engine is not
+   * running.
+   */
   async serve<T>(work: () => Promise<T>): Promise<T> {
     this.assertRunning();
     this.#calls += 1;
@@ -168,14 +179,14 @@ export class Lifecycle {
   }
 
   /**
-   * Why events are not accepted at the moment; null = they are. A full store pauses them so that
-   * acknowledgements succeed.
+   * Why the engine accepts no events at the moment; null = it accepts them. It accepts none for a
+   * while after a failed commit, so that acknowledgements still fit into a full store.
    */
   refusal(): LocalError | null {
     if (this.#status === 'closed' || this.#status === 'starting')
       return new LocalError(
         'closed',
-        'The engine is not running. Await start(), and emit events before close().',
+        'The engine is not running. Await start() before emitting; after close(), create a new engine.',
       );
     if (this.#refusal !== null && this.#o.clock.now() < this.#refusal.until)
       return this.#refusal.error;
@@ -185,21 +196,22 @@ export class Lifecycle {
   /* -------------------- failed commits -------------------------------------------------------- */
 
   /**
-   * Handles a failed commit: the cache was cleared, and work resumes from the disk after a pause.
+   * Handles a failed commit, after which the cache is empty: pauses, then resumes from the state on
+   * disk.
    */
   commitFailed(cause: unknown): void {
     const { clock, log, sequencer } = this.#o;
     const error =
       cause instanceof LocalError
         ? cause
-        : new LocalError('store_failed', 'The store could not write. The log has the cause.', {
+        : new LocalError('store_failed', 'The store could not write. See the log for the cause.', {
             cause,
           });
     log.error({ code: error.code, err: cause }, 'commit failed; its writes were rolled back');
     this.#refusal = { error, until: clock.now() + STORE_PAUSE_MS };
     sequencer.rollback();
     if (this.#status === 'ok') this.#status = 'degraded';
-    // Another process owns the store, so everything in memory may be outdated.
+    // Another process owns the store now, and this one can write nothing more.
     if (error.code === 'store_fenced') void this.close();
     else this.#resumeLater();
   }
@@ -218,7 +230,7 @@ export class Lifecycle {
       await this.#resumeCallbacks();
       sequencer.resume();
       await this.#armScheduler();
-      // Another commit may have failed meanwhile; it has armed the next attempt.
+      // Another commit may have failed meanwhile; then the next `#resume` is already planned.
       if (this.#cancelResume !== null || (this.#status as EngineHealth['status']) === 'closed')
         return;
       this.#refusal = null;

@@ -14,25 +14,24 @@ import type { Log } from './ports.ts';
 import type { LoadedSubscription, SubscriptionCache } from './subscription-cache.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
 
-/**
- * Longest postponement of a row whose callback is challenged, and the pause after a challenge that
- * could not be sent.
- */
+/** Longest time for which the scheduler skips a row while its callback is challenged. */
 const VERIFY_PATIENCE_MS = 600_000;
+/** Pause after a challenge that was not completed. */
 const VERIFY_PAUSE_MS = 10_000;
 /** Time between two removals of old events. */
 const FORGET_EVERY_MS = 60_000;
 /**
- * Permissions are checked twice as often as the SEP requires, so that a late round is still in
+ * Time between two permission checks: half of what the SEP allows, so that a late check is still in
  * time.
  */
 const RECHECK_EVERY_MS = 12 * 3600_000;
+/** Time from the start to the first permission check. */
 const RECHECK_FIRST_MS = 60_000;
 /** Subscriptions checked per commit. */
 const SWEEP = 256;
 /**
- * Trims by age have slack and must precede the removal of the events, so events are kept an eighth
- * longer.
+ * Events are kept this many times the longest retention. Logs are trimmed by age up to a sixteenth
+ * late, and must be trimmed before their events are removed.
  */
 const RETENTION_SLACK = 1.125;
 
@@ -91,7 +90,8 @@ export class Maintenance {
   }
 
   /**
-   * One write removes a bounded number of events, so this repeats while the number of events falls.
+   * Removes old events. One write removes a bounded number, so this repeats while the number of
+   * events falls.
    */
   async #forget(): Promise<void> {
     const { unitOfWork, catalog, clock, store } = this.#o;
@@ -130,10 +130,7 @@ export class Maintenance {
     }
   }
 
-  /**
-   * Does the timed work of one subscription. Resolves with an instant when the row stays due until
-   * then.
-   */
+  /** Does the timed work of one subscription: see `SchedulerOptions.tick`. */
   async tick(loaded: LoadedSubscription): Promise<number | null> {
     const { store, cache, unitOfWork, clock } = this.#o;
     const now = clock.now();
@@ -148,23 +145,23 @@ export class Maintenance {
     }
     const verifyAt = reverifyAt(loaded.state);
     if (verifyAt === null || verifyAt > now) return null;
-    // Runs in the background: an endpoint may answer late, and other rows are due.
+    // Not awaited: the endpoint may answer late, and other rows are due.
     if (!this.#verifying.has(row)) void this.#verify(row).finally(() => this.#o.release(row));
     return now + VERIFY_PATIENCE_MS;
   }
 
-  /** Requests an old consent again; without it, delivery is suspended. */
+  /** Challenges a callback whose consent has expired, and suspends it if the challenge fails. */
   async #verify(row: number): Promise<void> {
     const { cache, unitOfWork, verifier, clock, log } = this.#o;
     this.#verifying.add(row);
     try {
-      // A challenge contains counters, which must be on disk.
+      // A challenge shows the subscription's counters, which must be on disk first.
       await unitOfWork.commit();
       const asked = await cache.getOrLoad(row);
       if (asked === undefined || asked.ended || asked.state.callback === null) return;
       const { callback, principal, subscriptionId } = asked.state;
       const verifiedAt = await verifier.challenge(asked.state, callback).catch((cause: unknown) => {
-        // A rate limit for the host says nothing about this callback.
+        // Other errors, such as the limit of challenges per host, do not show that consent ended.
         if (!(cause instanceof WireError) || !cause.is('CallbackEndpointError')) throw cause;
         log.info(
           { subscriptionId, reason: cause.data.reason },
@@ -186,7 +183,7 @@ export class Maintenance {
       await unitOfWork.commit();
     } catch (cause) {
       if (!this.#closed)
-        log.info({ row, err: cause }, 'callback challenge could not be sent; retrying in 10 s');
+        log.info({ row, err: cause }, 'callback challenge not completed; retrying in 10 s');
       await new Promise<void>((resolve) => {
         clock.after(VERIFY_PAUSE_MS, resolve);
       });

@@ -1,4 +1,4 @@
-/** Which trigger types a caller sees and may follow (SEP: Isolation). */
+/** Decides which trigger types a caller sees and may follow (SEP: Isolation). */
 import type { Selection as WireSelection } from '../../../spec-schema/draft/schema.ts';
 import type { Selection } from '../../protocol/core/types.ts';
 import { forbidden, notFound } from '../../protocol/wire/errors.ts';
@@ -6,8 +6,9 @@ import type { Catalog } from './catalog.ts';
 import type { Caller } from './verbs.ts';
 
 /**
- * Decides whether a caller may follow a selection. Called for subscribe, update, renewal and every
- * drain.
+ * Decides whether a caller may follow a selection. Called by `subscribe` (also for a renewal),
+ * `update`, `pull`, `stream` and `watch`; if there is no `Visible`, also by `list`, with empty
+ * arguments.
  */
 export type Authorize = (
   caller: Caller,
@@ -18,8 +19,8 @@ export type Authorize = (
 export type Visible = (caller: Caller, name: string) => boolean | Promise<boolean>;
 
 /**
- * Decides whether a principal may still follow a selection. Called in the background, without a
- * request and therefore without claims.
+ * Decides whether a principal may still follow a selection. Called in the background, where there
+ * is no request and thus no claims.
  */
 export type Reauthorize = (
   principal: string,
@@ -51,15 +52,16 @@ export class Permissions {
   }
 
   /**
-   * Resolves what a caller wants to follow, with arguments in full. Rejects in this order: unknown
-   * type, no permission, invalid arguments.
+   * Resolves and checks the selections that a caller wants to follow. Rejects with `NotFound` for
+   * an unknown type, `Forbidden` without permission, and `InvalidParams` for invalid arguments, in
+   * this order.
    */
   async resolve(caller: Caller, wanted: readonly WireSelection[]): Promise<Selection[]> {
     const select = this.#catalog.find(wanted);
     if (this.#authorize !== undefined) {
       for (const selection of select) {
         if (await this.#authorize(caller, selection)) continue;
-        // A caller must not learn that a type exists which its list does not show.
+        // A caller must not learn of types that its list does not show.
         throw (await this.isVisible(caller, selection.name))
           ? forbidden({ kind: 'trigger', name: selection.name })
           : notFound({ kind: 'trigger' });

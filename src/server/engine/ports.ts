@@ -1,6 +1,6 @@
 /**
- * The engine's ports to the world besides store and clock: randomness, outbound requests,
- * a log and a meter. A port that has a default has it here.
+ * The ports of the engine except store and clock: randomness, outbound requests, log and meter,
+ * with their defaults.
  */
 import { randomBytes, randomInt } from 'node:crypto';
 
@@ -13,7 +13,7 @@ import { randomBytes, randomInt } from 'node:crypto';
 export interface Random {
   /** Uniform in [0, 1). */
   uniform(): number;
-  /** base64url of this many random bytes. */
+  /** This many random bytes as base64url. */
   token(bytes: number): string;
 }
 
@@ -33,8 +33,8 @@ export interface OutboundRequest {
   /** The callback URL: a secret. */
   readonly url: string;
   /**
-   * Printable ASCII. Headers that belong to the HTTP client (`host`, `content-length`, `cookie`, …)
-   * are rejected.
+   * Header values must be printable ASCII. Some names (`host`, `content-length`, `cookie`, …) are
+   * forbidden.
    */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
@@ -43,9 +43,9 @@ export interface OutboundRequest {
 }
 
 /**
- * The response, or the fixed category of the failure (SEP: Failure categories). Keeps at most 8 KiB
- * of the body. `cause` has one fixed sentence and no URL, so that a refused address looks the same
- * as one that does not answer.
+ * The response, with at most 8 KiB of its body, or the category of the failure (SEP: Failure
+ * categories). The message of `cause` is fixed for each category and contains no URL, so that a
+ * blocked address looks the same as a closed port.
  */
 export type OutboundResult =
   | {
@@ -69,7 +69,7 @@ export interface Egress {
    */
   check(url: string): string;
   /**
-   * Sends one request. Resolves for failures too; rejects only for a header that must not be sent
+   * Sends one request. Resolves also when the request fails; rejects only for a forbidden header
    * (`TypeError`).
    */
   post(request: OutboundRequest): Promise<OutboundResult>;
@@ -84,13 +84,13 @@ export interface Egress {
  * URL.
  */
 export interface Log {
-  /** Helps while debugging. */
+  /** Details for debugging. */
   debug(fields: object, message: string): void;
   /** Normal operation. */
   info(fields: object, message: string): void;
-  /** Worth a look when there is time, for example a callback that points at a private address. */
+  /** Needs attention, but not at once, for example a callback with a private address. */
   warn(fields: object, message: string): void;
-  /** The server currently breaks a promise, for example because a commit failed. */
+  /** The server cannot do its work at the moment, for example because a commit failed. */
   error(fields: object, message: string): void;
 }
 
@@ -106,8 +106,8 @@ export interface Meter {
 
 const nothing = (): void => undefined;
 
-/** Logs nothing. */
+/** Discards all log lines. */
 export const silentLog: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing };
 
-/** Counts nothing. */
+/** Discards all metrics. */
 export const silentMeter: Meter = { count: nothing, observe: nothing, gauge: nothing };

@@ -1,20 +1,25 @@
-/** Limits per principal: things in use at once, and stored subscriptions (SEP: Limits). */
+/** Limits per principal: streams and waiting pulls at once, and subscriptions (SEP: Limits). */
 import { resourceExhausted } from '../../protocol/wire/errors.ts';
 import type { Store } from '../store/port.ts';
 
-/** Limits how many of one thing each principal may use at once. */
+/** Limits how many of one resource, such as streams, each principal may use at once. */
 export class PrincipalQuota {
   readonly #limit: string;
   readonly #max: number;
   readonly #taken = new Map<string, number>();
 
-  /** `limit` is the name in the error that clients receive. */
+  /**
+   * `limit` names the resource in the error that clients receive; `max` is the limit per principal.
+   */
   constructor(limit: string, max: number) {
     this.#limit = limit;
     this.#max = max;
   }
 
-  /** Takes one; the returned function gives it back. Throws `WireError` `ResourceExhausted`. */
+  /**
+   * Takes one; the returned function gives it back, and must be called once. Throws `WireError`
+   * `ResourceExhausted`.
+   */
   enter(principal: string): () => void {
     const taken = this.#taken.get(principal) ?? 0;
     if (taken >= this.#max) throw resourceExhausted({ limit: this.#limit, max: this.#max });
@@ -39,9 +44,9 @@ export class SubscriptionQuota {
   }
 
   /**
-   * Reserves one creation; the returned function ends the reservation. Counts reservations too,
-   * because concurrent calls would otherwise pass the limit together. Rejects with `WireError`
-   * `ResourceExhausted`.
+   * Reserves one creation; the returned function ends the reservation. Reservations count against
+   * the limit, because concurrent calls could otherwise exceed it together. Rejects with
+   * `WireError` `ResourceExhausted`.
    */
   async enter(principal: string): Promise<() => void> {
     this.#add(principal, 1);

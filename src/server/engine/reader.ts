@@ -1,6 +1,6 @@
 /**
- * Reads a range of a log and encodes the delivery that covers it. Callback, stream and pull share
- * it, so that order, gaps and bytes cannot differ between drains (SEP: Delivery, Positions).
+ * Reads a range of a log and encodes the delivery that covers it. All drains share this code, so
+ * that order, gaps and bytes cannot differ between them (SEP: Delivery, Positions).
  */
 import type { Delivery, Gap } from '../../../spec-schema/draft/schema.ts';
 import { assemble, etagOf, statusOf } from '../../protocol/core/index.ts';
@@ -10,11 +10,12 @@ import { conflict, notFound, type WireError } from '../../protocol/wire/errors.t
 import type { ReadEntry, Store } from '../store/port.ts';
 import type { LoadedSubscription } from './subscription-cache.ts';
 
-/** Room for everything in a delivery that is not an event: keys, counters, gaps. */
+/** Bytes reserved for everything in a delivery that is not an event: keys, counters, gaps. */
 export const ENVELOPE_BYTES = 8 * 1024;
 
 /** A contiguous part of a log, ready to be sent. */
 export interface LogRange {
+  /** The sequence number before the range. */
   readonly after: number;
   /** The last number covered; equals `after` when the range is empty. */
   readonly last: number;
@@ -25,13 +26,14 @@ export interface LogRange {
   readonly sequences: readonly number[];
 }
 
+/** Limits of one read. */
 export interface ReadLimits {
   readonly events: number;
-  /** Bytes of event JSON. One event always fits, unless `events` is 0. */
+  /** Bytes of the events' JSON. The first event is read whatever its size. */
   readonly bytes: number;
 }
 
-/** Reads from memory; null = only the store has these entries. */
+/** Reads a range from memory; null = only the store has its entries. */
 export function readTail(
   loaded: LoadedSubscription,
   after: number,
@@ -41,7 +43,7 @@ export function readTail(
   return entries === null ? null : rangeOf(loaded.state, after, entries, limits);
 }
 
-/** Reads committed entries from the store; fewer than the limits allow when the log ends before. */
+/** Reads committed entries from the store, up to the limits or to the end of the log. */
 export async function readStore(
   store: Store,
   loaded: LoadedSubscription,
@@ -52,9 +54,9 @@ export async function readStore(
 }
 
 /**
- * Turns entries into a range. Trimmed numbers become a leading gap; a hole without a reason is a
- * defect and throws. The range ends with the entries even if `head` is greater, because only these
- * entries are known to be on disk.
+ * Turns entries into a range. Trimmed numbers become a leading gap. The range ends with the last
+ * entry even if `head` is greater, because later entries may not be on disk yet. Throws
+ * `InvariantError` `log_hole` when an entry in between is missing.
  */
 export function rangeOf(
   state: Subscription,
@@ -77,7 +79,7 @@ export function rangeOf(
   };
 }
 
-/** Bytes of the event as sent: `"sequence":n,` is added to the stored JSON. */
+/** Bytes of the event as sent: the stored JSON and `"sequence":n,`. */
 const sizeOf = ({ encoded, sequence }: ReadEntry): number =>
   encoded === null
     ? 0
@@ -98,12 +100,13 @@ export function firstOf(range: LogRange): LogRange {
   };
 }
 
-/** The number of leading gaps without a sequence number between them. */
+/** The number of gaps at the start that follow each other without an event in between. */
 function runLength(gaps: readonly Gap[]): number {
   const end = gaps.findIndex((gap, at) => at > 0 && gap.from !== gaps[at - 1]!.to + 1);
   return end === -1 ? gaps.length : end;
 }
 
+/** Members of a delivery that only a challenge or a termination notice has. */
 export interface DeliveryExtras {
   readonly challenge?: string;
   readonly terminated?: NonNullable<Delivery['terminated']>;
@@ -133,7 +136,9 @@ export function deliveryOf(
   );
 }
 
-/** The range of a delivery without events: heartbeat, probe, challenge, termination notice. */
+/**
+ * The range of a delivery without events and gaps: a heartbeat, a challenge, a termination notice.
+ */
 export const emptyRange = (after: number): LogRange => ({
   after,
   last: after,

@@ -1,7 +1,7 @@
 /**
- * Runs timed work of subscriptions: expiry, retries, lost leases, retention. The store's `dueAt`
- * column holds every instant; one timer waits for the earliest, so that idle subscriptions cost
- * nothing.
+ * Runs the timed work of subscriptions: expiry, retries, expired leases, retention, renewed
+ * consent. The store has the next instant of each row (`dueAt`); one timer waits for the earliest,
+ * so that idle subscriptions cost nothing.
  */
 import type { Clock } from '../../protocol/lib/clock.ts';
 import type { Store } from '../store/port.ts';
@@ -9,9 +9,11 @@ import type { Log } from './ports.ts';
 import type { LoadedSubscription, SubscriptionCache } from './subscription-cache.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
 
-/** Rows handled per round. */
+/** Most rows handled per round. */
 const BATCH = 256;
-/** Shortest time between two rounds, so that a row that stays due does not spin. */
+/**
+ * Shortest time between two rounds. Without it, a row that stays due would keep the scheduler busy.
+ */
 const PAUSE_MS = 20;
 /** Postponement of a row whose work failed. */
 const FAILED_MS = 60_000;
@@ -25,16 +27,17 @@ export interface SchedulerOptions {
   readonly clock: Clock;
   readonly log: Log;
   /**
-   * Does the timed work of one subscription. Resolves with an instant to postpone the row, which
-   * stays due until then.
+   * Does the timed work of one subscription. Resolves with the instant until which the row,
+   * although due, is skipped; null = not skipped.
    */
   tick(loaded: LoadedSubscription): Promise<number | null>;
 }
 
 export class Scheduler {
   readonly #o: SchedulerOptions;
-  /** Rows that stay due and are skipped until the given instant. */
+  /** Rows that are due but skipped, with the instant until which they are. */
   readonly #postponed = new Map<number, number>();
+  /** When the next round starts. */
   #at = Number.POSITIVE_INFINITY;
   #cancel: (() => void) | null = null;
   #running: Promise<void> | null = null;
@@ -79,7 +82,7 @@ export class Scheduler {
     });
   }
 
-  /** One round; resolves with the instant of the next. */
+  /** Runs one round. Resolves with the instant of the next one; null = no row will be due. */
   async #run(): Promise<number | null> {
     const { store, unitOfWork, clock, log } = this.#o;
     const now = clock.now();
@@ -93,7 +96,8 @@ export class Scheduler {
       }
       await unitOfWork.commit();
       const next = await store.nextDueAt();
-      // The earliest instant may belong to a postponed row and hide that of another.
+      // The earliest instant may be that of a postponed row, so the next round comes after a pause
+      // even if no other row is due.
       return next === null || this.#postponed.size === 0
         ? next
         : Math.max(next, clock.now() + LOOK_MS);

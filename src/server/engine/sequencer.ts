@@ -1,9 +1,9 @@
 /**
  * Accepts events, then assigns their sequence numbers. One commit makes an event durable in the
- * accept log; the source waits for that commit only. Numbers follow in the order of acceptance: in
- * the same commit when few subscriptions match, otherwise in bounded chunks from a durable
- * checkpoint, so that one event for ten thousand subscriptions does not block the others (SEP: The
- * log).
+ * accept log; the source waits for that commit only. Numbers are assigned in the order of
+ * acceptance: in the same commit if few subscriptions match, otherwise in bounded chunks that
+ * continue from a durable checkpoint, so that one event for ten thousand subscriptions does not
+ * block others (SEP: The log).
  */
 import { MatchIndex } from '../../protocol/core/index.ts';
 import type { Selection, Subscription } from '../../protocol/core/types.ts';
@@ -19,17 +19,17 @@ import type { UnitOfWork } from './unit-of-work.ts';
 import type { Accepted, NewEvent } from './verbs.ts';
 
 /**
- * Entries added in one commit. Events with more matches are accepted first and get their numbers in
- * chunks of this size.
+ * Most entries added in one commit. Events with more matches are accepted first and get their
+ * numbers in chunks of this size.
  */
 const CHUNK = 1024;
-/** Events accepted in one commit. */
+/** Most events accepted in one commit. */
 const INTAKE = 1000;
 /** Accepted events read from the store at once. */
 const PAGE = 64;
-/** Pause after the store could not be read. */
+/** Pause after assigning numbers failed. */
 const RETRY_MS = 1000;
-/** Limit of the schema. */
+/** Limit of `eventId` in the schema. */
 const EVENT_ID_CHARS_MAX = 256;
 
 /** A checked event that waits for the commit that accepts it. */
@@ -53,7 +53,7 @@ export interface SequencerOptions {
   readonly meter: Meter;
   /** Most entries added in one commit; default 1024. */
   readonly chunk?: number | undefined;
-  /** Why events are not accepted at the moment; null = they are. */
+  /** Why no events are accepted at the moment; null = they are. */
   refusal(): LocalError | null;
 }
 
@@ -61,16 +61,17 @@ export class Sequencer {
   readonly #o: SequencerOptions;
   readonly #chunk: number;
   readonly #index = new MatchIndex();
-  /** Reverts changes of the index that are not committed yet, newest last. */
+  /** Functions that revert the uncommitted changes of the index, newest last. */
   readonly #undo: (() => void)[] = [];
   /**
-   * Grows with every rollback. After an `await`, a different value means that earlier decisions are
-   * void.
+   * Grows with every rollback. If it differs after an `await`, decisions made before the `await`
+   * are void.
    */
   #generation = 0;
   #closed = false;
-  /** Offsets of events that were redacted before they had all their numbers. */
+  /** Offsets of events that were redacted before all their numbers were assigned. */
   readonly #redacted = new Set<number>();
+  /** Events that wait for acceptance, in the order of `emit`. */
   #pending: PendingEvent[] = [];
   #accepting = false;
   #assigning = false;
@@ -80,11 +81,13 @@ export class Sequencer {
   #checkpoint: Checkpoint = { offset: 0, row: 0 };
   /** The checkpoint on disk. */
   #durableCheckpoint: Checkpoint = { offset: 0, row: 0 };
-  /** Entries added since the last commit of the catch-up. */
+  /** Entries added since `#assign` last committed. */
   #added = 0;
+  /** Callers of `settled`. */
   #waitingForIdle: { resolve(): void; reject(cause: unknown): void }[] = [];
-  /** Resolved when every accepted event has its numbers, even if only for this turn. */
+  /** Callers of `caughtUp`. Resolved when no event lacks a number, even if only for one turn. */
   #waitingForCatchUp: (() => void)[] = [];
+  /** Callers of `close`. */
   #waitingForStop: (() => void)[] = [];
 
   constructor(options: SequencerOptions) {
@@ -96,12 +99,12 @@ export class Sequencer {
   get lastOffset(): number {
     return this.#lastOffset;
   }
-  /** Accepted events that do not have all their numbers yet. */
+  /** The number of accepted events that do not have all their sequence numbers yet. */
   get lag(): number {
     return this.#lastOffset - this.#checkpoint.offset;
   }
 
-  /** Continues from the state of the store. */
+  /** Continues from the store's last offset and checkpoint. */
   start(lastOffset: number, checkpoint: Checkpoint): void {
     this.#lastOffset = lastOffset;
     this.#durableOffset = lastOffset;
@@ -111,8 +114,8 @@ export class Sequencer {
   }
 
   /**
-   * Resolves once the event is durable. Throws or rejects with `LocalError`; the event is then not
-   * accepted.
+   * Accepts an event; resolves once it is durable. Throws or rejects with `LocalError`, and then
+   * the event is not accepted.
    */
   emit(event: NewEvent): Promise<Accepted> {
     const refusal = this.#o.refusal();
@@ -130,7 +133,7 @@ export class Sequencer {
       this.#pending.push({ name: event.name, eventId, encoded, data: event.data, resolve, reject });
       if (!this.#accepting) {
         this.#accepting = true;
-        // All events of one turn are accepted together.
+        // All events emitted in one turn are accepted in one commit.
         setImmediate(() => void this.#acceptPending());
       }
     });
@@ -146,8 +149,8 @@ export class Sequencer {
   }
 
   /**
-   * Resolves when no accepted event waits for its numbers. A change of a selection must follow in
-   * the same turn: an event belongs to the subscriptions that matched when it was accepted.
+   * Resolves when no accepted event waits for its numbers. The caller must change a selection in
+   * the same turn, because an event belongs to the subscriptions that matched when it was accepted.
    */
   async caughtUp(): Promise<void> {
     while (this.lag > 0) {
@@ -156,14 +159,14 @@ export class Sequencer {
     }
   }
 
-  /** Adds a subscription that the store already has to the match index. */
+  /** Adds a stored subscription to the match index, at start. */
   load(row: number, select: readonly Selection[]): void {
     this.#index.add(row, select);
   }
 
   /**
-   * Changes what a row matches; null = nothing. `before` is restored when the commit of this turn
-   * fails.
+   * Changes the selections of a row in the match index; null = none. If the commit of this turn
+   * fails, `before` applies again.
    */
   follow(
     row: number,
@@ -190,25 +193,25 @@ export class Sequencer {
   }
 
   /**
-   * Must be called when an event's data is redacted: it may be between the accept log and the logs.
+   * Must be called when an event's data is redacted, because the event may still lack some of its
+   * numbers.
    */
   redact(offset: number): void {
     if (offset > this.#checkpoint.offset) this.#redacted.add(offset);
   }
 
-  /** Returns to the state on disk, after a commit failed. */
+  /** Returns to the state on disk, after a failed commit. */
   rollback(): void {
     this.#generation += 1;
     this.#checkpoint = this.#durableCheckpoint;
-    // Offsets that were not written are assigned again, and no log may start after an event that
-    // was never accepted.
+    // Offsets that were not written are reused, so a new log must not start after one of them.
     this.#lastOffset = this.#durableOffset;
     this.#added = 0;
     for (const undo of this.#undo.splice(0).reverse()) undo();
     this.#resolveCatchUp();
   }
 
-  /** Continues to assign numbers, after a start or a failed commit. */
+  /** Continues to assign numbers, after the start or a failed commit. */
   resume(): void {
     if (this.lag > 0) this.#startAssigning();
     else this.#resolveWaiting();
@@ -247,7 +250,7 @@ export class Sequencer {
     const fresh = pending.filter((_, at) => isDuplicate[at] === false);
     const expected = fresh.map(({ name, data }) => this.#match(name, data));
     if (this.#fitsOneCommit(expected)) await cache.load(rowsOf(expected));
-    // No await between here and the commit: a second match sees exactly the subscriptions that
+    // No await between here and the commit. Matching again finds exactly the subscriptions that
     // exist now.
     const matches = fresh.map(({ name, data }) => this.#match(name, data));
     const inline =
@@ -277,7 +280,8 @@ export class Sequencer {
   }
 
   /**
-   * For each event, whether the accept log or an earlier event of the same commit has its identity.
+   * For each event, whether the accept log or an earlier event of the same commit has its name and
+   * id.
    */
   async #duplicates(pending: readonly PendingEvent[]): Promise<boolean[]> {
     const known = await this.#o.store.known(pending);
@@ -296,7 +300,7 @@ export class Sequencer {
 
   /* -------------------- matching -------------------------------------------------------------- */
 
-  /** Rows whose indexed arguments match, ascending. */
+  /** Rows whose arguments match the event, ascending; the type's predicate is not applied yet. */
   #match(name: string, data: unknown): number[] {
     const values = new Map<string, unknown>();
     return this.#index.match(name, (argument) => {
@@ -341,7 +345,7 @@ export class Sequencer {
     if (!loaded.ended && loaded.createdOffset < event.offset) this.#append(loaded, event, data);
   }
 
-  /** Assigns the next number of one log to an event, if the predicate accepts it. */
+  /** Appends an event to one log with the next number, if the predicate accepts it. */
   #append(loaded: LoadedSubscription, event: AcceptedEvent, data: unknown): void {
     if (!this.#accepts(loaded.state, event.name, data)) return;
     const { unitOfWork } = this.#o;
@@ -359,7 +363,9 @@ export class Sequencer {
     unitOfWork.write({ type: 'entry', row: loaded.row, entry: { sequence, offset, gap } });
     const { refused } = unitOfWork.step(loaded, { type: 'append', count: 1, acceptedAt });
     if (refused !== undefined)
-      throw new Error('The match index contains a subscription that has ended.');
+      throw new Error(
+        'The match index contains a subscription that has ended. Remove it with follow() when it ends.',
+      );
   }
 
   #moveTo(checkpoint: Checkpoint): void {
@@ -399,8 +405,7 @@ export class Sequencer {
         if (this.#isVoid(generation) || !(await this.#assign(event, generation))) break;
       }
       if (generation !== this.#generation) continue;
-      // Offsets without an event have nothing to assign; without this step the loop would never
-      // end.
+      // The store has no event at these offsets. Without this step the loop would never end.
       if (events.length === 0) this.#moveTo({ offset: upTo, row: 0 });
       await unitOfWork.commit();
     }
@@ -413,8 +418,8 @@ export class Sequencer {
 
   /**
    * Assigns the numbers of one event in all matching logs. Commits after each full chunk; a smaller
-   * rest shares the commit of the next events. Resolves with false when a rollback or `close`
-   * interrupted it.
+   * rest shares a commit with the next events. Resolves with false when a rollback or `close`
+   * interrupts it.
    */
   async #assign(event: AcceptedEvent, generation: number): Promise<boolean> {
     const { cache, unitOfWork } = this.#o;
@@ -426,8 +431,8 @@ export class Sequencer {
         .slice(0, this.#chunk);
       await cache.load(expected);
       if (this.#isVoid(generation)) return false;
-      // No await between here and the commit. The second match skips subscriptions that ended
-      // during the load; those created meanwhile have a later createdOffset.
+      // No await between here and the commit. Matching again skips subscriptions that ended during
+      // the load; those created meanwhile have a later `createdOffset` and get no number.
       const rows = this.#match(event.name, data).filter((row) => row > after);
       const isLast = rows.length <= this.#chunk;
       const chunk = rows.slice(0, this.#chunk);
@@ -446,7 +451,7 @@ export class Sequencer {
       if (isLast && this.#added < this.#chunk) return true;
       this.#added = 0;
       await unitOfWork.commit();
-      // Gives callbacks, pulls and other events a turn between chunks.
+      // Lets callbacks, pulls and other events run between chunks.
       await new Promise((resolve) => setImmediate(resolve));
       if (isLast) return true;
       if (this.#isVoid(generation)) return false;
@@ -475,7 +480,7 @@ const closed = (): LocalError =>
 
 const rowsOf = (matches: readonly (readonly number[])[]): number[] => [...new Set(matches.flat())];
 
-/** UTF-8 has at most three bytes for each UTF-16 unit, so most events need no count. */
+/** Most events need no count: a UTF-16 code unit has at most three bytes in UTF-8. */
 const fitsDelivery = (encoded: string): boolean =>
   encoded.length * 3 <= EVENT_BYTES_MAX || Buffer.byteLength(encoded) <= EVENT_BYTES_MAX;
 

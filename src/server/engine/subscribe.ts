@@ -33,7 +33,7 @@ import type { Caller, SubscribeAs } from './verbs.ts';
 /** Accepted events read from the store at once. */
 const HISTORY_PAGE = 500;
 
-/** Accepted events that a new log starts with, complete up to the offset `upTo`. */
+/** The past events that a new log starts with: all accepted ones up to the offset `upTo`. */
 interface History {
   readonly events: AcceptedEvent[];
   upTo: number;
@@ -58,8 +58,8 @@ export interface SubscribeOptions {
 export class SubscribeHandler {
   readonly #o: SubscribeOptions;
   /**
-   * One call at a time for each pair of principal and key: the second must find what the first
-   * created.
+   * Allows one call at a time for each pair of principal and key, because a second call must find
+   * the subscription that the first created.
    */
   readonly #calls = new KeyedMutex();
   readonly #quota: SubscriptionQuota;
@@ -70,7 +70,9 @@ export class SubscribeHandler {
     this.#quota = new SubscriptionQuota(options.store, options.maxPerPrincipal);
   }
 
-  /** `nextRow`: the first row number that the store has never assigned. */
+  /**
+   * Must be called before `subscribe`. `nextRow` is the lowest row number that was never assigned.
+   */
   start(nextRow: number): void {
     this.#nextRow = nextRow;
   }
@@ -97,8 +99,9 @@ export class SubscribeHandler {
   }
 
   /**
-   * Renews the lifetime and resumes a suspended callback. Rejects with `Conflict` (key) when the
-   * call differs from the subscription. Null = the subscription ended during the call.
+   * Renews the lifetime and resumes a suspended callback. Resolves with null when the
+   * subscription ended during the call. Rejects with `Conflict` (key) when the call differs from
+   * the subscription.
    */
   async #renew(
     found: LoadedSubscription,
@@ -124,7 +127,7 @@ export class SubscribeHandler {
     const ttlMs = grantTtl(params.ttlMs, ttl);
     const loaded = await cache.getOrLoad(found.row);
     if (loaded === undefined || loaded.ended) return null;
-    // An update may have changed it during the challenge.
+    // An update may have changed the subscription during the challenge.
     assertSame(loaded);
     const change: Change = {
       ttlMs,
@@ -134,6 +137,7 @@ export class SubscribeHandler {
         : { callback: replaceCallback(loaded.state.callback, requested, verifiedAt, clock.now()) }),
     };
     const { refused } = unitOfWork.step(loaded, { type: 'configure', change });
+    // The subscription expired during the call, and its end is not recorded yet.
     if (refused !== undefined) unitOfWork.step(loaded, { type: 'tick' });
     const { state } = loaded;
     await unitOfWork.commit();
@@ -196,6 +200,7 @@ export class SubscribeHandler {
     if (since !== null)
       while (history.upTo < sequencer.lastOffset) await this.#readHistory(history, select, since);
     // No await between here and the commit: the log starts right after the last accepted event.
+    // A trigger type may have been removed meanwhile.
     catalog.select(select);
     const row = this.#nextRow;
     this.#nextRow += 1;
@@ -212,8 +217,8 @@ export class SubscribeHandler {
   }
 
   /**
-   * The instant from which the log starts: as requested, but within the history of every selected
-   * type.
+   * The instant from which the log starts, in epoch milliseconds: as requested, but within the
+   * history of every selected type. Throws `Unsupported` if a selected type has no history.
    */
   #since(requested: string, select: readonly Selection[]): number {
     const { catalog, clock } = this.#o;
@@ -226,7 +231,7 @@ export class SubscribeHandler {
     return Math.min(now, Math.max(at, now - maxAgeMs));
   }
 
-  /** Reads up to the event that is the last accepted one at the time of the call. */
+  /** Continues the history up to the event that is the newest at the time of the call. */
   async #readHistory(history: History, select: readonly Selection[], since: number): Promise<void> {
     const { unitOfWork, sequencer, store } = this.#o;
     const names = [...new Set(select.map(({ name }) => name))];

@@ -1,36 +1,37 @@
 /**
- * The subscriptions in memory. Each row has at most one `LoadedSubscription`, so that every part of
- * the engine sees the same state; idle ones are evicted above a limit.
+ * The cache of subscriptions in memory. Each row has at most one `LoadedSubscription`, so that
+ * every part of the engine sees the same state. Above a limit, idle subscriptions are evicted.
  */
 import type { GapReason, Subscription } from '../../protocol/core/types.ts';
 import type { ReadEntry, Store, StoredSubscription } from '../store/port.ts';
 
-/** Limits of the log entries kept in memory for one subscription. */
+/** Most log entries kept in memory for one subscription. */
 const TAIL_ENTRIES = 512;
-const TAIL_BYTES = 2 * 1024 * 1024;
+/** Most characters (UTF-16 code units) of the events in these entries. */
+const TAIL_CHARS = 2 * 1024 * 1024;
 /** Share of the limit that remains after an eviction. */
 const EVICTION_GOAL = 0.9;
 
 const NONE: ReadonlySet<number> = new Set();
 
 /**
- * One subscription in memory. Only the unit of work changes its state, which may be one commit
- * ahead of the disk; nothing leaves the server before that commit has succeeded.
+ * One subscription in memory. Only the unit of work changes its state. The state may be one commit
+ * ahead of the disk, so nothing of it leaves the server before that commit.
  */
 export class LoadedSubscription {
   readonly row: number;
   readonly createdOffset: number;
-  /** Generation of the cache that loaded it; a failed commit starts a new one. */
+  /** Generation of the cache at the time of the load; a failed commit starts a new generation. */
   readonly generation: number;
-  /** Turn of the last use, for eviction. */
+  /** The cache's count of commits at the last use, for eviction. */
   usedAt: number;
   #state: Subscription;
   #ended = false;
   #revision = 0;
   #listeners = 0;
-  /** The newest entries of the log without a hole; null = only the store has them. */
+  /** The newest entries of the log, contiguous up to its head; null = only the store has them. */
   #tail: ReadEntry[] | null = null;
-  #tailBytes = 0;
+  #tailChars = 0;
 
   constructor({ row, createdOffset, state }: StoredSubscription, generation: number, turn: number) {
     this.row = row;
@@ -43,23 +44,23 @@ export class LoadedSubscription {
   get state(): Subscription {
     return this.#state;
   }
-  /** True = its end is part of a commit; no further write may name it. */
+  /** True = its end is on disk or in the next commit; no further write may name its row. */
   get ended(): boolean {
     return this.#ended;
   }
   /**
-   * Grows when a number that was an event becomes a gap: entries read at an earlier revision must
-   * not be sent.
+   * Grows when an event of the log becomes a gap. Entries that were read at an earlier revision
+   * must not be sent.
    */
   get revision(): number {
     return this.#revision;
   }
-  /** Open streams and waiting pulls. */
+  /** Open streams, waiting pulls and listeners of bindings. */
   get listeners(): number {
     return this.#listeners;
   }
 
-  /** Replaces the state; drops the entries that it acknowledges or trims. */
+  /** Replaces the state. Drops entries from memory that the new state acknowledges or trims. */
   advance(next: Subscription): void {
     const before = this.#state;
     this.#state = next;
@@ -78,8 +79,8 @@ export class LoadedSubscription {
   }
 
   /**
-   * Keeps a new entry in memory while a drain follows the end of the log; a longer tail is left to
-   * the store. Call it before the step that increments `head`.
+   * Keeps a new entry in memory if a drain follows the end of the log. Above the limits, drops all
+   * entries from memory, and drains read the store. Call it before the step that increments `head`.
    */
   append(entry: ReadEntry): void {
     const { callback, head, acked, floor } = this.#state;
@@ -87,12 +88,12 @@ export class LoadedSubscription {
     if (this.#tail === null && drained && head === Math.max(acked, floor)) this.#tail = [];
     if (this.#tail === null) return;
     const size = entry.encoded?.length ?? 0;
-    if (!drained || this.#tail.length >= TAIL_ENTRIES || this.#tailBytes + size > TAIL_BYTES) {
+    if (!drained || this.#tail.length >= TAIL_ENTRIES || this.#tailChars + size > TAIL_CHARS) {
       this.forgetTail();
       return;
     }
     this.#tail.push(entry);
-    this.#tailBytes += size;
+    this.#tailChars += size;
   }
 
   /** At most `limit` entries after `after`; null = only the store has them. */
@@ -103,7 +104,7 @@ export class LoadedSubscription {
     return this.#tail.slice(after + 1 - first, after + 1 - first + limit);
   }
 
-  /** Turns the entries in memory into gaps, as the commit does on disk. */
+  /** Turns entries in memory into gaps, as the commit does on disk. */
   replaceByGap(from: number, to: number, reason: GapReason): void {
     this.#revision += 1;
     this.#tail =
@@ -116,7 +117,7 @@ export class LoadedSubscription {
 
   forgetTail(): void {
     this.#tail = null;
-    this.#tailBytes = 0;
+    this.#tailChars = 0;
   }
 
   /** Makes every reader ask the store again. */
@@ -129,7 +130,7 @@ export class LoadedSubscription {
     if (this.#tail === null) return;
     let count = 0;
     while (count < this.#tail.length && this.#tail[count]!.sequence <= upTo) {
-      this.#tailBytes -= this.#tail[count]!.encoded?.length ?? 0;
+      this.#tailChars -= this.#tail[count]!.encoded?.length ?? 0;
       count += 1;
     }
     if (count > 0) this.#tail.splice(0, count);
@@ -138,14 +139,14 @@ export class LoadedSubscription {
 
 export interface SubscriptionCacheOptions {
   readonly store: Pick<Store, 'load'>;
-  /** Idle subscriptions above this number are evicted. */
+  /** Subscriptions in memory above which idle ones are evicted. */
   readonly maxLoaded: number;
 }
 
 export class SubscriptionCache {
   readonly #options: SubscriptionCacheOptions;
   readonly #loaded = new Map<number, LoadedSubscription>();
-  /** Loads under way by row; each resolves with the rows that exist. */
+  /** Loads in progress, by row; each resolves with the rows that exist. */
   readonly #loading = new Map<number, Promise<Set<number>>>();
   #turn = 0;
   #generation = 0;
@@ -163,7 +164,8 @@ export class SubscriptionCache {
   }
 
   /**
-   * The subscription if it is in memory. Valid until the next `await`: call it again afterwards.
+   * The subscription if it is in memory. The result is valid until the next `await`; call `get`
+   * again afterwards.
    */
   get(row: number): LoadedSubscription | undefined {
     const loaded = this.#loaded.get(row);
@@ -172,8 +174,8 @@ export class SubscriptionCache {
   }
 
   /**
-   * Whether this is still the subscription in memory. If not, its state may come from a commit that
-   * failed.
+   * Whether this is still the subscription in memory. If not, its state may be one that a failed
+   * commit discarded.
    */
   isCurrent(loaded: LoadedSubscription): boolean {
     return this.#loaded.get(loaded.row) === loaded;
@@ -184,14 +186,17 @@ export class SubscriptionCache {
     return this.isCurrent(loaded) && loaded.revision === revision;
   }
 
-  /** Loads rows and resolves with those that do not exist. Call `get` in the same turn. */
+  /**
+   * Loads rows; resolves with those that do not exist. Call `get` in the same turn, before a row
+   * can be evicted.
+   */
   async load(rows: readonly number[]): Promise<ReadonlySet<number>> {
     for (;;) {
       const missing = rows.filter((row) => !this.#loaded.has(row));
       if (missing.length === 0) break;
       const fresh = missing.filter((row) => !this.#loading.has(row));
-      // One load at a time for each row: the slower of two would bring back a state that has been
-      // changed since.
+      // One load at a time for each row: the slower of two would restore a state that has changed
+      // since.
       if (fresh.length > 0) {
         const load = this.#load(fresh).finally(() => {
           for (const row of fresh) this.#loading.delete(row);
@@ -199,7 +204,7 @@ export class SubscriptionCache {
         for (const row of fresh) this.#loading.set(row, load);
       }
       const found = await Promise.all(new Set(missing.map((row) => this.#loading.get(row)!)));
-      // A row can be evicted during the wait, so only a row that no load found does not exist.
+      // A row can be evicted during the wait. A row does not exist only if no load found it.
       const existing = new Set(found.flatMap((some) => [...some]));
       const absent = new Set(missing.filter((row) => !existing.has(row)));
       if (rows.every((row) => this.#loaded.has(row) || absent.has(row))) {
@@ -217,8 +222,8 @@ export class SubscriptionCache {
       const loaded = this.get(row);
       if (loaded !== undefined) return loaded;
       const absent = await this.load([row]);
-      // Another call may have created or evicted it meanwhile; only the store knows that it does
-      // not exist.
+      // Another call may have created or evicted the row meanwhile, so its absence from memory
+      // alone does not show that it does not exist.
       if (absent.has(row) && this.get(row) === undefined) return undefined;
     }
   }
@@ -234,7 +239,7 @@ export class SubscriptionCache {
     this.#loaded.delete(row);
   }
 
-  /** Removes everything: memory is ahead of a disk that did not follow. */
+  /** Removes everything after a failed commit, whose states are not on disk. */
   clear(): void {
     this.#loaded.clear();
     this.#generation += 1;
@@ -245,14 +250,14 @@ export class SubscriptionCache {
     for (const loaded of this.#loaded.values()) loaded.invalidate();
   }
 
-  /** Counts commits, for eviction. */
+  /** Counts a commit, for eviction. */
   nextTurn(): void {
     this.#turn += 1;
   }
 
   /**
-   * Evicts idle subscriptions if there are too many. `isDirty` protects states that are not on
-   * disk.
+   * Evicts idle subscriptions if there are too many, except those with `isDirty`, whose state is
+   * not on disk.
    */
   evict(isDirty: (loaded: LoadedSubscription) => boolean): void {
     if (this.#loaded.size <= this.#options.maxLoaded) return;

@@ -1,6 +1,6 @@
 /**
- * Finds, shows, lists and ends subscriptions. A subscription of another principal does not exist
- * for a caller, with the same error as an unknown id (SEP: The subscription object, Ending).
+ * Finds, shows, lists and ends subscriptions. A call for another principal's subscription rejects
+ * with the same error as one for an unknown id (SEP: The subscription object, Ending).
  */
 import type {
   CallbackStatus,
@@ -28,7 +28,7 @@ import type { Caller } from './verbs.ts';
 
 /** Subscriptions per page of `triggers/subscriptions`. */
 const PAGE = 50;
-/** Subscriptions changed per commit when many change. */
+/** Subscriptions handled per commit when a call concerns many. */
 const SWEEP = 256;
 
 export interface SubscriptionsOptions {
@@ -50,15 +50,15 @@ export class Subscriptions {
   /* -------------------- lookup ---------------------------------------------------------------- */
 
   /**
-   * The caller's own live subscription. Rejects with `WireError` `NotFound`, with its end if it was
-   * the caller's.
+   * The caller's own live subscription. Rejects with `WireError` `NotFound`; the error says how
+   * the subscription ended if it was the caller's.
    */
   async own(caller: Caller, subscriptionId: string): Promise<LoadedSubscription> {
     const { store, cache, unitOfWork, clock } = this.#o;
     const row = await store.rowOf(subscriptionId);
     if (row !== null) {
       const loaded = await cache.getOrLoad(row);
-      // The tombstone below appears with the commit that ends it.
+      // The commit that ends the subscription writes the tombstone that is read below.
       if (loaded?.ended === true) await unitOfWork.commit();
       else if (loaded !== undefined && loaded.state.principal === caller.principal) {
         if (!isExpired(loaded.state, clock.now())) return loaded;
@@ -144,8 +144,9 @@ export class Subscriptions {
   }
 
   /**
-   * The subscription object of the wire, with every member but the secrets. `renewAfterMs` is a
-   * jittered hint from `ttlMs` after a grant, otherwise from the remaining lifetime.
+   * The subscription as the wire shows it, without the callback's URL and secrets. Computes
+   * `renewAfterMs`, with jitter, from `granted.ttlMs` after a grant and from the remaining lifetime
+   * otherwise.
    */
   describe(state: Subscription, granted?: { readonly ttlMs: number | null }): WireSubscription {
     const { clock, random } = this.#o;
@@ -158,8 +159,8 @@ export class Subscriptions {
   /* -------------------- ending ---------------------------------------------------------------- */
 
   /**
-   * Adds the end of a terminated subscription to the commit, with a tombstone that records where
-   * its log ended.
+   * Adds the deletion of a terminated subscription to the commit, with a tombstone that records
+   * its reason and its last position.
    */
   end(loaded: LoadedSubscription, reason: TerminationReason): void {
     const { state } = loaded;
@@ -175,7 +176,10 @@ export class Subscriptions {
     });
   }
 
-  /** Ends a principal's subscriptions, or one of them. Resolves with their number. */
+  /**
+   * Ends a principal's subscriptions, or one of them. Resolves with the number of subscriptions
+   * ended.
+   */
   async terminate(
     of: { readonly principal: string; readonly subscriptionId?: string },
     reason: TerminationReason,
@@ -204,8 +208,8 @@ export class Subscriptions {
     const { store, unitOfWork } = this.#o;
     const follows = (select: Subscription['select']): boolean =>
       select.some((selection) => selection.name === name);
-    // The store lists committed subscriptions only. A call that creates one checks the catalog
-    // again before its commit.
+    // The store lists committed subscriptions only. Later calls cannot create another: they check
+    // the catalog again before their commit.
     await unitOfWork.commit();
     const rows: number[] = [];
     for await (const { row, select } of store.index()) if (follows(select)) rows.push(row);

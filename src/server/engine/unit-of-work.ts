@@ -1,7 +1,7 @@
 /**
- * Steps, writes and their effects, grouped into commits. A step changes the state in memory at once
- * and adds its writes to the current batch; its effects run after the commit of that batch.
- * Everything that happens in one turn of the event loop shares one commit.
+ * Groups steps, writes and effects into commits. A step changes the state in memory at once and
+ * adds its writes to the current batch; most of its effects run after the commit of that batch. All
+ * writes of one turn of the event loop share one commit.
  */
 import { dueAt, step, type Input, type Step } from '../../protocol/core/index.ts';
 import type { Effect, Subscription, TerminationReason } from '../../protocol/core/types.ts';
@@ -9,29 +9,32 @@ import { LocalError } from '../../protocol/wire/errors.ts';
 import type { Store, Tombstone, Write } from '../store/port.ts';
 import type { LoadedSubscription, SubscriptionCache } from './subscription-cache.ts';
 
-/**
- * Turns of the event loop for which a batch keeps growing, and the size at which it is committed at
- * once.
- */
+/** Most turns of the event loop for which a commit waits while its batch grows. */
 const GATHER_TURNS = 4;
+/** Writes and changed states in a batch at which the commit no longer waits. */
 const GATHER_SIZE = 2048;
 
 export interface UnitOfWorkOptions {
   readonly store: Pick<Store, 'commit'>;
   readonly cache: SubscriptionCache;
+  /** Epoch milliseconds. */
   now(): number;
-  /** Called after the commit, in order, for effects that listeners must see. */
+  /** Called after the commit, in the order of the steps, for effects that concern listeners. */
   onEffect(
     loaded: LoadedSubscription,
     effect: Extract<Effect, { type: 'wake' | 'announce' }>,
   ): void;
   /**
-   * Called before the commit: a callback has events to deliver. May add steps to the same commit.
+   * Called before the commit for a subscription whose callback has something to deliver. May add
+   * steps to the same commit.
    */
   onReady(loaded: LoadedSubscription): void;
   /** Called in the same turn when a subscription terminates. Must call `end`. */
   onTerminated(loaded: LoadedSubscription, reason: TerminationReason): void;
-  /** Called when a commit failed: the cache was cleared and every waiting `commit` has rejected. */
+  /**
+   * Called after a failed commit, when the cache is cleared and every waiting `commit` has
+   * rejected.
+   */
   onFailed(cause: unknown): void;
   /** Called after a commit with the earliest `dueAt` that it wrote. */
   onDue(at: number): void;
@@ -42,21 +45,21 @@ interface Waiter {
   reject(cause: unknown): void;
 }
 
-/** The part of a changed state that the commit writes. */
+/** The write by which the commit saves a changed state. */
 type Change = 'progress' | 'configure' | 'create';
 
 /** The writes of one commit and what follows it. */
 class Batch {
   /**
-   * In the order of the calls. A `created` stands for the creation, written with the state at the
-   * time of the commit.
+   * In the order of the calls. A `created` becomes a `create` with the state at the time of the
+   * commit.
    */
   readonly writes: (Write | { readonly type: 'created'; readonly loaded: LoadedSubscription })[] =
     [];
   readonly changed = new Map<LoadedSubscription, Change>();
   /**
-   * Callbacks with work. Handled when the batch is complete, so that one delivery takes all its
-   * events.
+   * Subscriptions whose callback has something to deliver. Handled when the batch is complete, so
+   * that one delivery takes all its events.
    */
   readonly ready = new Set<LoadedSubscription>();
   readonly after: (() => void)[] = [];
@@ -91,7 +94,8 @@ export class UnitOfWork {
   }
 
   /**
-   * Feeds one input to the subscription: the only place in the engine where a subscription changes.
+   * Applies one input to a subscription. No other code of the engine changes a subscription.
+   * Throws when the handle is stale; a refused input changes nothing.
    */
   step(loaded: LoadedSubscription, input: Input): Step {
     if (!this.#cache.isCurrent(loaded)) throw this.#stale(loaded);
@@ -147,20 +151,20 @@ export class UnitOfWork {
         this.#options.onTerminated(loaded, effect.reason);
         break;
       case 'attempt':
-        // The dispatcher, which fed the claim, posts the attempt after the commit.
+        // The dispatcher, which made the claim, posts the attempt after the commit.
         break;
       default:
         this.afterCommit(() => this.#options.onEffect(loaded, effect));
     }
   }
 
-  /** Adds a write to the commit of this turn. */
+  /** Adds a write to the current batch. */
   write(write: Write): void {
     this.#batch.writes.push(write);
     this.#schedule();
   }
 
-  /** Deletes a subscription and leaves a tombstone. */
+  /** Adds the deletion of an ended subscription to the current batch, with its tombstone. */
   end(loaded: LoadedSubscription, tombstone: Tombstone): void {
     if (loaded.ended) return;
     loaded.end();
@@ -168,7 +172,7 @@ export class UnitOfWork {
     this.afterCommit(() => this.#cache.delete(loaded.row));
   }
 
-  /** Runs `run` once the commit of this turn is on disk; never if it fails. */
+  /** Calls `run` when the commit of the current batch is on disk; never if that commit fails. */
   afterCommit(run: () => void): void {
     this.#batch.after.push(run);
     this.#schedule();
@@ -176,8 +180,8 @@ export class UnitOfWork {
 
   /**
    * Resolves when everything added so far is on disk; rejects with the store's error when the
-   * commit failed. Call it in the turn of the step that it waits for: earlier failures are not
-   * remembered.
+   * commit failed. Call it in the same turn as the step that it waits for: it does not report a
+   * commit that failed before the call.
    */
   commit(): Promise<void> {
     if (this.#batch.empty) return this.#inFlight ?? Promise.resolve();
@@ -192,7 +196,7 @@ export class UnitOfWork {
     let { size } = this.#batch;
     let turns = 0;
     // Under load every turn adds writes, and a large commit costs hardly more than a small one.
-    // Waiting costs only time once a turn adds nothing or the batch is large. Turns are counted,
+    // When a turn adds nothing, or the batch is large, waiting gains nothing. Turns are counted,
     // not milliseconds, so that a simulation repeats exactly.
     const gather = (): void => {
       const grown = this.#batch.size;
@@ -253,8 +257,8 @@ export class UnitOfWork {
   }
 
   /**
-   * Discards everything in memory, including the batch that grew during the commit: its states
-   * build on states that were not written. Subscriptions are loaded again on demand.
+   * Discards everything in memory, including the batch that grew during the commit, because its
+   * states follow from states that were not written. Subscriptions are loaded again on demand.
    */
   #rollback(cause: unknown, failed: Batch): void {
     const gathered = this.#batch;
@@ -271,9 +275,9 @@ function creationOf({ row, createdOffset, state }: LoadedSubscription): Write {
 }
 
 /**
- * Runs `work` again when its commit failed because the store is full. The first commit may have
- * contained another caller's event that does not fit; the second contains no event, since none is
- * accepted for a while (SEP: Limits).
+ * Runs `work` once more if its commit failed because the store is full. The failed commit may
+ * have contained an event of another caller that did not fit. The second one contains none, because
+ * the engine accepts no events for a while after a failed commit (SEP: Limits).
  */
 export async function retryWhenFull<T>(work: () => Promise<T>): Promise<T> {
   try {

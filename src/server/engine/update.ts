@@ -1,6 +1,6 @@
 /**
- * `triggers/update`: changes the given members of a subscription in one step and resumes it. As in
- * `subscribe`, slow work comes first and the decision last (SEP: triggers/update).
+ * `triggers/update`: changes the given members of a subscription in one step and resumes its
+ * callback. As in `subscribe`, slow work comes first and the decision last (SEP: triggers/update).
  */
 import type { UpdateParams, UpdateResult } from '../../../spec-schema/draft/schema.ts';
 import { grantTtl, type TtlPolicy } from '../../protocol/core/index.ts';
@@ -43,12 +43,12 @@ export class UpdateHandler {
     const select = await this.#select(caller, params, first.state);
     const requested = this.#callback(params, select ?? first.state.select, first.state);
     assertEtag(first.state, params.ifMatch);
-    // A challenge contains counters, which must be on disk.
+    // A challenge shows the subscription's counters, which must be on disk first.
     await unitOfWork.commit();
     const verifiedAt = await this.#verify(caller, params, requested, first);
     const loaded = await this.#ownForChange(caller, params.subscriptionId, select !== undefined);
     assertEtag(loaded.state, params.ifMatch);
-    // A type may have been removed meanwhile.
+    // A trigger type may have been removed meanwhile.
     if (select !== undefined) catalog.select(select);
     const before = loaded.state.select;
     const { callback: current } = loaded.state;
@@ -63,7 +63,7 @@ export class UpdateHandler {
       ...(callback === undefined ? {} : { callback }),
     };
     const { refused } = unitOfWork.step(loaded, { type: 'configure', change });
-    // It expired during the challenge: the second call finds its end.
+    // The subscription expired during the challenge: the repeated call rejects with `NotFound`.
     if (refused !== undefined) return this.update(caller, params);
     if (select !== undefined) sequencer.follow(loaded.row, select, before);
     const { state } = loaded;
@@ -71,7 +71,10 @@ export class UpdateHandler {
     return subscriptions.describe(state, ttlMs === undefined ? undefined : { ttlMs });
   }
 
-  /** The new selection, or undefined if it stays; the caller must be permitted to follow either. */
+  /**
+   * The new selection; undefined = unchanged. Rejects if the caller may not follow the new
+   * selection, or the unchanged one.
+   */
   async #select(
     caller: Caller,
     params: UpdateParams,
@@ -84,8 +87,8 @@ export class UpdateHandler {
   }
 
   /**
-   * The requested callback, or null. Rejects a selection that the remaining or the new callback may
-   * not deliver.
+   * The new callback; null = the call sets none. Throws `Unsupported` if the subscription has a
+   * callback after the change but a selected type does not offer that drain.
    */
   #callback(
     params: UpdateParams,
@@ -101,7 +104,10 @@ export class UpdateHandler {
     return requested;
   }
 
-  /** The instant of the consent that the change needs; null = it needs none. */
+  /**
+   * When the callback proved the consent that the change needs, in epoch milliseconds; null = it
+   * needs none.
+   */
   async #verify(
     caller: Caller,
     params: UpdateParams,
@@ -112,14 +118,15 @@ export class UpdateHandler {
     if (requested === null)
       return params.callback === undefined ? consent.ofSuspended(first) : null;
     const recent = await consent.recent(caller.principal, requested);
-    // Naming the current URL again requests a new proof; a new secret needs one as well.
+    // A call with the current URL always needs a new proof: it asks for one, or it changes the
+    // secret.
     const isCurrentUrl = first.state.callback?.url === requested.url;
     return recent !== null && !isCurrentUrl ? recent : consent.prove(first.state, requested);
   }
 
   /**
-   * The subscription as it is now. Before a new selection, accepted events get their numbers under
-   * the old one.
+   * The current subscription. With `selects`, resolves only when every accepted event has its
+   * numbers, because those events belong to the old selection.
    */
   async #ownForChange(
     caller: Caller,
@@ -147,7 +154,7 @@ function nextCallback(
   if (params.callback === null) return null;
   if (verifiedAt === null) return undefined;
   if (requested !== null) return replaceCallback(current, requested, verifiedAt, now);
-  // The suspended callback consented again, unless another call replaced it meanwhile.
+  // The suspended callback proved its consent again, unless another call replaced it meanwhile.
   return current !== null && current.url === first.callback?.url
     ? { ...current, verifiedAt }
     : undefined;

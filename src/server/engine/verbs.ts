@@ -1,7 +1,7 @@
 /**
- * The engine's interface: the nine methods of the protocol for bindings, and the methods for the
- * server's own code. A binding validates the shape of params; the engine enforces every rule of the
- * protocol.
+ * The interface of an engine: the nine methods of the protocol, for bindings, and the methods for
+ * the server's own code. A binding checks `params` against the schema; the engine enforces every
+ * other rule of the protocol.
  */
 import type {
   AckParams,
@@ -31,21 +31,19 @@ import type {
 import type { TerminationReason } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 
-/**
- * The authenticated subject of an MCP request. `local` on stdio, `JSON.stringify([iss, sub])` over
- * HTTP.
- */
+/** The sender of an MCP request. */
 export interface Caller {
+  /** The authenticated subject: `local` on stdio, `JSON.stringify([iss, sub])` over HTTP. */
   readonly principal: string;
-  /** Claims of the authenticator, for the `authorize` hook. Never stored. */
+  /** Claims from authentication, for `authorize`. Never stored. */
   readonly claims?: Readonly<Record<string, unknown>>;
 }
 
 /** Receives the deliveries of a stream. */
 export interface StreamSink {
   /**
-   * Sends one `notifications/triggers/delivery`. Called again only after it has resolved; rejects
-   * when the connection is closed.
+   * Sends one `notifications/triggers/delivery`. Must reject when the connection is closed. The
+   * engine waits for the result before it sends the next one.
    */
   send(delivery: Delivery): Promise<void>;
 }
@@ -53,32 +51,32 @@ export interface StreamSink {
 /** Options of a binding for another protocol, in addition to the params of `triggers/subscribe`. */
 export interface SubscribeAs {
   /**
-   * Dialect of the callback: a name in `EngineOptions.dialects`. With it, a repeated call may
-   * change the secret and the dialect, and the previous secret also signs for a while. Without it,
-   * such a call rejects with `Conflict`.
+   * Dialect of the callback: a name in `EngineOptions.dialects`. A repeated call that names a
+   * dialect replaces the callback; for the same URL, the previous secret also signs for five
+   * minutes. Without a dialect, a repeated call with another callback rejects with `Conflict`.
    */
   readonly dialect: string;
 }
 
-/** Receives notifications about one log, in the turn of the commit; must not block. */
+/** Receives notifications about one log. Called right after a commit; must not block or throw. */
 export interface LogListener {
-  /** The log may have new entries, or the configuration changed. */
+  /** The log may have new entries, or the subscription's configuration or status changed. */
   news(): void;
   /** The subscription ended. This is the last call. */
   ended(reason: TerminationReason): void;
 }
 
-/** For bindings whose clients know neither subscription ids nor positions. */
+/** Access to logs for bindings whose clients know neither subscription ids nor positions. */
 export interface Logs {
   /** The caller's live subscription with this key; null = none. */
   find(caller: Caller, key: string): Promise<WireSubscription | null>;
   /**
-   * The last position whose event was accepted before this instant (epoch milliseconds): a read
-   * after it returns the events accepted since then. Rejects with `NotFound`.
+   * The position of the last event accepted before an instant (epoch milliseconds). A read after
+   * this position returns the events accepted since the instant. Rejects with `NotFound`.
    */
   seek(caller: Caller, subscriptionId: string, acceptedBefore: number): Promise<Position>;
   /**
-   * Notifies `listener` of changes in the caller's log until the returned function is called.
+   * Notifies `listener` of changes to the caller's log until the returned function is called.
    * Rejects with `NotFound`, or with `Forbidden` when the caller may no longer follow it.
    */
   watch(caller: Caller, subscriptionId: string, listener: LogListener): Promise<() => void>;
@@ -90,29 +88,29 @@ export type BindableEngine = Verbs & Logs & Pick<Engine, 'onListChanged' | 'sett
 /**
  * The protocol's methods (SEP: Methods). `params` must match the schema. A `WireError` is meant for
  * the client; every other error, such as a `LocalError` of the store, must be sent as
- * `InternalError`. A subscription of another principal rejects with `NotFound`, like an unknown
- * one.
+ * `InternalError`. A call for another principal's subscription rejects with `NotFound`, like one
+ * for an unknown subscription.
  */
 export interface Verbs {
   /**
-   * One page of at most 100 trigger types, by name; not modified = `ifNoneMatch` is the current
-   * ETag (SEP: triggers/list).
+   * One page of at most 100 trigger types, ascending by name; not modified = `ifNoneMatch` is the
+   * current ETag (SEP: triggers/list). Rejects with `InvalidParams` (cursor).
    */
   list(
     caller: Caller,
     params: ListTriggersParams,
   ): Promise<ListTriggersResult | ListTriggersNotModified>;
   /**
-   * Creates a subscription, or renews the one with the same key (SEP: triggers/subscribe). Verifies
-   * the callback's consent during the call. Rejects with `InvalidParams`, `NotFound` (trigger),
-   * `Forbidden`, `Conflict` (key), `Unsupported`, `ResourceExhausted` or `CallbackEndpointError`,
-   * and then stores nothing.
+   * Creates a subscription, or renews the one with the same key (SEP: triggers/subscribe).
+   * Challenges the callback during the call if it must prove its consent. Rejects with
+   * `InvalidParams`, `NotFound` (trigger), `Forbidden`, `Conflict` (key), `Unsupported`,
+   * `ResourceExhausted` or `CallbackEndpointError`, and then stores nothing.
    */
   subscribe(caller: Caller, params: SubscribeParams, as?: SubscribeAs): Promise<SubscribeResult>;
   /**
-   * Changes the given members in one step and resumes a suspended subscription (SEP:
-   * triggers/update). Rejects like `subscribe`, or with `Conflict` (etag) when `ifMatch` is stale,
-   * and then changes nothing.
+   * Changes the given members in one step and resumes a suspended callback (SEP: triggers/update).
+   * Rejects like `subscribe`, or with `Conflict` (etag) when `ifMatch` is stale, and then changes
+   * nothing.
    */
   update(caller: Caller, params: UpdateParams): Promise<UpdateResult>;
   /** One subscription; not modified = `ifNoneMatch` is the current ETag (SEP: triggers/get). */
@@ -126,9 +124,10 @@ export interface Verbs {
   unsubscribe(caller: Caller, params: UnsubscribeParams): Promise<UnsubscribeResult>;
   /**
    * Acknowledges `ack`, then reads after `after`: one delivery of at most 1 MiB (SEP:
-   * triggers/pull). An empty log waits up to `waitMs`; `signal` ends the wait with an empty result.
-   * Rejects with `Conflict` (epoch, position) or `Unsupported` (drain). `eventBytes` lowers the
-   * limit for events; one event is always read, however large.
+   * triggers/pull). If nothing follows `after`, waits up to `waitMs`; `signal` ends the wait with
+   * an empty result. `eventBytes` lowers the limit for the bytes of events; it does not apply to
+   * the first event. Rejects with `Forbidden`, `Conflict` (epoch, position), `Unsupported` (drain)
+   * or `ResourceExhausted` (waiting pulls).
    */
   pull(
     caller: Caller,
@@ -139,8 +138,8 @@ export interface Verbs {
   /**
    * Sends the deliveries after `after` to `sink`, within the window (SEP: triggers/stream).
    * Resolves when the server ends the stream or `signal` fires. Rejects before the first delivery
-   * with `Conflict` (epoch, position), `Unsupported` (drain) or `ResourceExhausted` (streams);
-   * rejects later when `sink` does.
+   * with `Forbidden`, `Conflict` (epoch, position), `Unsupported` (drain) or `ResourceExhausted`
+   * (streams), and later when `sink` does.
    */
   stream(
     caller: Caller,
@@ -183,17 +182,17 @@ export interface NewEvent {
   readonly data: unknown;
 }
 
-/** The event is on disk and will enter every matching log. */
+/** The result of `emit`: the event is accepted and will enter every matching log. */
 export interface Accepted {
   /** The event's identifier, given or generated. */
   readonly eventId: string;
-  /** True = an earlier call accepted it; nothing was appended. */
+  /** True = an event with the same name and id was accepted before; nothing was appended. */
   readonly duplicate: boolean;
 }
 
 /** The engine as the server's own code uses it. */
 export interface Engine extends Verbs, Logs {
-  /** The clock of the engine, also for bindings. */
+  /** The clock of the engine; bindings use it too. */
   readonly clock: Clock;
   /**
    * Opens the store, recovers, and resumes deliveries. Must resolve before other calls. Rejects
@@ -202,8 +201,8 @@ export interface Engine extends Verbs, Logs {
    */
   start(): Promise<void>;
   /**
-   * Rejects new calls, ends streams and long polls, waits for attempts in flight (12 s), closes the
-   * store. Idempotent.
+   * Rejects new calls and ends streams and waiting pulls. Waits at most 12 s for calls in progress,
+   * then at most 12 s for attempts in flight, and closes the store. Idempotent.
    */
   close(): Promise<void>;
   /**
@@ -212,7 +211,10 @@ export interface Engine extends Verbs, Logs {
    * `store_fenced`, `closed`; the event is then not accepted.
    */
   emit(event: NewEvent): Promise<Accepted>;
-  /** Resolves when every event accepted so far is in all matching logs. */
+  /**
+   * Resolves when every event accepted so far is in all matching logs. Rejects with `LocalError`
+   * `closed` after `close`.
+   */
   settled(): Promise<void>;
   /**
    * Adds a trigger type, or replaces one with a compatible version, and notifies clients. Throws
@@ -225,35 +227,38 @@ export interface Engine extends Verbs, Logs {
    */
   remove(name: string, reason?: 'trigger_removed' | 'schema_changed'): Promise<void>;
   /**
-   * Ends all subscriptions of a principal, or one of them. Resolves with their number (SEP:
-   * Ending).
+   * Ends all subscriptions of a principal, or one of them. Resolves with the number of
+   * subscriptions ended (SEP: Ending).
    */
   terminate(
     of: { readonly principal: string; readonly subscriptionId?: string },
     reason: Extract<TerminationReason, 'revoked' | 'failed' | 'schema_changed'>,
   ): Promise<number>;
   /**
-   * Deletes an event's data: its number becomes a `redacted` gap in every log. Resolves with false
-   * when the event no longer exists. Does not affect deliveries that have been sent.
+   * Deletes an event's data: its sequence number becomes a `redacted` gap in every log. Resolves
+   * with false when the event no longer exists. Does not affect deliveries that have been sent.
    */
   redact(event: { readonly name: string; readonly eventId: string }): Promise<boolean>;
   /**
    * Calls `run` whenever the list of trigger types changes, until the returned function is called.
    */
   onListChanged(run: () => void): () => void;
-  /** For a readiness probe. Rejects with the store's `LocalError` when it cannot be read. */
+  /**
+   * For a readiness probe. Rejects with the store's `LocalError` when it cannot be read, for
+   * example `closed` before `start` has opened it.
+   */
   health(): Promise<EngineHealth>;
 }
 
-/** The current state of the engine. */
+/** The state and the load of an engine. */
 export interface EngineHealth {
   /** `starting` until recovery is done; `degraded` = the store rejects writes. */
   readonly status: 'starting' | 'ok' | 'degraded' | 'closed';
-  /** Number of times the store was opened; distinguishes one run of a server from the next. */
+  /** Grows with every opening of the store, so that it identifies one run of the server. */
   readonly generation: number;
   /** Subscriptions in the store; 0 after `close`. */
   readonly subscriptions: number;
-  /** Open streams and waiting pulls. */
+  /** Open streams, waiting pulls and listeners of bindings. */
   readonly streams: number;
   /** Callback attempts that wait for a response. */
   readonly attemptsInFlight: number;
@@ -263,7 +268,10 @@ export interface EngineHealth {
 
 /** A trigger type: its wire description, and how arguments select events. */
 export interface DeclaredTrigger {
-  /** Defaults: every drain, 7 days and 10,000 events, ordering `arrival`. */
+  /**
+   * Defaults: all drains, 7 days and 10,000 events, ordering `arrival`. `drains` must contain
+   * `pull`.
+   */
   readonly type: Omit<TriggerType, 'drains' | 'retention' | 'ordering'> &
     Partial<Pick<TriggerType, 'drains' | 'retention' | 'ordering'>>;
   /**
@@ -273,8 +281,8 @@ export interface DeclaredTrigger {
    */
   readonly attributes?: Readonly<Record<string, (data: never) => unknown>>;
   /**
-   * A predicate for arguments that are not compared for equality. Runs for every subscription whose
-   * attributes match. An exception is logged and counts as no match.
+   * A further condition that an event must meet. Called for every subscription whose arguments
+   * match by `attributes`. An exception is logged and counts as no match.
    */
   readonly match?: (args: Readonly<Record<string, unknown>>, data: never) => boolean;
 }

@@ -1,6 +1,6 @@
 /**
- * `triggers/pull` and `triggers/ack`, and the same reads and positions for bindings of other
- * protocols (SEP: Pull, Acknowledgement).
+ * `triggers/pull` and `triggers/ack`, and `seek` and `watch` for bindings of other protocols (SEP:
+ * Pull, Acknowledgement).
  */
 import type {
   AckParams,
@@ -42,7 +42,7 @@ import type { Caller, LogListener } from '../engine/verbs.ts';
 import type { Store } from '../store/port.ts';
 import type { Ended, LogListeners } from '../stream/log-listeners.ts';
 
-/** Reads of a pull before it waits. */
+/** Most reads of a log that ends before its head, before a pull waits nevertheless. */
 const READ_TRIES = 10;
 
 export interface PullsOptions {
@@ -69,7 +69,7 @@ export class Pulls {
     this.#waiting = new PrincipalQuota('waiting_pulls', options.maxWaiting);
   }
 
-  /** Pulls no longer wait. */
+  /** From now on, pulls return without waiting. */
   close(): void {
     this.#closed = true;
   }
@@ -82,8 +82,8 @@ export class Pulls {
   }
 
   /**
-   * Acknowledges the position that `choose` returns, if any. `choose` may throw to reject the call
-   * before that.
+   * Acknowledges the position that `choose` returns; undefined = none. If `choose` throws, nothing
+   * is acknowledged.
    */
   async #acknowledge(
     caller: Caller,
@@ -98,12 +98,12 @@ export class Pulls {
       const { refused } = unitOfWork.step(loaded, { type: 'ack', position });
       if (refused === undefined) return loaded;
       if (refused.kind !== 'terminated') throw rejectionError(refused, loaded.state);
-      // It has just ended; the next `own` reports that once it is on disk.
+      // The subscription has just ended. Once that is on disk, `own` rejects with the reason.
       await unitOfWork.commit();
     }
   }
 
-  /** The last position whose event was accepted before this instant. */
+  /** See `Logs.seek`. */
   async seek(caller: Caller, subscriptionId: string, acceptedBefore: number): Promise<Position> {
     const { cache, unitOfWork, store, subscriptions } = this.#o;
     for (;;) {
@@ -116,7 +116,7 @@ export class Pulls {
     }
   }
 
-  /** Notifies `listener` until the returned function is called. */
+  /** See `Logs.watch`. */
   async watch(caller: Caller, subscriptionId: string, listener: LogListener): Promise<() => void> {
     const { subscriptions, permissions, listeners } = this.#o;
     const first = await subscriptions.own(caller, subscriptionId);
@@ -157,7 +157,7 @@ export class Pulls {
         events,
         bytes: Math.min(eventBytes, PULL_BYTES_MAX - ENVELOPE_BYTES),
       });
-      // A rollback or a new gap voids what was read.
+      // After a rollback, or with a new gap in the log, what was read is void.
       if (range === null || !cache.isUnchanged(loaded, revision)) continue;
       const mayWait = clock.now() < until && signal?.aborted !== true && !this.#closed;
       if (range.last > after || !mayWait) {
@@ -165,8 +165,8 @@ export class Pulls {
         if (result !== null) return result;
         continue;
       }
-      // Entries of a commit in flight wake listeners afterwards, but those committed during the
-      // read already did: read again.
+      // Read again: entries committed during the read have woken the listeners already, and waiting
+      // would miss them. Entries in a commit that is in flight wake the listeners after it.
       if (loaded.state.head > after && tries < READ_TRIES) continue;
       const end = await this.#wait(caller, loaded, until, signal);
       if (end !== null)
@@ -174,7 +174,10 @@ export class Pulls {
     }
   }
 
-  /** Records that a range is sent; null = it became void during the commit. */
+  /**
+   * Records that a range is sent, and returns the result; null = the range became void during the
+   * commit.
+   */
   async #finish(
     loaded: LoadedSubscription,
     revision: number,
@@ -186,7 +189,7 @@ export class Pulls {
         ? unitOfWork.step(loaded, { type: 'drain', to: range.last, resume: false })
         : {};
     const { state } = loaded;
-    // Everything in the result, and the fact that it is sent, is on disk first.
+    // Everything in the result, and `sent`, is on disk before the client sees it.
     await unitOfWork.commit();
     const isValid =
       refused === undefined && (range.events.length === 0 || cache.isUnchanged(loaded, revision));
@@ -207,7 +210,7 @@ export class Pulls {
     }
   }
 
-  /** Null = the subscription was reloaded meanwhile, so read again. */
+  /** The next range after `after`; null = the subscription was reloaded meanwhile: read again. */
   async #read(
     loaded: LoadedSubscription,
     after: number,

@@ -1,6 +1,6 @@
 /**
- * The port to implement for another database: what the engine asks of a store, and the values that
- * pass between them. `storeContract` of `./testing` checks an implementation.
+ * The interface of a store, to implement for another database, and the values that pass between
+ * engine and store. `storeContract` of `./testing` checks an implementation.
  */
 import type {
   GapReason,
@@ -11,7 +11,7 @@ import type {
 
 /** An accepted event as the accept log holds it. */
 export interface AcceptedEvent {
-  /** Position in the order of acceptance, from 1, assigned by the engine. */
+  /** Place in the accept log, from 1, assigned by the engine. */
   readonly offset: number;
   /** Name of its trigger type. */
   readonly name: string;
@@ -20,19 +20,16 @@ export interface AcceptedEvent {
   /** Epoch milliseconds. */
   readonly acceptedAt: number;
   /**
-   * The event's JSON without `sequence`, encoded once for all subscriptions; null = redacted or too
-   * large to keep.
+   * The event's JSON without `sequence`, encoded once for all subscriptions; null = not kept, for
+   * example after a redaction.
    */
   readonly encoded: string | null;
 }
 
-/**
- * One sequence number of one subscription's log. It points at an accepted event, or it is (part of)
- * a gap.
- */
+/** One sequence number of one subscription's log: an accepted event, or a part of a gap. */
 export interface LogEntry {
   readonly sequence: number;
-  /** Offset of the event in the accept log; 0 when the entry is only a gap. */
+  /** Offset of the event in the accept log; 0 = the entry is a gap without an event. */
   readonly offset: number;
   /** Why this number will never be delivered; null = the entry is an event. */
   readonly gap: GapReason | null;
@@ -46,7 +43,7 @@ export interface ReadEntry extends LogEntry {
   readonly acceptedAt: number;
 }
 
-/** Record of an ended subscription, for its owner and for a limited time (SEP: Ending). */
+/** The record of an ended subscription, kept for its owner for a limited time (SEP: Ending). */
 export interface Tombstone {
   readonly subscriptionId: string;
   readonly principal: string;
@@ -58,11 +55,9 @@ export interface Tombstone {
   readonly forgetAt: number;
 }
 
-/**
- * A subscription with the store's own row number: small, stable, ascending in order of creation.
- */
+/** A subscription as the store has it, with its row number. */
 export interface StoredSubscription {
-  /** From 1, never reused. */
+  /** From 1, ascending in order of creation, never reused. */
   readonly row: number;
   readonly state: Subscription;
   /** Last offset of the accept log at creation: only later events enter its log. */
@@ -86,14 +81,17 @@ export interface Checkpoint {
 }
 
 /**
- * One change. A commit applies its writes in order, all or none. `dueAt` = when the scheduler must
- * look at the row again (epoch milliseconds); null = never.
+ * One change of the store. A commit applies its writes in order, all or none. `dueAt` = when the
+ * row next has timed work, in epoch milliseconds; null = never.
  */
 export type Write =
-  /** Appends to the accept log. The offset follows the last one; the pair of name and id is new. */
+  /**
+   * Appends to the accept log. The offset follows the last one, and no other event has the same
+   * name and id.
+   */
   | { readonly type: 'event'; readonly event: AcceptedEvent }
   | { readonly type: 'checkpoint'; readonly checkpoint: Checkpoint }
-  /** A new subscription; `row` was taken from `nextRow`. */
+  /** Adds a subscription. `row` is at least `Opened.nextRow` and was never used. */
   | {
       readonly type: 'create';
       readonly row: number;
@@ -101,14 +99,16 @@ export type Write =
       readonly state: Subscription;
       readonly dueAt: number | null;
     }
-  /** Only counters and delivery state: the hot path. */
+  /**
+   * Saves the counters and the delivery state, but not the configuration: the most frequent write.
+   */
   | {
       readonly type: 'progress';
       readonly row: number;
       readonly state: Subscription;
       readonly dueAt: number | null;
     }
-  /** The whole state, including the configuration. */
+  /** Saves the whole state, including the configuration. */
   | {
       readonly type: 'configure';
       readonly row: number;
@@ -117,7 +117,10 @@ export type Write =
     }
   /** Appends the next number to a log. */
   | { readonly type: 'entry'; readonly row: number; readonly entry: LogEntry }
-  /** Turns these entries into gaps; an entry that already is a gap keeps its reason. */
+  /**
+   * Turns the entries `from … to` into gaps with this reason, also those that are gaps already;
+   * adds entries that do not exist.
+   */
   | {
       readonly type: 'gap';
       readonly row: number;
@@ -125,11 +128,11 @@ export type Write =
       readonly to: number;
       readonly reason: GapReason;
     }
-  /** Deletes the entries up to this number. */
+  /** Deletes the entries up to this sequence. */
   | { readonly type: 'trim'; readonly row: number; readonly upTo: number }
-  /** Subtracts `by` from the number of every entry of the log. */
+  /** Deletes the entries up to `by`, and subtracts `by` from the sequence of every other entry. */
   | { readonly type: 'renumber'; readonly row: number; readonly by: number }
-  /** Deletes the subscription and its entries; leaves a tombstone. */
+  /** Deletes the subscription and its entries, and stores the tombstone. */
   | { readonly type: 'end'; readonly row: number; readonly tombstone: Tombstone }
   /** Deletes an event's data; from then on every read of it returns a gap `redacted`. */
   | { readonly type: 'redact'; readonly offset: number }
@@ -141,26 +144,26 @@ export type Write =
       readonly verifiedAt: number;
     }
   /**
-   * Deletes events accepted before this instant that no log needs any more; a bounded number per
-   * write.
+   * Deletes events that were accepted before this instant and are in no log, tombstones with
+   * `forgetAt` up to `now`, and old verifications; a bounded number per write.
    */
   | { readonly type: 'forget'; readonly acceptedBefore: number; readonly now: number };
 
 /**
- * Result of opening a store. `new` = it was empty; `continued` = it has every commit that
- * resolved; `maybe_lost` = some may be missing, for example after a restored backup: the engine
- * then rotates every epoch (SEP: Epochs).
+ * Result of opening a store. `new` = it was empty; `continued` = it has every commit that resolved;
+ * `maybe_lost` = some may be missing, for example from a restored backup: the engine then rotates
+ * every epoch (SEP: Epochs).
  */
 export type Continuity = 'new' | 'continued' | 'maybe_lost';
 
-/** State of a store at its opening. */
+/** The state of a store after `open`. */
 export interface Opened {
   readonly continuity: Continuity;
   /** Grows with every opening: the fencing token of this process. */
   readonly generation: number;
-  /** Highest offset ever assigned to an event, deleted events included; 0 = none. */
+  /** Highest offset ever assigned to an event, even if deleted since; 0 = none. */
   readonly lastOffset: number;
-  /** Lowest row number never assigned; 1 in a new store. */
+  /** Lowest row number that was never assigned; 1 in a new store. */
   readonly nextRow: number;
   readonly checkpoint: Checkpoint;
 }
@@ -177,14 +180,15 @@ export interface Store {
    */
   readonly durability: 'durable' | 'volatile';
   /**
-   * Takes ownership, before any other call. `now` in epoch milliseconds. Rejects when the store
-   * cannot be owned or trusted.
+   * Takes ownership; called before any other method. `now` in epoch milliseconds. Rejects when
+   * another process owns the store, or when its content cannot be trusted.
    */
   open(now: number): Promise<Opened>;
   /**
-   * Applies the writes in order, all or none. Resolves when they are on disk (in a durable store).
-   * Rejects without any change: with `store_full`, with `store_failed` (also for a write that does
-   * not fit the stored data), or with `store_fenced` when another process has taken ownership.
+   * Applies the writes in order, all or none. Resolves when they are applied and, in a durable
+   * store, on disk. Rejects without any change: with `store_full`, with `store_failed` (also for a
+   * write that does not fit the stored data), or with `store_fenced` when another process has taken
+   * ownership.
    */
   commit(writes: readonly Write[]): Promise<void>;
   /** Gives up ownership. Idempotent; every other method rejects with `closed` afterwards. */
@@ -192,51 +196,61 @@ export interface Store {
 
   /** All subscriptions, ascending by row, for building the match index at start. */
   index(): AsyncIterable<IndexRow> | Iterable<IndexRow>;
-  /** The given rows; leaves out rows that do not exist. */
+  /** The subscriptions with these rows; omits rows that do not exist. */
   load(rows: readonly number[]): Promise<StoredSubscription[]>;
-  /** The live subscription with this id; null = none, or it has ended. */
+  /** The row of the live subscription with this id; null = none, or it has ended. */
   rowOf(subscriptionId: string): Promise<number | null>;
-  /** The live subscription with this key of this principal; null = none. */
+  /** The row of the live subscription with this key of this principal; null = none. */
   rowOfKey(principal: string, key: string): Promise<number | null>;
-  /** A page of one principal's rows, ascending, after `afterRow`. */
+  /**
+   * The rows of one principal's live subscriptions after `afterRow`, ascending, at most `limit`.
+   */
   rowsOf(principal: string, afterRow: number, limit: number): Promise<number[]>;
   /** The number of a principal's live subscriptions. */
   countOf(principal: string): Promise<number>;
-  /** Rows whose `dueAt` is at or before `now`, soonest first. */
+  /** Rows whose `dueAt` is at or before `now`, earliest first, at most `limit`. */
   due(now: number, limit: number): Promise<number[]>;
   /** The earliest `dueAt` of all rows; null = no row has one. */
   nextDueAt(): Promise<number | null>;
   /**
    * Rows after `afterRow`, ascending, that have a callback and either an attempt in flight or
-   * `acked < head`. Read at a restart.
+   * `acked < head`; at most `limit`. Read at start and after a failed commit.
    */
   backlog(afterRow: number, limit: number): Promise<number[]>;
 
   /**
-   * Entries after `after`, ascending, joined with their events; at most `maxEvents` and about
-   * `maxBytes`, but at least one.
+   * Entries after the sequence `after`, ascending, with their events: at most `maxEvents` entries
+   * and about `maxBytes` of event JSON, but at least one entry if there is one.
    */
   read(row: number, after: number, maxEvents: number, maxBytes: number): Promise<ReadEntry[]>;
   /**
-   * The highest sequence of this log whose event was accepted before `acceptedBefore`, and the
-   * instant at which the next event was accepted.
+   * The highest sequence of this log whose event was accepted before `acceptedBefore` (0 = none),
+   * and the instant at which the next event was accepted (null = none follows).
    */
   agedOut(
     row: number,
     acceptedBefore: number,
   ): Promise<{ readonly upTo: number; readonly oldestAt: number | null }>;
-  /** When the entry with this sequence was accepted; null if it does not exist. */
+  /**
+   * When the event of this entry was accepted, in epoch milliseconds; null = no such entry or
+   * event.
+   */
   acceptedAt(row: number, sequence: number): Promise<number | null>;
-  /** Accepted events after `offset`, ascending: what the sequencer still has to do. */
+  /** Accepted events after `offset`, ascending, at most `limit`; the sequencer reads them. */
   accepted(offset: number, limit: number): Promise<AcceptedEvent[]>;
-  /** Accepted events of these types since an instant, ascending by offset: for `since`. */
+  /**
+   * Accepted events of these types since an instant and after an offset, ascending by offset, at
+   * most `limit`; a subscription with `since` reads them.
+   */
   history(
     names: readonly string[],
     since: number,
     afterOffset: number,
     limit: number,
   ): Promise<AcceptedEvent[]>;
-  /** The offsets of these events in the accept log; null for each event that it does not hold. */
+  /**
+   * For each of these events, its offset in the accept log; null = the accept log does not have it.
+   */
   known(
     ids: readonly { readonly name: string; readonly eventId: string }[],
   ): Promise<(number | null)[]>;
@@ -244,7 +258,7 @@ export interface Store {
   tombstone(subscriptionId: string): Promise<Tombstone | null>;
   /** When this principal's callback last consented, in epoch milliseconds; null = never. */
   verification(principal: string, urlHash: string): Promise<number | null>;
-  /** Cheap enough for every health check. */
+  /** Called by every health check, so it must be cheap. */
   stats(): Promise<StoreStats>;
 }
 
@@ -256,7 +270,7 @@ export interface StoreStats {
   readonly events: number;
   /** Entries of all logs together. */
   readonly entries: number;
-  /** Bytes that count towards `quotaBytes`. */
+  /** Bytes that count against `quotaBytes`. */
   readonly bytes: number;
   /** Upper limit of `bytes`; null = no limit. */
   readonly quotaBytes: number | null;

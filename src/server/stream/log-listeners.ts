@@ -1,37 +1,39 @@
 /**
- * The register of streams, pulls and bindings that wait for news of a log. One timer serves all of
- * them (SEP: Stream, Pull).
+ * The streams, pulls and bindings that wait for changes to a log. One timer serves all of them
+ * (SEP: Stream, Pull).
  */
 import type { Subscription, TerminationReason } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import type { LoadedSubscription, SubscriptionCache } from '../engine/subscription-cache.ts';
 import type { LogListener } from '../engine/verbs.ts';
 
-/** How a subscription ended. */
+/** The end of a subscription, as listeners receive it. */
 export interface Ended {
   readonly reason: TerminationReason;
   /** The state at the end. */
   readonly last: Subscription;
 }
 
-/** Waits for news of one subscription. */
+/** A stream, pull or binding that waits for changes to one log. */
 interface Listener {
   /** The log may have new entries. */
   wake(): void;
-  /** Configuration or status changed: worth an empty delivery. */
+  /**
+   * The configuration or status changed; a stream reports it, if necessary by an empty delivery.
+   */
   announce(): void;
   /** The subscription ended. */
   ended(end: Ended): void;
-  /** The server is closing. */
+  /** The engine is closing. */
   close(): void;
-  /** Called every `everyMs`. */
+  /** Called every `everyMs` milliseconds. */
   tick(now: number, everyMs: number): void;
 }
 
 export interface LogListenersOptions {
   readonly cache: SubscriptionCache;
   readonly clock: Clock;
-  /** Time between two calls of `tick`: the precision of heartbeats and stalls. */
+  /** Time between two calls of `tick`, and thus the precision of heartbeats and stall detection. */
   readonly tickMs: number;
 }
 
@@ -65,7 +67,7 @@ export class LogListeners {
   ended(row: number, end: Ended): void {
     for (const listener of this.#of(row)) listener.ended(end);
   }
-  /** Makes every listener read again, after the cache was cleared. */
+  /** Makes every listener read again after a failed commit. */
   wakeAll(): void {
     for (const row of [...this.#listeners.keys()]) this.wake(row);
   }
@@ -82,7 +84,7 @@ export class LogListeners {
     this.#cancelTick = null;
   }
 
-  /** A copy, because a listener may remove itself when it is called. */
+  /** The listeners of one log: a copy, because a listener may remove itself when it is called. */
   #of(row: number): Listener[] {
     return [...(this.#listeners.get(row) ?? [])];
   }
@@ -104,7 +106,7 @@ export class LogListeners {
     };
   }
 
-  /** Runs only while there are listeners. */
+  /** Arms the timer, which runs only while there are listeners. */
   #armTick(): void {
     if (this.#cancelTick !== null || this.#closed) return;
     const { clock, tickMs } = this.#o;
@@ -118,8 +120,8 @@ export class LogListeners {
   }
 
   /**
-   * Waits for news until the instant `until` or the signal. Resolves with the end of the
-   * subscription if it ended, otherwise with null.
+   * Waits until the log may have new entries, until the instant `until`, or until `signal` fires.
+   * Resolves with the end of the subscription if it ended, otherwise with null.
    */
   wait(loaded: LoadedSubscription, until: number, signal?: AbortSignal): Promise<Ended | null> {
     if (signal?.aborted === true || this.#closed) return Promise.resolve(null);
@@ -143,7 +145,7 @@ export class LogListeners {
     });
   }
 
-  /** Notifies `listener` until the returned function is called. */
+  /** Notifies `listener` until the returned function is called or the subscription ends. */
   watch(loaded: LoadedSubscription, listener: LogListener): () => void {
     const news = (): void => listener.news();
     const remove = this.add(loaded, {

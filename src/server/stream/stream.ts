@@ -1,6 +1,6 @@
 /**
- * One open stream: its position, its window, and the loop that sends. It sends what the window
- * allows, then waits for an acknowledgement, a new entry or the next heartbeat (SEP: Stream).
+ * One open stream: its position, its window, and its loop. The loop sends what the window allows,
+ * then waits for an acknowledgement, a new entry or the next heartbeat (SEP: Stream).
  */
 import type { Delivery } from '../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
@@ -21,10 +21,10 @@ import type { StreamSink } from '../engine/verbs.ts';
 import type { Store } from '../store/port.ts';
 import type { Ended, LogListeners } from './log-listeners.ts';
 
-/** Pause of a stream after the store failed. */
+/** Pause of a stream after an error of the store. */
 const RETRY_MS = 1000;
 
-/** Limits of what is sent and not acknowledged. */
+/** The most events and bytes in flight. */
 interface Window {
   readonly events: number;
   readonly bytes: number;
@@ -39,9 +39,9 @@ export interface StreamOptions {
   readonly meter: Meter;
   readonly sink: StreamSink;
   readonly window: Window;
-  /** Silence after which an empty delivery is sent. */
+  /** Silence after which a heartbeat is sent, in milliseconds. */
   readonly heartbeatMs: number;
-  /** Longest time without a read or an acknowledgement. */
+  /** Longest wait for the client to read or acknowledge, in milliseconds; then the stream ends. */
   readonly stalledMs: number;
 }
 
@@ -50,7 +50,7 @@ type Action =
   | { readonly kind: 'send'; readonly json: string; readonly range: LogRange; readonly last?: true }
   | { readonly kind: 'again' | 'wait' | 'end' };
 
-/** Events that are sent on one stream and not acknowledged yet. */
+/** The events in flight on one stream, compared with its window. */
 class Credit {
   readonly #window: Window;
   readonly #sent: { readonly sequence: number; readonly bytes: number }[] = [];
@@ -73,8 +73,8 @@ class Credit {
     };
   }
   /**
-   * Whether the first event of a range exceeds the window. With nothing in flight, one event is
-   * allowed, however large.
+   * Whether the first event of a range exceeds the window. With nothing in flight, one event of any
+   * size is allowed.
    */
   isExceededBy(range: LogRange): boolean {
     const first = range.events[0];
@@ -93,7 +93,7 @@ class Credit {
     });
   }
 
-  /** Returns whether the acknowledgement freed any of the window. */
+  /** Removes the acknowledged events; returns whether there were any. */
   settle(acked: number): boolean {
     let count = 0;
     while (count < this.#sent.length && this.#sent[count]!.sequence <= acked) {
@@ -110,19 +110,28 @@ export class Stream {
   readonly #row: number;
   readonly #epoch: string;
   readonly #credit: Credit;
+  /** The last number sent. */
   #cursor: number;
-  /** True = send a delivery even if it is empty, as at the start. */
+  /**
+   * True = send the next delivery even if it is empty. True at the start, so that a client sees
+   * that the stream is open.
+   */
   #mustSend = true;
   #stopped = false;
   #end: Ended | null = null;
+  /** When the last delivery was sent, in epoch milliseconds. */
   #sentAt: number;
+  /** When the client last gave a sign of progress, in epoch milliseconds. */
   #progressAt: number;
-  /** The stream waits for the client: its window is full, or it does not read. */
+  /**
+   * The stream waits for the client: the window is full, or the client has not read the last
+   * message.
+   */
   #blocked = false;
-  /** Something happened since the last action was chosen. */
+  /** `wake` was called since the loop began to choose the next action. */
   #woken = false;
   #endSleep: (() => void) | null = null;
-  /** Abandons a message that the client does not read. */
+  /** Ends the wait for a client that does not read the last message. */
   #abandonSend: (() => void) | null = null;
 
   /** `after`: the client's position. */
@@ -156,16 +165,16 @@ export class Stream {
     this.wake();
   }
 
-  /** Closes a stalled stream and sends heartbeats. */
+  /** Closes a stalled stream; requests a heartbeat if one is due. */
   tick(now: number, everyMs: number): void {
     const { heartbeatMs, stalledMs } = this.#o;
     // Closing loses nothing: the log waits for the client's next stream.
     if (this.#blocked && now - this.#progressAt >= stalledMs) this.close();
-    // The next tick would be too late.
+    // The next tick would come too late for the heartbeat.
     else if (now + everyMs - this.#sentAt > heartbeatMs) this.announce();
   }
 
-  /** Runs until the stream ends. Rejects when the sink does. */
+  /** Sends until the stream ends. Rejects when the sink does. */
   async run(): Promise<void> {
     while (!this.#stopped) {
       this.#woken = false;
@@ -196,7 +205,7 @@ export class Stream {
     try {
       return await this.#decide();
     } catch (cause) {
-      // The store failed, not the client, and nothing was sent: try again.
+      // The store failed and nothing was sent, so the stream can continue after a pause.
       if (
         this.#stopped ||
         !(cause instanceof LocalError) ||
@@ -209,8 +218,8 @@ export class Stream {
   }
 
   /**
-   * Chooses the next action. Everything in a delivery, and the fact that it is sent, is on disk
-   * before it is returned.
+   * Chooses the next action. Everything in a delivery, and `sent`, is on disk before this returns
+   * it.
    */
   async #decide(): Promise<Action> {
     const { cache, unitOfWork, listeners, clock } = this.#o;
@@ -226,11 +235,11 @@ export class Stream {
     }
     const loaded = await cache.getOrLoad(this.#row);
     if (loaded === undefined) return { kind: this.#end === null ? 'end' : 'again' };
-    // `ended` is called once its end is on disk.
+    // The end is not on disk yet; `ended` is called when it is.
     if (loaded.ended) return { kind: this.#end === null ? 'wait' : 'again' };
     // Positions of the old epoch are void. The client reconnects and learns the new epoch.
     if (loaded.state.epoch !== this.#epoch) return { kind: 'end' };
-    // A reload starts without the count.
+    // A subscription that was loaded again has no count of its listeners yet.
     loaded.setListeners(listeners.sizeOf(this.#row));
     if (this.#credit.settle(loaded.state.acked)) this.#progressAt = clock.now();
     const { revision } = loaded;
@@ -241,7 +250,8 @@ export class Stream {
     const range = isExceeded ? emptyRange(this.#cursor) : read;
     if (range.last === this.#cursor && !this.#mustSend) return { kind: 'wait' };
     if (range.last > this.#cursor) {
-      // `sent` is on disk first, so that no acknowledgement is above it, even after a crash.
+      // `sent` must be on disk before the delivery, because it is the upper bound of
+      // acknowledgements, even after a crash.
       const { refused } = unitOfWork.step(loaded, { type: 'drain', to: range.last, resume: false });
       if (refused !== undefined) {
         // The subscription has expired, and its end is not recorded yet.
@@ -257,7 +267,7 @@ export class Stream {
   }
 
   /**
-   * The next range after the cursor; null = the subscription was reloaded meanwhile, so read again.
+   * The next range after the cursor; null = the subscription was reloaded meanwhile: read again.
    */
   async #read(loaded: LoadedSubscription): Promise<LogRange | null> {
     const { cache, unitOfWork, store } = this.#o;
@@ -279,8 +289,7 @@ export class Stream {
     this.#mustSend = false;
     this.#sentAt = clock.now();
     if (range.events.length > 0) this.#progressAt = clock.now();
-    // Until the client has read the message, it counts as stalled, as one that does not
-    // acknowledge.
+    // Until the client has read the message, the stream is blocked, as by a full window.
     if (!this.#blocked) this.#progressAt = clock.now();
     this.#blocked = true;
     await new Promise<void>((resolve, reject) => {

@@ -32,10 +32,11 @@ export interface StreamsOptions {
   readonly listeners: LogListeners;
   readonly clock: Clock;
   readonly meter: Meter;
-  /** Silence after which an empty delivery is sent. */
+  /** Silence after which a heartbeat is sent, in milliseconds. */
   readonly heartbeatMs: number;
-  /** Longest time without a read or an acknowledgement. */
+  /** Longest wait for the client to read or acknowledge, in milliseconds; then the stream ends. */
   readonly stalledMs: number;
+  /** Open streams of one principal. */
   readonly maxPerPrincipal: number;
 }
 
@@ -48,7 +49,7 @@ export class Streams {
     this.#open = new PrincipalQuota('streams', options.maxPerPrincipal);
   }
 
-  /** Resolves when the server ends the stream or `signal` fires. Rejects when the sink does. */
+  /** See `Verbs.stream`. */
   async stream(
     caller: Caller,
     params: StreamParams,

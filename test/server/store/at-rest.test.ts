@@ -101,7 +101,7 @@ test('without a key a store keeps everything but callbacks, and accepts a key la
   await keyless.commit([create(1, plain('a'))]);
   await assert.rejects(keyless.commit([create(2, full('b'))]), {
     code: 'key_unknown',
-    message: /cannot store callbacks/,
+    message: /opened without a key/,
   });
   await keyless.close();
   const keyed = sqliteStore({ path, key: KEY });

@@ -1,8 +1,8 @@
 /**
- * The addresses that a callback may have, and name resolution within them. Two independent tables
- * must agree: the ranges of `ipaddr.js`, and the blocks below, from the IANA special-purpose
- * registries. The blocks are `net.BlockList`s, so that the socket enforces them on the address it
- * connects to (SEP: Destination rules).
+ * The addresses to which callbacks may connect, and name resolution within them. Two independent
+ * tables must both allow an address: the ranges of `ipaddr.js`, and the blocks below, from the IANA
+ * special-purpose registries. The blocks form a `net.BlockList`, so that the socket also checks the
+ * address to which it connects (SEP: Destination rules).
  */
 import type { LookupAddress, LookupOptions } from 'node:dns';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
@@ -11,7 +11,9 @@ import { addressBlocked } from './failure.ts';
 
 type Block = readonly [block: string, why: string];
 
-/** `network/length` or `first-last`. */
+/**
+ * Addresses that are not on the public internet. Each block is `network/length` or `first-last`.
+ */
 const NOT_ON_THE_INTERNET: readonly Block[] = [
   ['0.0.0.0/8', 'this network, RFC 791: reaches loopback on Linux'],
   ['10.0.0.0/8', 'private use, RFC 1918'],
@@ -36,8 +38,8 @@ const NOT_ON_THE_INTERNET: readonly Block[] = [
   ['224.0.0.0/4', 'multicast, RFC 5771'],
   ['240.0.0.0/4', 'reserved and broadcast, RFC 1112, RFC 919'],
 
-  // Only 2000::/3 is unicast on the internet. The IPv4 rows cover the IPv4-mapped block, to which
-  // BlockList applies them.
+  // Only 2000::/3 is unicast on the internet. IPv4-mapped addresses need no row, because BlockList
+  // applies the IPv4 rows to them.
   ['::-::fffe:ffff:ffff', 'unspecified, loopback, IPv4-compatible, RFC 4291'],
   [
     '::1:0:0:0-1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
@@ -67,9 +69,12 @@ const NOT_LOOPBACK: readonly Block[] = [
 
 /** A set of allowed addresses. */
 export interface AddressSet {
-  /** The complement, for `net.connect`. */
+  /** The addresses that are not in the set, for `net.connect`. */
   readonly blockList: BlockList;
-  /** Whether the set contains an address. False for text that is not an address, or has a zone. */
+  /**
+   * Whether the set contains an address. False for text that is not an address, and for an address
+   * with a zone.
+   */
   allows(address: string): boolean;
 }
 
@@ -96,7 +101,7 @@ function addressSet(range: 'unicast' | 'loopback', blocks: readonly Block[]): Ad
   };
 }
 
-/** Globally reachable unicast. */
+/** Globally reachable unicast addresses. */
 export const publicInternet: AddressSet = addressSet('unicast', NOT_ON_THE_INTERNET);
 
 /** `127.0.0.0/8` and `::1`, for the development option only. */

@@ -1,5 +1,5 @@
 /**
- * The static rules for a callback URL, checked before a name is resolved or a socket opened. A
+ * The static rules for a callback URL, checked before a name is resolved or a socket is opened. A
  * violation is `InvalidParams` for `/callback/url` and says what is expected, never what was given
  * (SEP: Destination rules).
  */
@@ -26,7 +26,7 @@ export interface Destination {
 interface Candidate {
   readonly text: string;
   readonly url: URL;
-  /** The host without brackets if it is an address. */
+  /** The host, without brackets, if it is an address; otherwise null. */
   readonly address: string | null;
   readonly loopback: boolean;
   readonly policy: UrlPolicy;
@@ -74,8 +74,8 @@ const URL_RULES: readonly Rule<Candidate>[] = [
     holds: ({ text }) => !text.includes('#'),
   },
   {
-    // Excludes what two parsers could read differently: other spellings of addresses, escapes, dot
-    // segments.
+    // Excludes text that two parsers could read differently: other spellings of addresses, escapes,
+    // dot segments.
     name: 'normal_form',
     expected: 'a URL in the normal form of the WHATWG URL Standard',
     holds: ({ text, url }) => url.href === text,
@@ -129,6 +129,7 @@ function require<Subject>(rules: readonly Rule<Subject>[], subject: Subject): vo
   }
 }
 
+/** The address that a host name of a URL spells; null = it is a name. */
 function addressIn(hostname: string): string | null {
   if (hostname.startsWith('[')) return hostname.slice(1, -1);
   return isIPv4(hostname) ? hostname : null;

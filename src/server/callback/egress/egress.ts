@@ -1,5 +1,5 @@
 /**
- * All outbound requests of the server; the only module that imports an HTTP client. Checks the
+ * Makes all outbound requests of the server; no other module imports an HTTP client. Checks the
  * callback URL at every attempt and the address at every connection, and limits the answer in time
  * and bytes (SEP: Destination rules; `docs/decisions/0004-one-way-out.md`).
  */
@@ -40,22 +40,22 @@ export interface EgressOptions {
   /** Milliseconds. */
   readonly timeouts?: {
     /**
-     * Time for the TCP connection, and again for TLS. Default 10,000. The deadline of the request
-     * can end the attempt earlier.
+     * Longest time for the TCP connection, and again for TLS. Default 10,000. The deadline of the
+     * request may end both earlier.
      */
     readonly connectMs?: number;
     /**
-     * Time after which an idle connection is closed. Default 4,000. An endpoint's `Keep-Alive` can
-     * extend it to 30 s.
+     * Time after which an idle connection is closed. Default 4,000. A `Keep-Alive` header of the
+     * endpoint can extend it to 30 s.
      */
     readonly idleMs?: number;
   };
-  /** PEM certificates to trust instead of the default ones. */
+  /** CA certificates in PEM to trust instead of the default ones. */
   readonly tlsCa?: string | readonly string[];
-  /** The resolver, whose results are always checked. Default: that of the system. */
+  /** Resolves host names; its results are always checked. Default: `dns.lookup` of Node. */
   readonly lookup?: Resolve;
   /**
-   * Logs every failed request with its category, but never its URL; blocked ones as a warning.
+   * Receives every failed request with its category, but never its URL; a blocked one as a warning.
    * Default: no log.
    */
   readonly log?: Log;
@@ -71,7 +71,7 @@ const IDLE_MAX_MS = 30_000;
 const HEADER_BYTES_MAX = 16_384;
 const PORT_OF: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
 
-/** Headers that the HTTP client sets, or that must never be sent. */
+/** Headers that only the HTTP client may set, or that must never be sent. */
 const RESERVED_HEADERS: ReadonlySet<string> = new Set([
   'accept-encoding',
   'authorization',
@@ -91,7 +91,7 @@ const RESERVED_HEADERS: ReadonlySet<string> = new Set([
 /**
  * Creates an egress. `check` throws `WireError` InvalidParams; `post` resolves with the answer or
  * the category of the failure, and rejects only for a forbidden header (`TypeError`). Throws
- * `LocalError` `config_invalid`.
+ * `LocalError` `config_invalid` for an invalid option.
  */
 export function createEgress(options: EgressOptions = {}): Egress {
   const policy = policyOf(options);
@@ -108,7 +108,7 @@ export function createEgress(options: EgressOptions = {}): Egress {
     meter.count('triggers_egress_failures_total', 1, { category: blocked ? 'blocked' : category });
     log[blocked ? 'warn' : 'debug'](
       { category, detail },
-      'outbound request failed; the callback gets its category only',
+      'outbound request failed; clients learn only its category',
     );
     return { kind: 'failure', category, cause: new OutboundError(category) };
   };
@@ -149,7 +149,7 @@ function policyOf(options: EgressOptions): UrlPolicy {
   ) {
     throw new LocalError(
       'config_invalid',
-      'allowedPorts must list at least one port from 1 to 65535.',
+      'allowedPorts must list at least one port, and only integers from 1 to 65535.',
     );
   }
   return {
@@ -158,7 +158,7 @@ function policyOf(options: EgressOptions): UrlPolicy {
   };
 }
 
-/** Checks a stored URL by the current rules; null if they no longer allow it. */
+/** Checks a stored URL again, because the rules may have changed; null = no longer allowed. */
 function admit(url: string, policy: UrlPolicy): Destination | null {
   try {
     return checkCallbackUrl(url, policy);
@@ -168,7 +168,8 @@ function admit(url: string, policy: UrlPolicy): Destination | null {
 }
 
 /**
- * The headers as a flat list. An error names the header but not its value, which may be a secret.
+ * The headers as a flat list of names and values. Throws `TypeError` for a forbidden one, with its
+ * name but not its value, which may be a secret.
  */
 function headersOf(request: OutboundRequest): string[] {
   const headers = ['accept-encoding', 'identity'];
@@ -198,8 +199,8 @@ function agentWithin(allowed: AddressSet, options: EgressOptions): Agent {
     keepAliveTimeout: options.timeouts?.idleMs ?? IDLE_MS,
     keepAliveMaxTimeout: Math.max(IDLE_MAX_MS, options.timeouts?.idleMs ?? 0),
     maxHeaderSize: HEADER_BYTES_MAX,
-    // Disabled: the deadline of the exchange covers both, and an endpoint that sends byte by byte
-    // would restart them.
+    // Disabled, because the deadline of the exchange covers both, and every byte received would
+    // restart them.
     headersTimeout: 0,
     bodyTimeout: 0,
   });
@@ -207,8 +208,8 @@ function agentWithin(allowed: AddressSet, options: EgressOptions): Agent {
 
 /**
  * Connects by TCP first and adds TLS, because `tls.connect` ignores `blockList` (Node 22 and 24).
- * Always validates the certificate for the name in the URL, whatever `NODE_TLS_REJECT_UNAUTHORIZED`
- * says.
+ * Always validates the certificate for the name in the URL, regardless of
+ * `NODE_TLS_REJECT_UNAUTHORIZED`.
  */
 function connectWithin(allowed: AddressSet, options: EgressOptions): buildConnector.connector {
   const timeout = options.timeouts?.connectMs ?? CONNECT_MS;

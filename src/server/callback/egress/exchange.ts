@@ -1,27 +1,30 @@
 /**
- * One POST: the handler that the HTTP client calls. Settles once, by the answer, a failure or the
- * deadline. An irregular answer also closes the connection, so that no rest of it reaches the next
- * request.
+ * One POST, as a handler for the HTTP client. Settles once: with the answer, a failure or the
+ * deadline. After an irregular answer the connection is closed, so that the rest of the answer is
+ * not taken for that of the next request.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { CALLBACK_ANSWER_BYTES_MAX } from '../../../protocol/wire/limits.ts';
 import type { OutboundResult } from '../../engine/ports.ts';
 import { DestinationRefused, refusalOf } from './failure.ts';
 
-/** The used part of the HTTP client's controller. */
+/** The HTTP client's controller, as far as this file uses it. */
 interface Controller {
   abort(reason: Error): void;
 }
 
 type Answer = Extract<OutboundResult, { readonly kind: 'response' }>;
 
-/** Most interim answers (1xx). */
+/** Most interim answers (1xx) to one request. */
 const INTERIM_MAX = 8;
 const STATUS_MAX = 599;
-/** The internal reason for closing the connection of a settled exchange. */
+/**
+ * The reason that the HTTP client requires when a settled exchange closes its connection; never
+ * shown.
+ */
 const SETTLED = new Error('settled');
 
-/** Calls `answered` or `failed` once. */
+/** The handler of one exchange. Calls either `answered` or `failed`, once. */
 export class OutboundExchange {
   readonly #answered: (answer: Answer) => void;
   readonly #failed: (refusal: DestinationRefused) => void;
@@ -46,14 +49,14 @@ export class OutboundExchange {
     this.#deadline = setTimeout(expire, deadlineMs, this);
   }
 
-  /** The deadline starts with the call and also ends an exchange that waits for a connection. */
+  /** Fails the exchange at its deadline, even while it waits for a connection. */
   expire(): void {
     this.#fail(new DestinationRefused('timeout', 'deadline'));
   }
 
   /**
-   * The client calls this before it writes the request. Compares the clock, because a timer can be
-   * late on a busy machine.
+   * Called by the HTTP client before it writes the request. Checks the clock too, because the timer
+   * can be late on a busy machine.
    */
   onRequestStart(controller: Controller): void {
     this.#controller = controller;
@@ -118,6 +121,6 @@ function expire(exchange: OutboundExchange): void {
   exchange.expire();
 }
 
-/** Null for a repeated header, which is ambiguous. */
+/** The value of a header; null if it is absent, or repeated and therefore ambiguous. */
 const single = (value: string | string[] | undefined): string | null =>
   typeof value === 'string' ? value : null;

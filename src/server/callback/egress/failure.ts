@@ -1,6 +1,6 @@
 /**
- * Classifies failed requests. Error codes map to three categories, each with a fixed message, so
- * that no URL, address or certificate text leaks, and a blocked address looks like a closed port
+ * Classifies failed requests. Every failure has one of three categories, each with a fixed message,
+ * so that no URL, address or certificate text leaks, and a blocked address looks like a closed port
  * (SEP: Destination rules).
  */
 import type { OutboundResult } from '../../engine/ports.ts';
@@ -8,7 +8,7 @@ import type { OutboundResult } from '../../engine/ports.ts';
 export type OutboundFailure = Extract<OutboundResult, { readonly kind: 'failure' }>;
 export type OutboundFailureCategory = OutboundFailure['category'];
 
-/** The phase in which an attempt failed. */
+/** The phase in which a request failed; `exchange` = sending the request and reading the answer. */
 export type AttemptPhase = 'connect' | 'tls' | 'exchange';
 
 const MESSAGES: Readonly<Record<OutboundFailureCategory, string>> = {
@@ -17,7 +17,7 @@ const MESSAGES: Readonly<Record<OutboundFailureCategory, string>> = {
   tls_error: 'The TLS connection to the callback endpoint failed or is not trusted.',
 };
 
-/** The category as an error, without information about the endpoint. */
+/** The error in a result: only the category, without information about the endpoint. */
 export class OutboundError extends Error {
   override readonly name = 'OutboundError';
   readonly code: OutboundFailureCategory;
@@ -28,7 +28,7 @@ export class OutboundError extends Error {
   }
 }
 
-/** A failed request with the detail that only the operator may see. */
+/** The error inside the egress: the category, and a detail that only the server's log shows. */
 export class DestinationRefused extends Error {
   readonly category: OutboundFailureCategory;
   /** A system, TLS or HTTP client code such as `ECONNREFUSED`, or `blocked`. Never free text. */
@@ -59,14 +59,14 @@ export function refusalOf(error: unknown, phase: AttemptPhase): DestinationRefus
   const code = codeOf(error);
   if (code === BLOCKED) return new DestinationRefused('connection_refused', 'blocked');
   if (TIMEOUTS.has(code)) return new DestinationRefused('timeout', code);
-  // A TLS alert after the handshake (for example, a required client certificate) arrives instead of
-  // the answer.
+  // A TLS alert can also arrive after the handshake, instead of the answer, for example when the
+  // endpoint requires a client certificate.
   if (phase === 'tls' || code.startsWith('ERR_SSL_') || code === 'EPROTO')
     return new DestinationRefused('tls_error', code);
   return new DestinationRefused('connection_refused', code);
 }
 
-/** The error for a blocked address, with the same code as the socket's. */
+/** The error for a blocked address, with the code that `net.connect` uses. */
 export const addressBlocked = (): Error =>
   Object.assign(new Error('address not allowed'), { code: BLOCKED });
 

@@ -1,12 +1,14 @@
 /**
- * Encryption at rest (SEP: Security Implications): AES-256-GCM with a random 96-bit nonce. The tag
- * also authenticates the place of a value, so that a value moved to another column or row cannot be
- * decrypted.
+ * Encrypts secrets in the store (SEP: Security Implications): AES-256-GCM with a random 96-bit
+ * nonce. The tag also covers the place of a value, so that a value that was moved to another column
+ * or row cannot be decrypted.
  */
 import { createCipheriv, createDecipheriv, createSecretKey, randomBytes } from 'node:crypto';
 import { LocalError } from '../../../protocol/wire/errors.ts';
 
+/** The first byte of every encrypted value. */
 const FORMAT = 1;
+/** Bytes of the nonce and of the tag. */
 const NONCE = 12;
 const TAG = 16;
 
@@ -15,12 +17,15 @@ export interface Cipher {
   /** Returns format byte, nonce, ciphertext and tag. `place` is `table/column/row identity`. */
   encrypt(place: string, plain: string): Uint8Array;
   /**
-   * Throws `LocalError` `store_corrupt` if the key, place or bytes differ from those of `encrypt`.
+   * Returns the plain text. Throws `LocalError` `store_corrupt` if the key, place or bytes differ
+   * from those of `encrypt`.
    */
   decrypt(place: string, encrypted: Uint8Array): string;
 }
 
-/** A cipher with a key of 32 bytes. Throws `LocalError` `config_invalid`. */
+/**
+ * Creates a cipher from a key of 32 bytes. Throws `LocalError` `config_invalid` for another length.
+ */
 export function createCipher(key: Uint8Array): Cipher {
   if (key.byteLength !== 32)
     throw new LocalError(

@@ -1,7 +1,7 @@
 /**
- * Converts subscriptions to rows and back. One list per table has the columns in the order in which
- * values are bound. The checksum covers exactly those values, so that a flipped bit in a counter is
- * an error and never another position.
+ * Converts subscriptions to rows and back. Lists name the columns in the order in which values are
+ * bound. A checksum covers these values, so that a flipped bit in a counter is an error, not a
+ * wrong position.
  */
 import type { SQLInputValue, SQLOutputValue } from 'node:sqlite';
 import { crc32 } from 'node:zlib';
@@ -129,7 +129,8 @@ export function progressValues(state: Subscription, dueAt: number | null): SQLIn
 }
 
 /**
- * CRC-32 of the row number and values. Skips encrypted values, which have their own authentication.
+ * CRC-32 of the row number and the values. Omits the content of encrypted values, which have an
+ * authentication tag.
  */
 export function checksum(row: number, values: readonly SQLInputValue[]): number {
   let text = `${row}`;
@@ -151,7 +152,8 @@ export const eventChecksum = (
 
 /**
  * Decodes a row of `subscriptions JOIN progress` with the columns `configuration_checksum` and
- * `progress_checksum`.
+ * `progress_checksum`. Throws `LocalError`: `store_corrupt` for a wrong checksum, `key_unknown` for
+ * a callback without a cipher.
  */
 export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
   const number = row['row'] as number;
@@ -233,7 +235,8 @@ function verify(row: Row, number: number, columns: readonly string[], stored: st
     throw storeCorrupt(`subscription row ${number} fails its checksum`);
 }
 
-/* URL, secrets and dialect are encrypted as one value: loading a subscription takes one decryption. The native dialect is omitted. */
+// URL, secrets and dialect are encrypted as one value, so that loading a subscription takes one
+// decryption. A native callback has no dialect.
 
 const place = (subscriptionId: string): string => `subscriptions/callback_sealed/${subscriptionId}`;
 

@@ -1,9 +1,10 @@
 /**
  * Detects whether a store lost commits since it was last open. The witness, a small file
- * `<path>.instance` beside the database, records the database it belongs to and the number of
- * commits. It is written after every commit without a sync, which survives the end of the process;
- * the database is synced before, so that the witness is never ahead of a reliable disk. A database
- * behind its witness was restored from a backup, or lost confirmed commits (SEP: Epochs).
+ * `<path>.instance` beside the database, records to which database it belongs and the number of
+ * commits. It is written after every commit, when the database is synced already, so that it is
+ * ahead of the database only if the database lost commits: a backup was restored, or the disk lost
+ * data that it had confirmed. The witness itself is not synced at every commit, since its content
+ * survives the end of the process without a sync (SEP: Epochs).
  *
  * Back up the database, never this file.
  */
@@ -15,13 +16,13 @@ import { createPrivate } from './files.ts';
 
 /** The content of the witness file. */
 export interface Witness {
-  /** Random name of the database; changes whenever commits may have been lost. */
+  /** Random name of the database; replaced whenever commits may have been lost. */
   readonly instance: string;
   readonly generation: number;
   readonly commits: number;
 }
 
-/** Compares a database with its witness. `new` = the database has no commits. */
+/** Compares a database with its witness. `new` = no commits and no witness. */
 export function continuityOf(database: Witness, witness: Witness | null): Continuity {
   if (witness === null) return database.commits === 0 ? 'new' : 'maybe_lost';
   if (witness.instance !== database.instance || witness.commits > database.commits)
@@ -35,7 +36,7 @@ export function readWitness(path: string): Witness | null {
   try {
     text = readFileSync(path, 'latin1');
   } catch {
-    // An unreadable witness proves as little as a missing one.
+    // An unreadable witness counts as a missing one.
     return null;
   }
   const [instance, generation, commits, check] = text.trimEnd().split(' ');
@@ -61,7 +62,10 @@ export class WitnessFile {
     this.#file = openSync(path, 'r+');
   }
 
-  /** Writes fewer bytes than a disk sector, always the same number for one instance. */
+  /**
+   * Overwrites the witness. A line has a fixed length, shorter than a disk sector, so that a write
+   * replaces the former one completely.
+   */
   write(witness: Witness): void {
     const { instance, generation, commits } = witness;
     const line = `${instance} ${pad(generation)} ${pad(commits)} ${checksum(witness)}\n`;

@@ -6,17 +6,23 @@ import { storeCorrupt } from './errors.ts';
 /** The integrity check at open. */
 export type Check = 'quick' | 'full' | 'none';
 
+/** Pages in the write-ahead log at which SQLite moves them to the database file. */
 const WAL_PAGES = 4000;
+/** Size to which the file of the write-ahead log is cut afterwards. */
 const WAL_BYTES_KEPT = 32 * 1024 * 1024;
 
-/** Time to wait, blocking, for a short lock of another program, for example of a backup. */
+/**
+ * Longest time that a statement blocks while another program, such as a backup, has the database
+ * locked.
+ */
 const BUSY_MS = 1000;
 
 /** Opens the database. Throws `LocalError` `store_failed` or `store_corrupt`. */
 export function openDatabase(path: string, check: Check): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: BUSY_MS });
   try {
-    // Checks pages before use, and prevents a manipulated schema from running functions.
+    // The first two settings check pages before use, and keep a manipulated schema from calling
+    // functions.
     database.exec(`
       PRAGMA cell_size_check = ON;
       PRAGMA trusted_schema = OFF;

@@ -1,6 +1,6 @@
 /**
- * Errors of the store: a table from SQLite's result codes to `LocalError` codes and advice.
- * SQLite's messages name tables and columns but no values, and are therefore kept as cause.
+ * Errors of the store: a table of `LocalError` codes and messages by result code of SQLite.
+ * SQLite's own error is kept as the cause; its message names tables and columns but no values.
  */
 import { LocalError, type LocalErrorCode } from '../../../protocol/wire/errors.ts';
 
@@ -53,7 +53,7 @@ export function storeError(thrown: unknown): LocalError {
     : new LocalError(condition.code, condition.message, { cause: thrown });
 }
 
-/** Whether another connection holds a lock. */
+/** Whether an error means that another connection has the database locked. */
 export const isBusy = (thrown: unknown): boolean => resultCode(thrown) === 5;
 
 export const storeFull = () => new LocalError('store_full', CONDITIONS[13]!.message);
@@ -70,12 +70,12 @@ export const storeCorrupt = (what: string) =>
 export const keyMissing = () =>
   new LocalError(
     'key_unknown',
-    'The store has no key and cannot store callbacks. Pass a key of 32 bytes to sqliteStore.',
+    'The store was opened without a key, which callbacks need. Pass sqliteStore a key of 32 bytes.',
   );
 export const noSuchRow = (row: number) =>
   new LocalError('store_failed', `No subscription has row ${row}. The commit was rolled back.`);
 
-/** The primary result code; 0 if this is not an error of SQLite. */
+/** The primary result code of an error of SQLite; 0 for any other value. */
 function resultCode(thrown: unknown): number {
   const code: unknown = thrown instanceof Error && 'errcode' in thrown ? thrown.errcode : 0;
   return typeof code === 'number' ? code & 0xff : 0;

@@ -1,4 +1,6 @@
-/** The files of a store: their paths, their permissions, and the lock that admits one process. */
+/**
+ * The files of a store: their paths, their permissions, and the lock that excludes other processes.
+ */
 import { closeSync, existsSync, openSync, realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -21,8 +23,8 @@ export function canonicalPath(path: string): string {
 }
 
 /**
- * Creates the file, readable only for its owner. Does not open an existing file, because closing a
- * descriptor would release the locks that SQLite holds on it in this process.
+ * Creates the file if it does not exist, readable only for its owner. Does not open an existing
+ * one, because closing it would release the locks that SQLite holds on it in this process.
  */
 export function createPrivate(path: string): void {
   if (existsSync(path)) return;
@@ -40,10 +42,10 @@ export function createPrivate(path: string): void {
 
 /**
  * Locks the store for this process (ADR 0002); the returned function releases the lock. Throws
- * `LocalError` `store_locked`. Node has no file lock, but an open exclusive transaction of SQLite
- * on the empty database `<path>.lock` is one: a lock of the operating system, which ends with the
- * process. It has its own file, so that other programs can read the store, for example for a
- * backup.
+ * `LocalError` `store_locked`. Node has no file locks, so this holds an exclusive SQLite
+ * transaction open on the empty database `<path>.lock`. SQLite uses a lock of the operating system,
+ * which ends with the process. The lock has its own file, so that other programs can read the
+ * store, for example for a backup.
  */
 export function lockStore(path: string): () => void {
   const file = `${path}.lock`;

@@ -26,19 +26,19 @@ import { apply, CommitTotals, type Counts } from './writes.ts';
 export interface SqliteStoreOptions {
   /**
    * The database file; its directory must exist. The store creates `-wal`, `-shm`, `.lock` and
-   * `.instance` beside it. `:memory:` = volatile. Back up the database (and `-wal`), never
-   * `.instance`, by which a restored backup is recognized.
+   * `.instance` beside it. `:memory:` = volatile. Back up the database and `-wal`, but never
+   * `.instance`: the store compares it with the database to detect a restored backup.
    */
   readonly path: string;
   /**
-   * 32 bytes that encrypt callback URLs and secrets at rest; undefined = callbacks cannot be
-   * stored. `:memory:` generates one.
+   * The key that encrypts callback URLs and secrets in the file, 32 bytes; undefined = callbacks
+   * cannot be stored. A `:memory:` store without a key generates one.
    */
   readonly key: Uint8Array | undefined;
   /**
-   * Most bytes of the database file, at least 1 MiB. Leave at least 64 MiB of disk space beside it,
-   * so that acknowledging and trimming still work when no more events are accepted. Default 4 GiB;
-   * null = no limit.
+   * Most bytes of the database file, at least 1 MiB. Leave at least 64 MiB more of disk space, so
+   * that acknowledging and trimming still work when the store is full. Default 4 GiB (no limit for
+   * `:memory:`); null = no limit.
    */
   readonly maxBytes?: number | null;
   /**
@@ -46,7 +46,7 @@ export interface SqliteStoreOptions {
    * with tables; `none` is for files too large to be read at every start.
    */
   readonly check?: 'quick' | 'full' | 'none';
-  /** Receives each warning once: a problem that does not stop the store. */
+  /** Receives each warning once. A warning is a problem that does not stop the store. */
   readonly warn?: (message: string) => void;
 }
 
@@ -54,9 +54,9 @@ const DEFAULT_MAX_BYTES = 4 * 1024 ** 3;
 const VOLATILE = ':memory:';
 
 /**
- * An embedded store for `createEngine`, whose `start` opens it. Every method rejects with a
- * `LocalError`: `store_full`, `store_corrupt`, `store_locked`, `store_failed`, `store_fenced`,
- * `key_unknown`, `config_invalid` or `closed`.
+ * Creates an embedded store for `createEngine`; the engine's `start` opens it. Every method rejects
+ * with a `LocalError`: `store_full`, `store_corrupt`, `store_locked`, `store_failed`,
+ * `store_fenced`, `key_unknown`, `config_invalid` or `closed`.
  */
 export function sqliteStore(options: SqliteStoreOptions): Store {
   return new SqliteStore(options);
@@ -72,6 +72,7 @@ interface Session {
   readonly unlock: () => void;
   meta: StoreMeta;
   counts: Counts;
+  /** See `CommitTotals.sweptTo`. */
   sweptTo: number;
 }
 
@@ -168,7 +169,7 @@ class SqliteStore implements Store {
     this.#afterCommit(session, totals.redacted);
   }
 
-  /** Runs after COMMIT; an error must not fail the commit, which is on disk. */
+  /** Runs after COMMIT. An error here must not reject the commit, which is on disk. */
   #afterCommit({ witness, meta, queries }: Session, redacted: boolean): void {
     try {
       witness?.write(meta);
@@ -197,7 +198,8 @@ class SqliteStore implements Store {
     this.#session = null;
     const { witness, database, unlock } = session;
     try {
-      // Synced but not written: a fenced process must not overwrite the witness of the new owner.
+      // The witness is synced but not written again: a fenced process must not overwrite that of
+      // the new owner.
       witness?.sync();
       witness?.close();
       database.close();

@@ -1,6 +1,5 @@
 /**
- * Takes over a store at open: checks the key, detects losses since the last owner, and begins a new
- * generation.
+ * Takes over a store at open: checks the key, detects lost commits, and begins a new generation.
  */
 import { randomBytes } from 'node:crypto';
 import type { Continuity } from '../../store/port.ts';
@@ -13,7 +12,10 @@ import type { Cipher } from './cipher.ts';
 
 const KEY_CHECK = 'meta/key_check/1';
 
-/** Takes over the store, within a transaction. `before` is the content of the witness file. */
+/**
+ * Takes over the store; must run within a transaction. `before` is the content of the witness file.
+ * Throws `LocalError` `key_unknown` or `store_corrupt`.
+ */
 export function takeOver(
   queries: Queries,
   cipher: Cipher | null,
@@ -23,14 +25,14 @@ export function takeOver(
   const { meta: found, keyCheck } = readStoreMeta(queries);
   checkKey(queries, cipher, keyCheck);
   const observed = continuityOf(found, before);
-  // A former process died before it rotated all epochs: the rest must still rotate.
+  // An earlier process ended before it had rotated all epochs; the others must still rotate.
   const continuity =
     observed === 'continued' && queries.rotationDue.get() !== undefined ? 'maybe_lost' : observed;
   if (observed === 'maybe_lost') queries.markRotationDue.run();
   const meta = {
     ...found,
-    // After a possible loss the database gets a new name, so that the one it was copied from is
-    // recognized as another one.
+    // After a possible loss the database gets a new name, which distinguishes it from the database
+    // of which it is a copy.
     instance: observed === 'maybe_lost' ? newInstance() : found.instance,
     generation: Math.max(found.generation, before?.generation ?? 0) + 1,
   };
@@ -54,7 +56,7 @@ function checkKey(queries: Queries, cipher: Cipher | null, stored: Uint8Array | 
   } catch (cause) {
     throw new LocalError(
       'key_unknown',
-      'The key does not match the store. Pass the key with which the store was created to sqliteStore.',
+      'The key does not match the store. Pass sqliteStore the key with which the store was created.',
       { cause },
     );
   }

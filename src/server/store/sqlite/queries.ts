@@ -53,8 +53,8 @@ export function prepareQueries(database: DatabaseSync) {
       'INSERT INTO accepted_events (offset, name, event_id, accepted_at, checksum, encoded) VALUES (?, ?, ?, ?, ?, ?)',
     ),
     /**
-     * Overwrites everything that is freed from now on, at the cost of more writes. Not prepared,
-     * because SQLite applies this pragma when it compiles it.
+     * Makes SQLite overwrite everything that it frees from now on, at the cost of more writes. Not
+     * prepared, because SQLite applies this pragma when it compiles the statement.
      */
     eraseFully: () => database.exec('PRAGMA secure_delete = ON'),
     eraseCheaply: () => database.exec('PRAGMA secure_delete = FAST'),
@@ -72,8 +72,8 @@ export function prepareQueries(database: DatabaseSync) {
     ),
     trim: sql('DELETE FROM log_entries WHERE row = ? AND sequence <= ?'),
     /**
-     * Renumbers through negative numbers, so that no number is duplicate in between, whatever the
-     * order of the rows.
+     * Renumbers through negative numbers, so that no two rows have the same number at any time, in
+     * whatever order SQLite updates them.
      */
     renumberAway: sql(
       'UPDATE log_entries SET sequence = ?1 - sequence WHERE row = ?2 AND sequence > ?1',

@@ -1,8 +1,8 @@
 /**
- * A quota of pages, lower than the disk space. On a full disk SQLite cannot even delete, because a
- * delete needs space in the write-ahead log; under a quota it can. Writes that make the store grow
- * must leave a reserve, so that acknowledging, trimming and ending still work when no more events
- * fit.
+ * Limits the pages of the database file, so that the store is full before the disk is. On a full
+ * disk SQLite cannot even delete, because a delete needs space in the write-ahead log; at this
+ * limit it can. Writes that make the store grow must leave a reserve, so that acknowledging,
+ * trimming and ending still work when no more events fit.
  */
 import type { DatabaseSync } from 'node:sqlite';
 import type { Write } from '../../store/port.ts';
@@ -11,12 +11,12 @@ import { storeFull } from './errors.ts';
 import type { Queries } from './queries.ts';
 import { pragma } from './schema.ts';
 
-/** The smallest quota with usable reserves. */
+/** The smallest quota whose reserves suffice. */
 const MIN_BYTES = 1024 * 1024;
 
 /**
- * Share of the quota that must stay free after a write of this type. Accepted events must still fit
- * as log entries.
+ * Share of the quota that must stay free after a write of this type. It is smaller for entries than
+ * for events, so that the store has space for the entries of events that it accepted.
  */
 const RESERVE: Readonly<Record<Write['type'], number>> = {
   event: 1 / 8,
@@ -34,16 +34,22 @@ const RESERVE: Readonly<Record<Write['type'], number>> = {
   forget: 0,
 };
 
-/** The quota of an open database. */
+/** The quota of an open database, and how much of it is used. */
 export interface PageQuota {
-  /** Used bytes, without free pages of the file. */
+  /** Used bytes; free pages of the file do not count. */
   used(): number;
+  /** The quota; null = no limit. */
   readonly bytes: number | null;
-  /** Call before COMMIT. Throws `LocalError` `store_full` if the writes use a reserve. */
+  /**
+   * Must be called before COMMIT. Throws `LocalError` `store_full` if the writes use their reserve.
+   */
   check(writes: readonly Write[]): void;
 }
 
-/** Sets the quota; `maxBytes` null = none. Throws `LocalError` `config_invalid`. */
+/**
+ * Sets the quota; `maxBytes` null = no limit. Throws `LocalError` `config_invalid` if it is too
+ * small.
+ */
 export function pageQuota(
   database: DatabaseSync,
   queries: Queries,
@@ -54,7 +60,10 @@ export function pageQuota(
   const used = (): number => usedPages() * pageSize;
   if (maxBytes === null) return { used, bytes: null, check: () => {} };
   if (!(maxBytes >= MIN_BYTES))
-    throw new LocalError('config_invalid', `The store's maxBytes must be at least ${MIN_BYTES}.`);
+    throw new LocalError(
+      'config_invalid',
+      `The store's maxBytes must be at least ${MIN_BYTES}, or null for no limit.`,
+    );
   const pages = Math.floor(maxBytes / pageSize);
   database.exec(`PRAGMA max_page_count = ${pages}`);
   return {

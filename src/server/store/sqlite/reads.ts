@@ -1,6 +1,6 @@
 /**
- * The read methods of the port, from prepared statements. Bulk statements return arrays in the
- * order of their columns.
+ * The read methods of the store, on prepared statements. Bulk statements return each row as an
+ * array, in the order of its columns.
  */
 import type { SQLInputValue, StatementSync } from 'node:sqlite';
 import type { GapReason, TerminationReason } from '../../../protocol/core/types.ts';
@@ -20,13 +20,13 @@ import type { Counts } from './writes.ts';
 /** Rows per page of `index`. */
 const INDEX_PAGE = 1000;
 
-/** The only column of the first row; null if there is no row. */
+/** Runs a statement with one column; returns the value of the first row, or null without a row. */
 export function one<Value>(statement: StatementSync, ...values: SQLInputValue[]): Value | null {
   const found = statement.get(...values) as unknown as [Value | null] | undefined;
   return found === undefined ? null : found[0];
 }
 
-/** The only column of every row. */
+/** Runs a statement with one column; returns the values of all rows. */
 export function column(statement: StatementSync, ...values: SQLInputValue[]): number[] {
   return (statement.all(...values) as unknown as [number][]).map(([value]) => value);
 }
@@ -41,7 +41,10 @@ export function count(queries: Queries): Counts {
   return { subscriptions, events, entries };
 }
 
-/** Reads in pages, so that no statement stays open while the caller awaits. */
+/**
+ * Reads all subscriptions for the match index. Reads in pages, so that no statement stays open
+ * while the caller awaits.
+ */
 export function* index(queries: Queries): Generator<IndexRow> {
   for (let after = 0; ;) {
     const page = queries.index.all(after, INDEX_PAGE) as unknown as [number, number, string][];
@@ -76,7 +79,10 @@ type ReadRow = [
   encoded: string | null,
 ];
 
-/** Reads a log after `after`. Throws `LocalError` `store_corrupt` for a hole. */
+/**
+ * Reads the entries of a log after `after`. Throws `LocalError` `store_corrupt` for a missing entry
+ * or a wrong checksum.
+ */
 export function read(
   queries: Queries,
   row: number,
@@ -103,8 +109,8 @@ export function read(
 }
 
 /**
- * The last number accepted before an instant, and the time of the next event. Gaps without an
- * event, whose age is unknown, count as old as the entry before them.
+ * See `Store.agedOut`. A gap without an event has no age; it counts as old if the entry before it
+ * does.
  */
 export function agedOut(
   queries: Queries,
@@ -127,15 +133,14 @@ type EventRow = [
   encoded: string | null,
 ];
 
-/** Accepted events after `offset`. */
+/**
+ * Reads accepted events after `offset`. Throws `LocalError` `store_corrupt` for a wrong checksum.
+ */
 export function accepted(queries: Queries, offset: number, limit: number): AcceptedEvent[] {
   return (queries.accepted.all(offset, limit) as unknown as EventRow[]).map(toEvent);
 }
 
-/**
- * Merges the first `limit` offsets of all names; each name has an ascending run of offsets in the
- * index.
- */
+/** Reads the first `limit` offsets of each name, which the index has in order, and merges them. */
 export function history(
   queries: Queries,
   names: readonly string[],

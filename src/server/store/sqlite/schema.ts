@@ -1,6 +1,7 @@
 /**
  * Schema migrations: numbered, applied in order, each in one transaction with its version (`PRAGMA
- * user_version`). A killed process therefore leaves either the version before or the version after.
+ * user_version`). A process that is killed during a migration therefore leaves the store at the
+ * version before it.
  */
 import type { DatabaseSync } from 'node:sqlite';
 import { LocalError } from '../../../protocol/wire/errors.ts';
@@ -21,7 +22,10 @@ const APPLICATION_ID = 0x6d637074;
 /** The current schema version. */
 export const SCHEMA_VERSION = MIGRATIONS.length;
 
-/** Migrates the database to {@link SCHEMA_VERSION}. Throws `LocalError` `store_corrupt`. */
+/**
+ * Migrates the database to {@link SCHEMA_VERSION}. Throws `LocalError` `store_corrupt` for a
+ * database of another application or of a newer version.
+ */
 export function migrate(database: DatabaseSync): void {
   const version = pragma(database, 'user_version');
   const application = pragma(database, 'application_id');

@@ -1,6 +1,6 @@
 /**
- * The state of the whole store: the single row of table `meta`. Every commit writes it completely,
- * so that row numbers and offsets are never reused, even after deletions.
+ * The state of the store as a whole: the single row of table `meta`. Every commit writes it, so
+ * that row numbers and offsets are never reused, even after deletions.
  */
 import { crc32 } from 'node:zlib';
 import type { Checkpoint } from '../../store/port.ts';
@@ -41,7 +41,10 @@ export function saveStoreMeta(queries: Queries, meta: StoreMeta): void {
   queries.saveMeta.run(...values(meta), storeMetaChecksum(meta));
 }
 
-/** Reads the row, and the value by which a key is checked. Throws `LocalError` `store_corrupt`. */
+/**
+ * Reads the row, and the value that checks the key. Throws `LocalError` `store_corrupt` if the row
+ * is missing or damaged.
+ */
 export function readStoreMeta(queries: Queries): {
   meta: StoreMeta;
   keyCheck: Uint8Array | null;

@@ -1,6 +1,6 @@
 /**
- * One handler per type of write. Handlers run inside the transaction of a commit, in order, and
- * collect the changes to the store's meta row and counts in `CommitTotals`.
+ * Applies the writes of a commit: one handler per type. Handlers run within the transaction, in
+ * order, and collect the changes of the `meta` row and of the counts in `CommitTotals`.
  */
 import type { Checkpoint, Write } from '../../store/port.ts';
 import {
@@ -18,26 +18,27 @@ import type { Cipher } from './cipher.ts';
 /** Most events examined, and tombstones and verifications deleted, by one `forget`: about 10 ms. */
 const SWEEP = 1000;
 /**
- * The engine decides on the validity of a verification, one day (SEP: Verification); the store only
- * limits their number.
+ * Time for which a verification is kept. The engine uses it for one day only (SEP: Verification);
+ * the store deletes older ones to limit their number.
  */
 const VERIFICATION_KEPT_MS = 2 * 24 * 3600 * 1000;
 
-/** Numbers of rows. */
+/** The numbers of rows in the tables. */
 export interface Counts {
   subscriptions: number;
   events: number;
   entries: number;
 }
 
-/** The meta row and counts during a commit; discarded if it fails. */
+/** The values of the `meta` row and the counts during a commit; discarded if the commit fails. */
 export class CommitTotals {
   readonly counts: Counts;
   lastOffset: number;
   nextRow: number;
   checkpoint: Checkpoint;
-  /** The offset after which the sweep of unreferenced events continues. */
+  /** The offset after which the next `forget` continues; 0 = at the oldest event. */
   sweptTo: number;
+  /** Whether the commit redacts an event. */
   redacted = false;
 
   constructor({ lastOffset, nextRow, checkpoint }: StoreMeta, counts: Counts, sweptTo: number) {
@@ -49,7 +50,7 @@ export class CommitTotals {
   }
 }
 
-/** Arguments that all handlers share. */
+/** The second argument of every handler. */
 export interface Tools {
   readonly queries: Queries;
   readonly cipher: Cipher | null;
@@ -126,7 +127,7 @@ const HANDLERS: Handlers = {
 
   renumber({ row, by }, { queries, totals }) {
     if (by === 0) return;
-    // Entries up to `by` would have no number.
+    // Entries up to `by` would get numbers below 1.
     totals.counts.entries -= Number(queries.trim.run(row, by).changes);
     queries.renumberAway.run(by, row);
     queries.renumberBack.run(row);
@@ -143,7 +144,7 @@ const HANDLERS: Handlers = {
 
   redact({ offset }, { queries, totals }) {
     const stored = queries.eventAcceptedAt.get(offset) as unknown as [number] | undefined;
-    // Deleted already: nothing is left to redact.
+    // The event was deleted already.
     if (stored === undefined) return;
     queries.eraseFully();
     queries.redact.run(eventChecksum(offset, stored[0], 1, null), offset);
@@ -155,9 +156,9 @@ const HANDLERS: Handlers = {
   },
 
   /**
-   * Sweeps offsets, which are in order of acceptance, upwards, one window per commit, and starts
-   * over at the first event that is young enough. Keeps events after the checkpoint, which the
-   * sequencer still needs.
+   * Deletes old events that are in no log, from the next window of offsets. Offsets ascend in order
+   * of acceptance, so the next call starts over at the oldest event once a window contains an event
+   * that is too young. Keeps events after the checkpoint, which the sequencer still needs.
    */
   forget({ acceptedBefore, now }, { queries, totals }) {
     const { sweptTo } = totals;
@@ -175,7 +176,7 @@ const HANDLERS: Handlers = {
   },
 };
 
-/** Applies one write. Throws `LocalError` or an error of SQLite. */
+/** Applies one write. Throws a `LocalError` or an error of SQLite. */
 export function apply(write: Write, tools: Tools): void {
   (HANDLERS[write.type] as (write: Write, tools: Tools) => void)(write, tools);
 }

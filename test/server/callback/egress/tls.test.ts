@@ -177,7 +177,7 @@ describe('TLS', () => {
           level: 'debug',
           category: 'tls_error',
           detail: 'ERR_TLS_CERT_ALTNAME_INVALID',
-          message: 'outbound request failed; the callback gets its category only',
+          message: 'outbound request failed; clients learn only its category',
         },
       ],
     );

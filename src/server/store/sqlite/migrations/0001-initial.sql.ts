@@ -1,12 +1,12 @@
 /**
- * Migration 1: the initial schema. A text module instead of an .sql file, so that the compiled
- * package contains it.
+ * Migration 1: the initial schema. A module instead of an .sql file, so that the compiled package
+ * contains it.
  *
  * The engine assigns row numbers and offsets; there is no AUTOINCREMENT (ADR 0003). Table
- * `progress` has what changes on every delivery, apart from the wide configuration in
- * `subscriptions`, so that frequent updates rewrite short rows. Columns `checksum` are CRC-32,
- * because SQLite has no checksums on the pages of a database file. An index or a CHECK covers what
- * they do not, so that the full integrity check detects it.
+ * `progress` has the columns that change on every delivery. The wide configuration is in
+ * `subscriptions`, so that frequent updates rewrite short rows. Columns `checksum` contain a
+ * CRC-32, because SQLite has no checksums for the pages of a database file. An index or a CHECK
+ * covers the columns without a checksum, so that the full integrity check detects damage to them.
  */
 export const sql = `
 CREATE TABLE meta (
