@@ -1,5 +1,5 @@
-// A correct client of the extension in plain JavaScript, without dependencies: what the client
-// suite of the kit needs and no more. It follows one selection by stream, pull or callback.
+// A correct client of the extension in plain JavaScript, without dependencies. It has only what the
+// client suite of the kit needs, and follows one selection by stream, pull or callback.
 // `CONFORMANCE_WRONG` names a fault of `broken/client/faults.mjs`.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -38,11 +38,11 @@ const RIGHT = {
   /** The position to drain from. */
   after: (applied, _head) => applied,
   /**
-   * Handles a delivery after missing sequence numbers: reads the log again from the applied
-   * position.
+   * Handles a delivery that starts after missing sequence numbers. The error makes the client drain
+   * again from its applied position.
    */
   onMissing: () => {
-    throw new Error('sequence numbers are missing');
+    throw new Error('Sequence numbers are missing. Drain again from the applied position.');
   },
   isUnsubscribed: ({ data }) => data?.kind === 'subscription',
   onListChanged: async (list, call) => {
@@ -223,9 +223,10 @@ async function unsubscribe() {
   process.exit(0);
 }
 
-/** Applies a delivery. Returns false when it cannot. */
+/** Applies a delivery. Returns whether the reader accepted it. */
 function take(delivery) {
-  if (!decisions.canRead(delivery)) throw new Error('unreadable message');
+  if (!decisions.canRead(delivery))
+    throw new Error('The message cannot be read. Drain again from the applied position.');
   const { refused } = reader.apply(delivery);
   if (refused === 'missing') decisions.onMissing(delivery);
   return refused === undefined;
@@ -283,7 +284,7 @@ function pullOnce(waitMs) {
   return call('triggers/pull', { subscriptionId, ...(after && { after }), ...ack, waitMs }, waitMs);
 }
 
-/** For callbacks: deliveries that wait for missing sequence numbers before them. */
+/** For callbacks: pulls the missing sequence numbers and applies them. */
 async function catchUp() {
   for (let more = true; more;) {
     const result = await pullOnce(0);

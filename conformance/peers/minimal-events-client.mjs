@@ -1,5 +1,5 @@
-// A correct client of SEP-3415 in plain JavaScript, without dependencies: what the client suite of
-// the kit needs and no more. `CONFORMANCE_WRONG` names a fault of `broken/events/faults.mjs`.
+// A correct client of SEP-3415 in plain JavaScript, without dependencies. It has only what the client
+// suite of the kit needs. `CONFORMANCE_WRONG` names a fault of `broken/events/faults.mjs`.
 import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,13 +15,13 @@ const RIGHT = {
   hasExtension: (settings) => settings !== undefined,
   onListChanged: (call) => call('events/list'),
   pollCursor: (cursor) => cursor,
-  /** The cursor to keep, from an answer and the cursor before it. */
+  /** The cursor to keep after a result; `_before` is the cursor that was kept before. */
   kept: ({ cursor = null }, _before) => cursor,
   pauseMs: ({ hasMore, nextPollMs }, floor) => (hasMore ? 0 : Math.max(floor, nextPollMs)),
   streamTimeoutMs: (_ms) => Infinity,
   silenceMs: (ms) => ms,
   streamCursor: (cursor) => cursor,
-  /** The effect of a notification on its stream: undefined, 'end' or 'again'. */
+  /** Consequence of a notification for its stream: 'end', 'again' = reopen, undefined = none. */
   effect: (kind) => (kind === 'terminated' ? 'end' : undefined),
   /** Runs after a stream that ended without a final result. */
   onBroken: () => {},
@@ -140,7 +140,7 @@ const FOLLOW = {
           if (effect !== undefined) break;
         }
       } catch {
-        // Broken off, or silent for too long.
+        // The connection broke, or the stream was silent for too long.
       }
       clearTimeout(silence);
       stop.abort();

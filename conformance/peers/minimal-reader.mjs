@@ -1,23 +1,23 @@
-// Applies deliveries by the rule of the SEP (Applying a delivery), for the minimal client and the
-// minimal receiver. Plain JavaScript. `decisions` holds the decisions; a broken peer replaces some of
-// them.
+// Applies deliveries by the rules of the SEP (Applying a delivery), for the minimal client and the
+// minimal receiver, in plain JavaScript. A broken peer replaces some of the decisions in `READER`.
 
 /** The highest sequence number that a delivery covers. */
 export const lastOf = ({ after, events, gaps = [] }) =>
   Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
 
+/** Every decision that a reader can get wrong. */
 export const READER = {
   isLeft: (epoch, left) => left.includes(epoch),
   isMissing: (delivery, applied) => delivery.after > applied.sequence,
   isDuplicate: (number, applied) => number <= applied.sequence,
   isRepeated: (event, seen) => seen.has(`${event.name}\n${event.eventId}`),
-  /** The line that is handed to the application. */
+  /** Whether a line is handed to the application. */
   tells: (_line) => true,
 };
 
 /**
- * One log: its applied position, the epochs it left and the events seen. `tell` receives one line
- * for each item, in order.
+ * The state of one log at its reader: the applied position, the epochs that the log has left, and the
+ * events seen. `tell` receives one line for each item, in order.
  */
 export class Reader {
   applied = null;
@@ -32,14 +32,17 @@ export class Reader {
     };
   }
 
-  /** The log continues in another epoch. */
+  /** Continues in another epoch, before its first event. */
   lose(epoch) {
     this.tell({ applied: 'lost', ...this.applied });
     this.left.push(this.applied.epoch);
     this.applied = { epoch, sequence: 0 };
   }
 
-  /** `{ ack }`, or `{ refused }` with `left`, `missing` or `ended` when nothing was applied. */
+  /**
+   * Applies a delivery. Returns `{ ack }`, or `{ refused }` with `left`, `missing` or `ended` when it
+   * applied nothing.
+   */
   apply(delivery) {
     const { epoch, after, events, gaps = [], terminated } = delivery;
     this.applied ??= { epoch, sequence: after };

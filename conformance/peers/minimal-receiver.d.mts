@@ -1,6 +1,6 @@
 /** Types of the minimal receiver. */
 
-/** Decisions of a receiver; a broken one replaces some of them. */
+/** Every decision that a receiver can get wrong; a broken receiver replaces some of them. */
 export declare const RECEIVER: object;
 
 /** Starts a receiver and its control interface on loopback ports, with one registration. */

@@ -38,7 +38,7 @@ const decode = (segment = '') => jsonOf(Buffer.from(segment, 'base64url'));
 const isNumber = (n) => Number.isSafeInteger(n) && n >= 0;
 
 /**
- * The keys of a registration's server. An unknown `kid` fetches them again, at most once per
+ * The keys of a registration's server. For an unknown `kid`, fetches them again, at most once per
  * minute.
  */
 async function keySet(registration, kid) {
@@ -63,7 +63,7 @@ export const RECEIVER = {
     left: 409,
     ended: 409,
   },
-  /** An answer before verification: never. */
+  /** An answer before the signatures are verified: a correct receiver sends none. */
   beforeSignature: (_message, _registration) => undefined,
   isId: (id) => /^[A-Za-z0-9_-]{1,128}$/.test(id),
   isTimestamp: (timestamp) => /^[0-9]{1,12}$/.test(timestamp),
@@ -106,6 +106,7 @@ export const RECEIVER = {
   stores: true,
 };
 
+/** A rejected request; `why` selects the status of the answer. */
 class Refused extends Error {
   constructor(why) {
     super(why);
@@ -132,7 +133,7 @@ export class Receiver {
   #server = createServer((request, response) => void this.#serve(request, response));
   #disk = '[]';
 
-  /** Receives every item if given; otherwise each registration has its own reader. */
+  /** `reader` serves all registrations; without it, each registration has its own. */
   constructor({ reader, decisions = RECEIVER, onMissing = () => {} } = {}) {
     Object.assign(this, { reader, decisions, onMissing });
   }
@@ -277,7 +278,7 @@ export class Receiver {
     return decisions.answered(ack, delivery);
   }
 
-  /** The claims of the token in the URL. */
+  /** The claims of the token in the URL. Throws unless the token is valid. */
   #open({ pathname, searchParams }) {
     const { decisions } = this;
     const [header, payload, signature = '', ...rest] = (searchParams.get('cb') ?? '').split('.');

@@ -64,7 +64,7 @@ function isPublic(address) {
     !special.check(address, 'ipv6')
   );
 }
-/** A name with any non-public address is not called. */
+/** Whether a name may be called: it has an address, and all its addresses are public. */
 export const arePublic = (addresses) => addresses.length > 0 && addresses.every(isPublic);
 
 const isLoopback = (host) =>
@@ -94,7 +94,7 @@ export function requireUrl(url, unsafe) {
 /** Host names for tests. */
 export const NAMES = { 'inside.minimal.example': '10.0.0.1' };
 
-/** Resolver of a connection. A name with any forbidden address does not exist. */
+/** Resolves host names. Treats a name with any non-public address as one that does not exist. */
 function resolve(hostname, options, done) {
   const found = (error, list) => {
     if (error === null && !arePublic(list.map(({ address }) => address)))
@@ -117,8 +117,8 @@ function post(url, body, headers) {
     let category = 'connection_refused';
     const { origin, hostname, protocol } = new URL(url);
     const request = (protocol === 'https:' ? tlsRequest : plainRequest)(origin, {
-      // Byte for byte: a parsed URL loses a trailing "?".
       method: 'POST',
+      // Cut from the text, because a parsed URL loses a trailing "?".
       path: url.slice(origin.length),
       agent: false,
       headers,
@@ -169,7 +169,7 @@ function jsonOf(bytes) {
   }
 }
 
-/** Sends one delivery, signed with these secrets. */
+/** Sends one delivery, signed with these secrets. Resolves as `post` does. */
 function send({ subscriptionId, epoch }, url, secrets, made) {
   const body = Buffer.from(
     JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: made }),
@@ -271,6 +271,7 @@ export const newCallback = ({ url, secret }) => ({
   batch: BATCH.events,
 });
 
+/** Replaces the secret of a callback; the old one signs too for five minutes. */
 export function rotate(callback, secret) {
   Object.assign(callback, {
     verifiedAt: now(),
@@ -314,9 +315,9 @@ const secretsOf = (callback) => [
 ];
 
 /**
- * Makes the next attempt when there is something to send and no attempt is running. `on` is what
- * the server does about an answer: `acknowledge(sub, sequence)`, `configure(sub, change)` and
- * `isLive(sub)`.
+ * Makes the next attempt when there is something to send and no attempt is running. `on` contains the
+ * functions of the server that an answer needs: `acknowledge(sub, sequence)`,
+ * `configure(sub, change)` and `isLive(sub)`.
  */
 export async function attemptDelivery(sub, on) {
   const { callback } = sub;
@@ -336,11 +337,12 @@ export async function attemptDelivery(sub, on) {
   const answer = await send(sub, callback.url, secretsOf(callback), made);
   sub.attempt = false;
   if (!on.isLive(sub)) return;
-  // A callback replaced meanwhile no longer counts.
+  // The answer of a callback that was replaced meanwhile does not count.
   if (sub.callback === callback) settle(sub, made, meaning(sent, answer, now()), on);
   void attemptDelivery(sub, on);
 }
 
+/** Applies the meaning of an answer to the subscription. */
 function settle(sub, made, { kind, ack, reject, category, retryAfterMs }, on) {
   const { callback } = sub;
   const giveUp = (reason) => {
@@ -380,7 +382,7 @@ function settle(sub, made, { kind, ack, reject, category, retryAfterMs }, on) {
       Math.random() * Math.min(WAIT_MAX_MS, 1000 * 2 ** (callback.attempts - 1)),
       retryAfterMs ?? 0,
     );
-  // A delivery of gaps only contains nothing to skip.
+  // A delivery without events contains nothing to skip.
   if (tooOften && (made.events.length > 0 || sub.onFailure === 'suspend')) giveUp('abandoned');
 }
 

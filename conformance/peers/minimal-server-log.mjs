@@ -1,13 +1,13 @@
-// One log of the minimal server: appends, trims and reads entries and checks positions. It keeps a
-// log in memory as a list of entries `{ event, at, bytes }`, or `{ gap, at }` for a gap; the
-// `trimmed` entries before them were removed.
+// One log of the minimal server: appends, trims and reads entries, and checks positions. The log is a
+// list in memory of entries `{ event, at, bytes }`, or `{ gap, at }` for a gap. `trimmed` counts the
+// entries that were removed before them.
 import { lastOf, WireError } from './minimal-server-wire.mjs';
 
 const EVENT_BYTES_MAX = 245_760;
 /** The list of gaps is part of the message, so it has a limit. */
 const GAPS_MAX = 200;
 
-/** The server's clock, which tests set ahead. */
+/** Lead of the server's clock over the system clock, which only tests change, in milliseconds. */
 export const clock = { leadMs: 0 };
 export const now = () => Date.now() + clock.leadMs;
 export const instant = (at = now()) => new Date(at).toISOString();
@@ -19,7 +19,7 @@ export const etag = ({ epoch, version }) => `${epoch.slice(0, 8)}-${version}`;
 export const head = (sub) => sub.trimmed + sub.entries.length;
 export const isEvent = (entry) => entry !== undefined && entry.gap === undefined;
 const eventsIn = (sub) => sub.entries.filter(isEvent).length;
-/** Assigns the next sequence number. */
+/** Appends an entry under the next sequence number; an event that is too large becomes a gap. */
 export function append(sub, entry) {
   sub.entries.push(entry.bytes > EVENT_BYTES_MAX ? { gap: 'too_large', at: entry.at } : entry);
   trim(sub);
@@ -36,7 +36,7 @@ export function trim(sub) {
   }
 }
 
-/** Undefined when the entry was trimmed. */
+/** The entry of this sequence number; undefined when it was trimmed. */
 export const entryAt = (sub, sequence) => sub.entries[sequence - sub.trimmed - 1];
 
 /** Turns this sequence number into a gap. */
@@ -45,7 +45,7 @@ export function makeGap(sub, sequence, reason) {
   if (isEvent(entry)) sub.entries[sequence - sub.trimmed - 1] = { gap: reason, at: entry.at };
 }
 
-/** The members of every delivery. */
+/** A delivery without events, with further members from `more`. */
 export const delivery = (sub, after, more = {}) => ({
   subscriptionId: sub.subscriptionId,
   key: sub.key,
@@ -61,8 +61,8 @@ export const delivery = (sub, after, more = {}) => ({
 });
 
 /**
- * The delivery after `after`. Gaps do not count against the limits, and the first event is included
- * whatever its size.
+ * The delivery that starts after `after`. Gaps do not count against the limits, and the first event
+ * is included whatever its size.
  */
 export function read(sub, after, { events: maxEvents, bytes: maxBytes }) {
   trim(sub);

@@ -10,13 +10,14 @@ const UNREAD_BYTES_MAX = 8_388_608;
 const TAG = 'io.modelcontextprotocol/subscriptionId';
 
 /**
- * Opens the stream after `start`. `say` sends a JSON-RPC message, `unread` is the number of unsent
- * bytes, `close` ends the response.
+ * Opens a stream that starts after `start`. `say` sends a JSON-RPC message, `unread` returns the
+ * number of bytes that are not sent yet, `close` ends the response, and `onClose` registers a
+ * function that runs at its end.
  */
 export function openStream(sub, start, window, { id, say, unread, close, onClose }) {
   const events = Math.min(window?.events ?? 100, WINDOW.events);
   const bytes = Math.min(window?.bytes ?? 1_048_576, WINDOW.bytes);
-  /** Sent but not acknowledged events: sequence number and size. */
+  /** The events in flight: sequence number and size in bytes. */
   let flying = [];
   let [spokeAt, stuckAt] = [now(), undefined];
   const self = {
@@ -27,7 +28,7 @@ export function openStream(sub, start, window, { id, say, unread, close, onClose
       self.position = lastOf(made);
       say({ method: 'notifications/triggers/delivery', params: { ...made, _meta: { [TAG]: id } } });
     },
-    /** Sends what fits into the window. */
+    /** Sends the entries that fit into the window. */
     pump() {
       const before = flying.length;
       flying = flying.filter(({ sequence }) => sequence > sub.acked);
@@ -49,6 +50,7 @@ export function openStream(sub, start, window, { id, say, unread, close, onClose
         self.send(made);
       }
     },
+    /** Ends a stalled stream, or sends a heartbeat when one is due. */
     tick() {
       if (stuckAt !== undefined && now() - stuckAt >= STALLED_MS) self.end();
       else if (now() - spokeAt >= HEARTBEAT_MS) self.send(delivery(sub, self.position));

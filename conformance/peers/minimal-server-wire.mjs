@@ -1,6 +1,6 @@
-// Pure functions of the minimal server, which the vectors test: validation against the published
-// schema, errors of the published registry, the default key and the granted lifetime. Plain
-// JavaScript; it reads `spec-schema` as any port would.
+// Pure functions of the minimal server, in plain JavaScript: validation against the published schema,
+// errors of the published registry, the default key and the granted lifetime. The vectors test them.
+// They read `spec-schema`, as any port would.
 import { createHash, createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
@@ -47,9 +47,9 @@ const pointer = (path, name) =>
   `${path}/${String(name).replaceAll('~', '~0').replaceAll('/', '~1')}`;
 
 /**
- * Null, or the first error as `{ path, expected }` with a JSON Pointer. It implements the part of
- * JSON Schema 2020-12 that `schema.json` and the trigger types here use; a server with other types
- * needs a full validator.
+ * Validates a value. Returns null, or the first error as `{ path, expected }`, where `path` is a JSON
+ * Pointer. It implements the part of JSON Schema 2020-12 that `schema.json` and the trigger types
+ * here use; a server with other types needs a full validator.
  */
 export function violation(schema, value, path = '') {
   if (schema.$ref !== undefined)
@@ -60,7 +60,8 @@ export function violation(schema, value, path = '') {
   }
   if (schema.anyOf !== undefined) {
     const violations = schema.anyOf.map((one) => violation(one, value, path));
-    // Of several branches, report the one that got furthest: a wrong secret, not "no null".
+    // Report the branch whose error is deepest: that a secret is wrong, not that a callback is not
+    // null.
     if (!violations.includes(null))
       return violations.reduce((best, one) => (one.path.length > best.path.length ? one : best));
   }
@@ -121,8 +122,8 @@ export const invalid = (path, expected) =>
 /* ------------------------------------------------------------ keys and grants */
 
 /**
- * RFC 8785. Throws for a value without canonical form. JavaScript writes numbers and sorts names as
- * the RFC requires; most languages do not.
+ * The canonical form of a value by RFC 8785. Throws for a value without one. JavaScript writes
+ * numbers and sorts names as the RFC requires; most languages do not.
  */
 export function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
@@ -136,7 +137,7 @@ export function canonical(value) {
       ? !value.isWellFormed()
       : typeof value === 'number' && !Number.isFinite(value)
   )
-    throw new TypeError('The value has no canonical form.');
+    throw new TypeError('The value has no canonical form. Use finite numbers and valid Unicode.');
   return JSON.stringify(value);
 }
 
@@ -148,7 +149,7 @@ function hasForm(value) {
   }
 }
 
-/** With `{}` for absent arguments. */
+/** The selections, with `{}` for absent arguments. */
 export const normal = (select) =>
   select.map(({ name, arguments: given = {} }) => ({ name, arguments: given }));
 export const digest = (value) => createHash('sha256').update(canonical(value)).digest('base64url');
@@ -182,8 +183,8 @@ export function webhookId(subscriptionId, epoch, after, last, gaps) {
 /* ------------------------------------------------------------ callbacks */
 
 /**
- * The bytes of a secret, or null when it is malformed. Encodes them again to compare, because
- * decoders are lenient.
+ * The bytes of a secret, or null when it is malformed. Encodes the bytes again and compares the
+ * result with the secret, because the decoder accepts malformed base64.
  */
 export function keyOf(secret) {
   const key = Buffer.from(secret.slice('whsec_'.length), 'base64');

@@ -101,7 +101,7 @@ const FIRST_TYPES = [
   itemType('minimal.short', { retention: { maxAgeMs: HOUR_MS, maxEvents: 20 } }),
   itemType('minimal.pull_only', { drains: ['pull'] }),
 ];
-/** A principal as one text of issuer and subject. */
+/** The text that identifies a principal: its issuer and its subject. */
 const principalOf = (subject, issuer = 'https://issuer.example') =>
   JSON.stringify([issuer, subject]);
 const PRINCIPALS = {
@@ -115,7 +115,7 @@ const TOKENS = Object.fromEntries(
 );
 const byToken = new Map(Object.entries(TOKENS).map(([name, value]) => [value, PRINCIPALS[name]]));
 
-/** The server's whole state. A crash clears it. */
+/** The whole state of the server, which `forget` clears as a crash does. */
 let types, forbidden, accepted, live, ended, sessions, failures, queues, serial;
 function forget() {
   types = new Map(FIRST_TYPES.map((type) => [type.name, type]));
@@ -128,7 +128,7 @@ function forget() {
   sessions = new Map();
   /** Failed verifications by host. */
   failures = new Map();
-  /** The last call for each key and id. */
+  /** The last queued call for each key or id, see `oneByOne`. */
   queues = new Map();
   serial = 0;
 }
@@ -148,7 +148,7 @@ const idOf = ({ name, eventId }) => JSON.stringify([name, eventId]);
 function accept({ name, eventId = randomUUID(), timestamp = now(), data }) {
   const type = types.get(name);
   if (type === undefined || violation(type.payloadSchema, data) !== null)
-    throw new Error('Unknown type, or invalid data.');
+    throw new Error('The type is unknown, or the data violates its schema. Correct the event.');
   const event = { eventId, name, timestamp: instant(timestamp), data };
   if (accepted.has(idOf(event))) return;
   const entry = { event, at: now(), bytes: Buffer.byteLength(JSON.stringify(event)) };
@@ -201,7 +201,10 @@ function described(sub) {
   };
 }
 
-/** A principal learns nothing about another's subscription, but learns how its own ended. */
+/**
+ * The live subscription of this principal. Otherwise throws `NotFound`: with the reason and the final
+ * state for an ended subscription of its own, without them for any other id.
+ */
 function own(principal, subscriptionId) {
   const sub = live.get(subscriptionId);
   if (sub?.principal === principal) return sub;
@@ -214,7 +217,7 @@ function own(principal, subscriptionId) {
   });
 }
 
-/** Changes the configuration, and the ETag if anything differs. */
+/** Runs `change` on the configuration. Changes the ETag if that made a difference. */
 function configure(sub, change) {
   const configuration = () =>
     canonical([
@@ -237,7 +240,7 @@ function configure(sub, change) {
   for (const stream of sub.streams) stream.send(delivery(sub, stream.position));
 }
 
-/** Resumes a suspended callback, because the client has made a call. */
+/** Resumes a suspended callback and resets its failures, as a call of the client does. */
 function resume(sub) {
   if (sub.callback === undefined) return;
   reset(sub.callback);
@@ -253,6 +256,7 @@ function renew(sub, suggested) {
   sub.expiresAt = now() + sub.ttlMs;
 }
 
+/** Ends a subscription: keeps a tombstone and sends a termination notice on every drain. */
 function end(sub, reason) {
   live.delete(sub.subscriptionId);
   ended.set(sub.subscriptionId, {
@@ -271,7 +275,7 @@ function end(sub, reason) {
     void sendTermination(sub, terminated);
 }
 
-/** Calls that wait for a change of this log. */
+/** Wakes everything that waits for a change of this log: pulls, streams and the callback. */
 function wake(sub) {
   for (const pull of [...sub.pulls]) if (head(sub) > pull.after) pull();
   for (const stream of [...sub.streams]) stream.pump();
@@ -279,7 +283,7 @@ function wake(sub) {
 }
 
 /**
- * Runs everything that is due. Every request calls it first, so that no expired state is visible.
+ * Runs everything that is due. Every method runs it first, so that no expired state is visible.
  */
 function tick() {
   for (const sub of [...live.values()]) {
@@ -431,7 +435,8 @@ const methods = {
       }
       const from =
         since === undefined ? undefined : Math.max(Date.parse(since), now() - Math.min(...reaches));
-      // No more than the log keeps: an event trimmed before it has a sequence number is not a gap.
+      // Append at most as many events as the log keeps: one that is trimmed before it has a sequence
+      // number must not become a gap.
       if (from !== undefined)
         for (const entry of [...accepted.values()]
           .filter((one) => one.at >= from && isEvent(one) && matches(select, one.event))
@@ -492,7 +497,7 @@ const methods = {
 
   'triggers/subscriptions': ({ cursor = '0' }, principal) => {
     if (!/^\d{1,15}$/.test(cursor)) throw invalid('/cursor', 'a cursor of this list');
-    // In creation order, so that subscriptions that start or end meanwhile move no page.
+    // In creation order, so that a subscription that starts or ends meanwhile changes no other page.
     const rest = ownedBy(principal).filter((sub) => sub.serial > Number(cursor));
     const page = rest.slice(0, PAGE);
     return {
@@ -546,7 +551,7 @@ const methods = {
   },
 };
 
-/** Opens a stream. Throws before it sends anything. */
+/** Opens a stream. Throws when it is rejected, before anything is sent. */
 function stream({ subscriptionId, after, window }, principal, connection) {
   if (!DRAINS.includes('stream')) throw new WireError('Unsupported', { feature: 'stream' });
   const sub = own(principal, subscriptionId);
@@ -561,8 +566,8 @@ function stream({ subscriptionId, after, window }, principal, connection) {
 }
 
 /**
- * Resolves when the log has an entry after `start`, when the time is over, or with the termination
- * notice of an ended log.
+ * Resolves with undefined when the log has an entry after `start` or when the time is over, and with
+ * the termination notice when the subscription ends.
  */
 const news = (sub, start, ms, onClose) =>
   new Promise((resolve) => {
@@ -682,14 +687,15 @@ const bodyOf = async (request) => {
   const chunks = [];
   let bytes = 0;
   for await (const chunk of request) {
-    if ((bytes += chunk.length) > BODY_BYTES_MAX) throw new Error('The body is too large.');
+    if ((bytes += chunk.length) > BODY_BYTES_MAX)
+      throw new Error('The body is too large. Send at most 4 MiB.');
     chunks.push(chunk);
   }
   return JSON.parse(Buffer.concat(chunks).toString('utf8'));
 };
 
 const mcp = createServer((request, response) => {
-  // Reject requests of a web page.
+  // A request with this header comes from a web page.
   if (request.headers.origin !== undefined) return response.writeHead(403).end();
   if (request.method !== 'POST') return response.writeHead(405, { allow: 'POST' }).end();
   bodyOf(request).then(
@@ -698,7 +704,7 @@ const mcp = createServer((request, response) => {
       response.writeHead(400, { 'content-type': 'application/json' }).end(
         JSON.stringify({
           jsonrpc: '2.0',
-          error: { code: -32700, message: 'No JSON, or too much of it' },
+          error: { code: -32700, message: 'The body is not JSON, or too large' },
         }),
       ),
   );
@@ -722,8 +728,7 @@ const verbs = {
   },
   redact: (which) => {
     const entry = accepted.get(idOf(which));
-    // All logs share one entry. Only its content is deleted: without its id the event would be
-    // accepted again.
+    // All logs share one entry. Its id stays, because without it the event could be accepted again.
     if (entry !== undefined)
       Object.assign(entry, {
         gap: 'redacted',

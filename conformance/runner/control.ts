@@ -1,10 +1,11 @@
 /**
- * The control interface, through which an implementation lets the kit cause situations that no peer
- * can cause. Each verb is optional; a check that needs a missing verb is `not shown`.
+ * The control interface of a server: through it the kit causes what no MCP client can cause, such as
+ * events and crashes. Each verb is optional; a check that needs a missing verb is `not shown`.
  * `docs/conformance.md` describes it for implementers.
  *
- * It has one URL. `GET` returns `{ verbs, types, tokens, names, aheadMs }`. `POST { "do": verb, …
- * }` returns 2xx with a JSON object when it is done, or another status with a text.
+ * It has one URL. `GET` returns `{ verbs, types, tokens, names, aheadMs }`. `POST` of
+ * `{ "do": verb, … }` returns 2xx with a JSON object when the action is complete, or another status
+ * with a text.
  */
 import { NotShown } from './observations.ts';
 
@@ -28,8 +29,8 @@ export interface Verbs {
   /** Advances the server's clock; returns when everything due by then has happened or started. */
   readonly advance: { readonly ms: number };
   /**
-   * Withdraws (`false`) or restores a principal's permission for a type. The server checks
-   * permissions at once; with `told: false` it finds out by itself.
+   * Withdraws (`allowed: false`) or restores a principal's permission for a type. The server checks
+   * its subscriptions at once; with `told: false` it gets no notice of the change.
    */
   readonly permit: {
     readonly principal: string;
@@ -47,13 +48,14 @@ export interface Verbs {
 export type Verb = keyof Verbs;
 
 /**
- * Trigger types for the kit, by their use. Without a name, the checks that need it are "not shown".
+ * Names of the trigger types for the kit, by their use. Checks that need a missing type are
+ * `not shown`.
  */
 export interface ControlTypes {
   /**
-   * Every drain of the server. Arguments: `topic` (a string that equals the event's). Data: `{
-   * topic, n, pad? }`; `n` is an integer, the others are strings. Retention is at least 1,000
-   * events and one hour.
+   * Offers every drain of the server. Argument: `topic`, a string that equals the event's `topic`.
+   * Data: `{ topic, n, pad? }`, where `n` is an integer and the others are strings. Retention: at
+   * least 1,000 events and one hour.
    */
   readonly plain: string;
   /** As `plain`, with `history`. */
@@ -79,7 +81,7 @@ export interface ControlOffer {
    */
   readonly names?: Readonly<Record<string, string>>;
   /**
-   * Lead of the server's clock from `advance` in earlier runs, in milliseconds. Default 0.
+   * Sum of all `advance` so far: the lead of the server's clock, in milliseconds. Default 0.
    */
   readonly aheadMs?: number;
 }
@@ -88,7 +90,7 @@ export interface ControlOffer {
 export class Control {
   readonly #url: string | undefined;
   readonly offer: ControlOffer | undefined;
-  /** Lead of the server's clock over the kit's, in milliseconds. */
+  /** Lead of the server's clock over the kit's clock, in milliseconds. */
   aheadMs: number;
 
   private constructor(url: string | undefined, offer: ControlOffer | undefined) {
@@ -102,7 +104,13 @@ export class Control {
 
   /** Reads the offer. Throws unless the URL answers with success. */
   static async at(url: string): Promise<Control> {
-    const response = await fetch(url, { signal: AbortSignal.timeout(10_000) });
+    const response = await fetch(url, { signal: AbortSignal.timeout(10_000) }).catch(
+      (error: unknown) => {
+        throw new Error('The control interface does not answer. Start it or correct --control.', {
+          cause: error,
+        });
+      },
+    );
     if (!response.ok)
       throw new Error(`The control interface answered HTTP ${response.status}. Check --control.`);
     return new Control(url, (await response.json()) as ControlOffer);
@@ -118,7 +126,7 @@ export class Control {
       if (!this.has(verb)) throw new NotShown(`needs the control verb "${verb}"`);
   }
 
-  /** The trigger type for a use. Throws `NotShown`. */
+  /** The trigger type for a use. Throws `NotShown` when it is missing. */
   type(use: keyof ControlTypes): string {
     const name = this.offer?.types[use];
     if (name === undefined)
@@ -126,7 +134,7 @@ export class Control {
     return name;
   }
 
-  /** The token of another principal. Throws `NotShown`. */
+  /** The token of a principal. Throws `NotShown` when it is missing. */
   token(principal: string): string {
     const token = this.offer?.tokens[principal];
     if (token === undefined)
@@ -134,7 +142,7 @@ export class Control {
     return token;
   }
 
-  /** A host name by its meaning. Throws `NotShown`. */
+  /** The host name with this meaning. Throws `NotShown` when it is missing. */
   hostName(meaning: string): string {
     const name = this.offer?.names?.[meaning];
     if (name === undefined)
@@ -153,7 +161,7 @@ export class Control {
     });
     if (!response.ok)
       throw new Error(
-        `The control interface failed to "${verb}": HTTP ${response.status} ${(await response.text()).slice(0, 200)}`,
+        `The control verb "${verb}" failed: HTTP ${response.status} ${(await response.text()).slice(0, 200)}`,
       );
     if (verb === 'advance') this.aheadMs += (params as Verbs['advance']).ms;
     return (await response.json()) as Readonly<Record<string, unknown>>;

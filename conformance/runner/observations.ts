@@ -1,12 +1,12 @@
 /**
- * Collects the observations of a scenario. A scenario declares the checks that it decides. A check
- * that it has not decided at its end is broken, with the error that stopped the scenario: a missing
- * prerequisite is a failure with a reason.
+ * Collects the observations of a scenario, which declares the checks that it decides. A check that
+ * is still undecided when the scenario ends gets an observation with the error that stopped the
+ * scenario, so that no check is missing from the report.
  */
 import { AssertionError } from 'node:assert';
 import type { Observation } from './verdict.ts';
 
-/** Thrown when the implementation offers no way to cause the situation. */
+/** Thrown when the implementation offers no way to cause or observe the situation. */
 export class NotShown extends Error {
   override readonly name = 'NotShown';
 }
@@ -17,7 +17,7 @@ export class NotApplicable extends Error {
 }
 
 /**
- * Thrown when a run cannot start, because nothing answers or because the peer is of another kind.
+ * Thrown when a run cannot start, because nothing answers or because the peer has another role.
  */
 export class NothingToTest extends Error {
   override readonly name: string = 'NothingToTest';
@@ -39,9 +39,10 @@ export class Observations {
   }
 
   /**
-   * Observes one or more requirements. `assertion` throws when they do not hold, best with
-   * `node:assert/strict`. Never throws itself, so that one violation does not hide the next.
-   * Resolves with the value of `assertion`, or undefined when the requirement did not hold.
+   * Observes one or more requirements; `what` describes the observation. `assertion` throws when
+   * they do not hold, best with `node:assert/strict`. Resolves with the value of `assertion`, or
+   * with undefined when it threw, so that one violation does not hide the next. Rejects only for a
+   * check that the scenario does not declare.
    */
   async check<T>(
     checks: string | readonly string[],
@@ -68,7 +69,7 @@ export class Observations {
     }
   }
 
-  /** Ends the scenario; `error` is what stopped it early. */
+  /** Ends the scenario, and observes the undecided checks; `error` is what stopped it early. */
   close(error?: unknown): void {
     const decided = new Set(this.#list.map(({ check }) => check));
     const open = [...this.#declared].filter((check) => !decided.has(check));
@@ -81,9 +82,9 @@ export class Observations {
           : 'broken';
     this.#note(
       open,
-      'reaching the state to observe',
+      'the scenario stopped before this check',
       outcome,
-      error === undefined ? 'the scenario ended without checking it' : explain(error),
+      error === undefined ? 'it ended without an error' : explain(error),
     );
   }
 

@@ -1,4 +1,4 @@
-/** The command line as a table for `node:util`. */
+/** Reads the command line. */
 import { parseArgs } from 'node:util';
 import type { Role } from './verdict.ts';
 import type { Extension } from './requirements.ts';
@@ -38,27 +38,31 @@ export const USAGE = `Usage
 Peer under test
   --url URL            MCP endpoint of a server, or callback URL of a receiver
   --token T            bearer token for the MCP endpoint
-  --command "CMD"      starts a client; the server's URL is appended, the scenario is in MCP_CONFORMANCE_SCENARIO and _CONTEXT
+  --command "CMD"      shell command that starts a client; the kit appends the server's URL and sets MCP_CONFORMANCE_SCENARIO,
+                       MCP_CONFORMANCE_PROTOCOL_VERSION and MCP_CONFORMANCE_CONTEXT
   --secret whsec_…     secret of the receiver
   --control URL        control interface, see docs/conformance.md; without it, checks that need it are "not shown"
   --callback-base URL  public URL that forwards callback requests to this machine (default: loopback)
-  --requirements WHICH triggers (default) or events (SEP-3415)
-  --only TEXT          run only scenarios and checks whose name contains TEXT
+
+Run
+  --requirements NAME  triggers (default) or events (SEP-3415)
+  --only TEXT          run only scenarios whose name, or the name of one of their checks, contains TEXT
+  --at-once N          number of scenarios that run in parallel (default 4)
 
 Reports
   --expected FILE      known failures, as rows of "check" and "because"
   --json FILE          full result as JSON
   --junit FILE         result as JUnit XML
-  --results FOLDER     checks.json in the format of the official suite
+  --results FOLDER     checks.json in the format of the official MCP conformance suite
   --all                list passed checks too
   --quiet              print no progress
-  --at-once N          scenarios that run in parallel (default 4)
+  --help               print this text
 
 Exit codes
   0  no unexpected result
   1  a check is violated, or a known failure passes
   2  wrong usage
-  3  nothing to test: the peer is not reachable or speaks no MCP
+  3  nothing to test: no peer of this role answers
 `;
 
 /** A valid command line. */
@@ -88,7 +92,7 @@ export function readOptions(args: readonly string[]): Options | null {
   const [role, ...more] = positionals;
   if (role !== 'server' && role !== 'client' && role !== 'receiver')
     throw new UsageError(
-      `${role === undefined ? 'Nothing to test is named' : `"${role}" cannot be tested`}. Use server, client or receiver.`,
+      `${role === undefined ? 'The role is missing' : `"${role}" is not a role`}. Use server, client or receiver.`,
     );
   if (more.length > 0) throw new UsageError(`Unexpected argument "${more[0]}". Remove it.`);
   const extension = values.requirements ?? 'triggers';
@@ -98,7 +102,7 @@ export function readOptions(args: readonly string[]): Options | null {
     );
   const atOnce = Number(values['at-once'] ?? 4);
   if (!Number.isInteger(atOnce) || atOnce < 1)
-    throw new UsageError('--at-once is not a positive integer. Use a number from 1.');
+    throw new UsageError('--at-once is not a positive integer. Use 1 or more.');
   for (const name of ['url', 'control', 'callback-base'] as const) {
     const value = values[name];
     if (

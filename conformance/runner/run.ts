@@ -1,6 +1,6 @@
 /**
- * Runs scenarios a few at a time and turns their observations into one verdict for each requirement
- * of a role.
+ * Runs scenarios in parallel and turns their observations into one verdict for each requirement of a
+ * role.
  */
 import type { Observations } from './observations.ts';
 import { checksFor, type Requirement, type Requirements } from './requirements.ts';
@@ -12,10 +12,10 @@ import {
   type Role,
 } from './verdict.ts';
 
-/** A unit of work that yields observations. */
+/** One run of a scenario. */
 export interface Task {
   readonly name: string;
-  /** Runs after everything else, and by itself. */
+  /** Whether the task runs after all others, with no other at the same time. */
   readonly alone: boolean;
   run(): Promise<Observations>;
 }
@@ -24,8 +24,8 @@ export interface Task {
 export type Progress = (name: string, observations: readonly Observation[]) => void;
 
 /**
- * Runs every task, `atOnce` of those that may run in parallel. Never rejects: failures are
- * observations.
+ * Runs every task: up to `atOnce` of those that may run in parallel, then the others one by one.
+ * Resolves with all observations; a failed scenario is an observation too.
  */
 export async function runAll(
   tasks: readonly Task[],
@@ -102,7 +102,7 @@ export async function runSuite<
 
 /**
  * One result for each requirement, in the order of the requirements file. A requirement without an
- * observation is violated: the kit is incomplete.
+ * observation counts as broken, because the kit then lacks a scenario.
  */
 export function conclude(
   requirements: readonly Requirement[],

@@ -7,15 +7,15 @@
 export type Role = 'server' | 'client' | 'receiver';
 
 export type Verdict =
-  /** Observed to hold. */
+  /** The requirement was observed to hold. */
   | 'passed'
-  /** Seen not to hold, or not to be decided because something before it went wrong. */
+  /** The requirement was observed not to hold, or an earlier failure prevented the observation. */
   | 'violated'
-  /** A recommendation that does not hold. */
+  /** The same for a recommendation. */
   | 'warned'
-  /** It takes a control verb that the implementation does not offer. */
+  /** The implementation offers no way to observe it, such as a control verb. */
   | 'not shown'
-  /** It is about a feature that the implementation does not claim. */
+  /** The requirement is about a feature that the implementation does not claim. */
   | 'not applicable';
 
 /** The verdict on one requirement over all its observations. */
@@ -47,11 +47,11 @@ export interface Observation {
   readonly scenario: string;
   readonly what: string;
   readonly outcome: 'held' | 'broken' | 'not shown' | 'not applicable';
-  /** Why it did not hold. */
+  /** Why it does not hold, or was not observed. */
   readonly reason?: string;
 }
 
-/** The first of these outcomes among all observations decides the verdict. */
+/** The first of these outcomes that any observation has decides the verdict. */
 const WEIGHT: readonly Observation['outcome'][] = ['broken', 'held', 'not shown', 'not applicable'];
 
 /** The verdict over all observations; `recommended` = the requirement says SHOULD. */

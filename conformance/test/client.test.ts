@@ -1,5 +1,5 @@
 /**
- * The client suite against the client library, the minimal client, every broken client, and
+ * Tests of the client suite against the client library, the minimal client, every broken client, and
  * programs that are not clients.
  */
 import assert from 'node:assert/strict';
@@ -85,10 +85,7 @@ describe('against real clients', { timeout: 600_000, concurrent: true }, () => {
     assert.deepEqual(
       caught
         .filter((one) => !one.caught)
-        .map(
-          ({ peer, details: details }) =>
-            `${peer.check}: "${peer.wrong}" was not caught; ${details}`,
-        ),
+        .map(({ peer, details }) => `${peer.check}: "${peer.wrong}" was not caught; ${details}`),
       [],
     );
   });
@@ -101,15 +98,15 @@ describe('backoff and jitter', () => {
     grows: boolean,
     isRandom: boolean,
   ])[] = [
-    ['doubling with jitter', [7, 3, 31, 60, 20, 290, 400, 1100, 350], true, true],
-    ['doubling without jitter', [12, 22, 43, 82, 161, 324, 641, 1290, 2563], true, false],
-    ['a factor of 1.5 on a slow client', [1000, 1503, 2260, 3370, 5071], true, false],
-    ['constant', [150, 156, 149, 153, 151, 150, 160, 152, 150], false, true],
-    ['zero', [1, 2, 1, 14, 20, 25, 3, 2, 30], false, true],
-    ['too few to tell', [5000, 5000, 5000], true, true],
+    ['that double with jitter', [7, 3, 31, 60, 20, 290, 400, 1100, 350], true, true],
+    ['that double without jitter', [12, 22, 43, 82, 161, 324, 641, 1290, 2563], true, false],
+    ['that grow by 1.5 on a slow client', [1000, 1503, 2260, 3370, 5071], true, false],
+    ['of constant length', [150, 156, 149, 153, 151, 150, 160, 152, 150], false, true],
+    ['of almost no length', [1, 2, 1, 14, 20, 25, 3, 2, 30], false, true],
+    ['that are too few to tell', [5000, 5000, 5000], true, true],
   ];
   for (const [what, pauses, grows, isRandom] of rows) {
-    test(`${what}: ${grows ? 'grows' : 'does not grow'}, ${isRandom ? 'has jitter' : 'has no jitter'}`, () => {
+    test(`finds that pauses ${what} ${grows ? 'grow' : 'do not grow'} and ${isRandom ? 'may have jitter' : 'have no jitter'}`, () => {
       assert.deepEqual([growthOf(pauses) === null, jitterOf(pauses) === null], [grows, isRandom]);
     });
   }
@@ -138,7 +135,7 @@ describe('programs that are not clients', { concurrent: true }, () => {
     return { code, ...screen };
   };
 
-  test('a command that does not exist: exit code 3 at once, with one line', async () => {
+  test('exits with code 3 and one line for a command that does not exist', async () => {
     const { code, out, err } = await command('client', '--command', 'there-is-no-such-program');
     assert.deepEqual([code, out], [3, '']);
     assert.match(
@@ -147,7 +144,7 @@ describe('programs that are not clients', { concurrent: true }, () => {
     );
   });
 
-  test('a command that ends at once: exit code 3, with its own exit code and last error line', async (t) => {
+  test('exits with code 3 and shows the exit code and last error line of a command that ends at once', async (t) => {
     const { code, err } = await command(
       'client',
       '--command',
@@ -188,7 +185,7 @@ describe('programs that are not clients', { concurrent: true }, () => {
 });
 
 describe('the scripted server and its program', () => {
-  test('a client that dies in a scenario: ends the wait and reports its last error line', async (t) => {
+  test('ends the wait when the client dies in a scenario, and reports its last error line', async (t) => {
     const crashing = programFile(
       t,
       `await fetch(process.argv.at(-1), { method: 'POST', body: '{"jsonrpc":"2.0","id":1,"method":"server/discover"}' }); console.error('out of memory'); process.exit(3);`,
@@ -213,10 +210,10 @@ describe('the scripted server and its program', () => {
         ['broken', true],
       ],
     );
-    assert.ok(Date.now() - startedAt < 20_000, 'the scenario waited for it');
+    assert.ok(Date.now() - startedAt < 20_000, 'the scenario waited for the dead client');
   });
 
-  test('a client that uses another drain than requested: not applicable', async () => {
+  test('reports checks as not applicable when the client uses another drain than requested', async () => {
     const scenario = clientScenario({
       name: 's',
       about: 's',
@@ -232,7 +229,7 @@ describe('the scripted server and its program', () => {
     );
   });
 
-  test('a client that prints nothing: checks of its output are not shown', async (t) => {
+  test('reports checks of the output as not shown when the client prints nothing', async (t) => {
     const silent = programFile(
       t,
       `process.stdout.write = () => true; await import(${JSON.stringify(new URL('../peers/minimal-client.mjs', import.meta.url).href)});`,

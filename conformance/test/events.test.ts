@@ -1,6 +1,6 @@
 /**
- * The suites of SEP-3415 against the reference implementation, which passes, and against every
- * broken peer, which is caught.
+ * Tests of the suites of SEP-3415: the reference implementation and the minimal peers pass, and every
+ * broken peer is caught.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -25,12 +25,12 @@ import { runBroken } from '../peers/broken/broken-servers.ts';
 import { ReferenceEventsReceiver } from '../peers/reference/events-receiver.ts';
 import { ReferenceServer } from '../peers/reference/server.ts';
 
-/** Broken programs answer at once, so a longer wait cannot change a verdict. */
+/** Maximum wait for an expected event. Broken programs answer at once, so it can be short. */
 const PATIENCE_MS = 3500;
 const requirements = readRequirements(REQUIREMENT_FILES.events);
 
 describe('requirements, scenarios and broken peers', () => {
-  test('contains every row of the register, as a check or with the reason for its exclusion', () => {
+  test('lists every row of the register, as a check or with the reason for its exclusion', () => {
     const { requirements: rows } = parse(readFileSync(REQUIREMENT_FILES.events, 'utf8')) as {
       readonly requirements: readonly {
         readonly register: string;
@@ -66,7 +66,7 @@ describe('requirements, scenarios and broken peers', () => {
     ['receiver', eventsReceiver, brokenEventsReceivers],
   ];
   for (const [role, scenarios, broken] of ROLES) {
-    test(`checks every requirement of a ${role} by a scenario, has a broken peer for each, and contains no other`, () => {
+    test(`has a scenario and a broken peer for every requirement of a ${role}, and for no other`, () => {
       const asked = checksFor(requirements, role)
         .map(({ name }) => name)
         .sort();
@@ -83,14 +83,15 @@ const notPassed = (results: readonly CheckResult[]): string[] =>
 
 describe('servers', { timeout: 900_000 }, () => {
   let server: ReferenceServer;
-  // Each poll of a new topic creates a log that counts against the quota, and every broken server
-  // is another run.
+  // The quota has to be large: each poll of a new topic creates a log, in the run of every broken
+  // server.
   beforeAll(async () => {
     server = await ReferenceServer.start({ TRIGGERS_MAX_SUBSCRIPTIONS_PER_PRINCIPAL: '10000' });
   });
   afterAll(() => server.close());
 
-  // Runs before the clock is moved, because the kit would not know of the lead.
+  // This test comes first: without a control interface the kit cannot know that the clock was
+  // advanced.
   test('violates nothing without a control interface, and passes some checks', async () => {
     const { results } = await runServer({
       requirements,
@@ -137,10 +138,7 @@ describe('servers', { timeout: 900_000 }, () => {
     assert.deepEqual(
       caught
         .filter((one) => !one.caught)
-        .map(
-          ({ peer, details: details }) =>
-            `${peer.check}: "${peer.wrong}" was not caught; ${details}`,
-        ),
+        .map(({ peer, details }) => `${peer.check}: "${peer.wrong}" was not caught; ${details}`),
       [],
     );
   });

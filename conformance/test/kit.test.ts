@@ -1,6 +1,6 @@
 /**
- * The kit's own parts: verdicts, known failures, reports, the command line, and its errors when
- * there is nothing to test.
+ * Tests of the kit's own parts: verdicts, known failures, reports, the command line, and its errors
+ * when there is nothing to test.
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -60,7 +60,7 @@ describe('verdicts', () => {
     [[], 'violated', 'warned'],
   ];
   for (const [looks, must, should] of rows) {
-    test(`${looks.join(' and ') || 'no observation'}: ${must}, or ${should} for a recommendation`, () => {
+    test(`gives ${must}, or ${should} for a recommendation, for ${looks.join(' and ') || 'no observation'}`, () => {
       const observations = looks.map((outcome) => look('a', outcome));
       assert.deepEqual(
         [verdictOf(observations, false), verdictOf(observations, true)],
@@ -87,8 +87,8 @@ describe('verdicts', () => {
   });
 });
 
-describe('looks', () => {
-  test('a violation does not hide the next one, and reports the expected value', async () => {
+describe('observations', () => {
+  test('continues after a violation, which reports the expected value', async () => {
     const looks = new Observations('s', ['a', 'b']);
     await looks.check('a', 'first', () => assert.equal(1, 2));
     assert.equal(await looks.check('b', 'second', () => 'value'), 'value');
@@ -108,7 +108,7 @@ describe('looks', () => {
     [new NotApplicable('no drain'), 'not applicable'],
     [undefined, 'broken'],
   ] as const) {
-    test(`a check that is not reached is ${outcome}${error ? ` after ${error.name}` : ' when the scenario skips it'}`, () => {
+    test(`reports an undecided check as ${outcome}${error ? ` after ${error.name}` : ' when the scenario ends normally'}`, () => {
       const looks = new Observations('s', ['a']);
       looks.close(error);
       assert.deepEqual(
@@ -174,15 +174,15 @@ describe('known failures', () => {
     ['not shown', 'fine'],
     ['not applicable', 'fine'],
   ] as const) {
-    test(`a listed check that is ${verdict}: ${stands}`, () =>
+    test(`counts a listed check that is ${verdict} as ${stands}`, () =>
       assert.equal(standing(outcomeOf(verdict).results[0]!, expected), stands));
   }
-  test('a check that is not listed and violated: unexpected', () =>
+  test('counts a violated check that is not listed as unexpected failure', () =>
     assert.equal(standing(outcomeOf('violated').results[0]!, new Map()), 'unexpected failure'));
-  test('a check that is not listed and warned: fine', () =>
+  test('counts a warned check that is not listed as fine', () =>
     assert.equal(standing(outcomeOf('warned').results[0]!, new Map()), 'fine'));
 
-  test('the file lists existing checks, each with a reason', (t) => {
+  test('rejects a file with an unknown check or without a reason', (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'kit-'));
     t.onTestFinished(() => rmSync(folder, { recursive: true }));
     const file = join(folder, 'expected.yaml');
@@ -206,7 +206,7 @@ describe('known failures', () => {
 describe('reports', () => {
   const outcome = outcomeOf('violated', 'warned', 'not shown', 'not applicable', 'passed');
 
-  test('the human report lists violations first and counts every check', () => {
+  test('the text report lists violations first and counts every check', () => {
     const text = humanReport(outcome, new Map());
     assert.ok(text.indexOf('VIOLATED: 1') < text.indexOf('NOT SHOWN'));
     assert.match(
@@ -217,25 +217,25 @@ describe('reports', () => {
     assert.match(humanReport(outcome, new Map(), true), /PASSED: 1/);
     assert.match(
       humanReport(outcomeOf('passed'), new Map([['sep-0000-c0', 'x']])),
-      /EXPECTED TO FAIL, BUT PASSING/,
+      /EXPECTED TO FAIL, BUT PASSED/,
     );
   });
 
-  test('JUnit: well-formed whatever the peer sent', () => {
+  test('the JUnit report is well-formed whatever the peer sent', () => {
     const xml = junitReport(outcome, new Map());
     assert.match(xml, /tests="5" failures="1" skipped="2"/);
     assert.doesNotMatch(xml, /\u0000|<text>/);
     assert.equal([...xml.matchAll(/<testcase\b/g)].length, 5);
   });
 
-  test('checks.json: uses the status names of the official suite', () => {
+  test('checks.json uses the status names of the official suite', () => {
     const statuses = (checksReport(outcome, new Date(0)) as { status: string }[]).map(
       ({ status }) => status,
     );
     assert.deepEqual(statuses, ['FAILURE', 'WARNING', 'SKIPPED', 'SKIPPED', 'SUCCESS']);
   });
 
-  test('checks.json: the official traceability command reads it', async (t) => {
+  test('the traceability command of the official suite reads checks.json', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'kit-'));
     t.onTestFinished(() => rmSync(folder, { recursive: true }));
     const text = readFileSync(REQUIREMENT_FILES.triggers, 'utf8')
@@ -270,14 +270,14 @@ describe('reports', () => {
 describe('the command line', () => {
   const bad: readonly (readonly [args: string, message: RegExp])[] = [
     ['', /Use server, client or receiver\.$/],
-    ['sever --url http://x', /"sever" cannot be tested/],
+    ['sever --url http://x', /"sever" is not a role/],
     ['server', /needs --url/],
     ['server --url x', /--url is not an http/],
     ['server --url ftp://x', /--url is not an http/],
     ['client', /needs --command/],
     ['receiver --url http://x', /needs --secret/],
     ['server --url http://x --requirements all', /--requirements triggers or/],
-    ['server --url http://x --at-once 0', /number from 1/],
+    ['server --url http://x --at-once 0', /Use 1 or more/],
     ['server more --url http://x', /Unexpected argument "more"/],
     ['server --ur http://x', /--ur/],
   ];
@@ -327,7 +327,7 @@ describe('nothing to test', () => {
     ],
   ];
   for (const [what, listener] of strangers) {
-    test(`${what}: exit code 3 at once, with one line`, async (t) => {
+    test(`exits with code 3 and one line for ${what}`, async (t) => {
       const server = createServer(listener ?? undefined).listen(0, '127.0.0.1');
       await once(server, 'listening');
       const { port } = server.address() as AddressInfo;
@@ -345,7 +345,7 @@ describe('nothing to test', () => {
   }
 });
 
-test('a missing verb of the control interface makes a check not shown', async (t) => {
+test('throws NotShown for a missing verb, type or token of the control interface', async (t) => {
   const server = createServer(
     (request, response) =>
       void response
@@ -368,7 +368,7 @@ test('a missing verb of the control interface makes a check not shown', async (t
 });
 
 describe('requirements', () => {
-  test('reads every row, ids without their prefix', () => {
+  test('reads every row and names each check without its prefix', () => {
     const { checks, excluded } = readRequirements(REQUIREMENT_FILES.triggers);
     assert.ok(checks.size > 200 && excluded.length > 50);
     assert.equal(checks.get('log-contiguous')?.id, 'sep-0000-log-contiguous');

@@ -1,7 +1,7 @@
 /**
- * The minimal server, written by following `docs/porting.md`: its pure functions against the
- * vectors, and the server suite at each level of the guide. The results that the guide prints have
- * to match.
+ * Tests of the minimal server, which was written by following `docs/porting.md`: its pure functions
+ * against the vectors, and the server suite at each level of the guide. The results have to match
+ * those that the guide prints.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -23,10 +23,10 @@ const SERVER = fileURLToPath(new URL('../peers/minimal-server.mjs', import.meta.
 const GUIDE = readFileSync(new URL('docs/porting.md', ROOT), 'utf8');
 const requirements = readRequirements(REQUIREMENT_FILES.triggers);
 
-/** Plain JavaScript without types. */
+/** Imports a peer, which is JavaScript without types. */
 const load = (file: string): Promise<Json> =>
   import(new URL(`../peers/${file}`, import.meta.url).href);
-/** The cases of a file, each with the members that the file gives for all. */
+/** The cases of a vector file, each with the `nowMs` of the file unless it has its own. */
 const cases = (family: string): Json[] => {
   const { cases: all, nowMs } = JSON.parse(
     readFileSync(new URL(`spec-schema/draft/vectors/${family}.json`, ROOT), 'utf8'),
@@ -60,7 +60,7 @@ async function outcomeOf(drains: string): Promise<Outcome> {
   }
 }
 
-/** Without a scenario a check says nothing about this server. */
+/** The results with this verdict, without checks that have no scenario. */
 const those = (results: readonly CheckResult[], verdict: Verdict): readonly CheckResult[] =>
   results.filter((result) => result.verdict === verdict && result.scenarios.length > 0);
 const wrong = (results: readonly CheckResult[]): string[] =>
@@ -87,7 +87,7 @@ const summaryOf = (report: string): string | undefined =>
   /^(\d+ checks) in [\d.]+ s(: .*)$/m.exec(report)?.slice(1).join('');
 
 describe('the minimal server and the vectors', () => {
-  test('default keys', async () => {
+  test('derives the default keys', async () => {
     const { defaultKey, canonical, normal } = await load('minimal-server-wire.mjs');
     for (const { id, comment, selectText, callbackUrl, verdict, ...expected } of cases(
       'subscription-key',
@@ -109,7 +109,7 @@ describe('the minimal server and the vectors', () => {
     }
   });
 
-  test('grants', async () => {
+  test('grants the lifetimes', async () => {
     const { violation, grant } = await load('minimal-server-wire.mjs');
     for (const { id, comment, suggested, policy, verdict, expected } of cases('ttl-grant')) {
       const refused =
@@ -123,7 +123,7 @@ describe('the minimal server and the vectors', () => {
     }
   });
 
-  test('message ids', async () => {
+  test('derives the webhook ids', async () => {
     const { webhookId } = await load('minimal-server-wire.mjs');
     for (const {
       id,
@@ -144,19 +144,19 @@ describe('the minimal server and the vectors', () => {
     }
   });
 
-  test('proofs', async () => {
+  test('accepts the valid proofs only', async () => {
     const { isProof } = await load('minimal-server-callbacks.mjs');
     for (const { id, comment, secret, challenge, answer, verdict } of cases('challenge-proof'))
       assert.equal(isProof(secret, challenge, answer), verdict === 'valid', `${id}: ${comment}`);
   });
 
-  test('addresses', async () => {
+  test('accepts the public addresses only', async () => {
     const { arePublic } = await load('minimal-server-callbacks.mjs');
     for (const { id, comment, addresses, verdict } of cases('callback-address'))
       assert.equal(arePublic(addresses), verdict === 'valid', `${id}: ${comment}`);
   });
 
-  test('answers', async () => {
+  test('interprets the answers', async () => {
     const { meaning } = await load('minimal-server-callbacks.mjs');
     for (const { id, comment, sent, answer, nowMs, expected } of cases('callback-answer'))
       assert.deepEqual({ ...meaning(sent, answer, nowMs) }, expected, `${id}: ${comment}`);
@@ -174,7 +174,7 @@ describe('the minimal server and the suite', { timeout: 300_000, concurrent: tru
 
   // The highest level includes the checks of the others.
   for (const { drains, floor } of byTier(LEVELS.slice(-1), LEVELS)) {
-    test(`${drains}: violates nothing, and the checks not shown are those of the guide`, async (context) => {
+    test(`violates nothing with the drains ${drains}; the checks not shown are those of the guide`, async (context) => {
       const outcome = await outcomeOf(drains);
       const { results } = outcome;
       const passed = those(results, 'passed').length;

@@ -1,6 +1,6 @@
 /**
- * The receiver suite against the receiver library, the minimal receiver, every broken receiver, and
- * servers that are not receivers.
+ * Tests of the receiver suite against the receiver library, the minimal receiver, every broken
+ * receiver, and servers that are not receivers.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -21,7 +21,7 @@ import { triggersReceiver } from '../suites/receiver/index.ts';
 
 const requirements = readRequirements(REQUIREMENT_FILES.triggers);
 const asked = checksFor(requirements, 'receiver');
-/** Pulling is the task of the receiver's client. */
+/** Not applicable to a receiver: its client pulls the missing sequence numbers. */
 const OF_ITS_CLIENT = 'recv-missing-fetch';
 
 describe('scenarios, requirements and broken receivers', () => {
@@ -118,10 +118,7 @@ describe('against real receivers', { timeout: 600_000 }, () => {
     assert.deepEqual(
       caught
         .filter((one) => !one.caught)
-        .map(
-          ({ peer, details: details }) =>
-            `${peer.check}: "${peer.wrong}" was not caught; ${details}`,
-        ),
+        .map(({ peer, details }) => `${peer.check}: "${peer.wrong}" was not caught; ${details}`),
       [],
     );
   });
@@ -154,11 +151,11 @@ describe('servers that are not receivers', () => {
     [
       'a proof under another secret',
       (_, response) => void response.writeHead(200).end('{"challenge":"x","proof":"AAAA"}'),
-      /proves another secret/,
+      /a proof that does not match the given secret/,
     ],
   ];
   for (const [what, listener, message] of strangers) {
-    test(`${what}: exit code 3 at once, with one line without the secret or the token`, async (t) => {
+    test(`exits with code 3 and one line, without the secret or the token, for ${what}`, async (t) => {
       const server = createServer(listener ?? undefined).listen(0, '127.0.0.1');
       await once(server, 'listening');
       const { port } = server.address() as AddressInfo;
@@ -184,7 +181,7 @@ describe('servers that are not receivers', () => {
     });
   }
 
-  test('rejects a control interface that is not one', async (t) => {
+  test('rejects a URL that is not a control interface', async (t) => {
     const server = createServer((_, response) => void response.writeHead(200).end('{}')).listen(
       0,
       '127.0.0.1',

@@ -1,6 +1,5 @@
 /**
- * The server suite against the reference server, which passes, and against every broken server,
- * which is caught.
+ * Tests of the server suite: the reference server passes, and every broken server is caught.
  */
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
@@ -65,7 +64,7 @@ describe('against real servers', { timeout: 900_000 }, () => {
     void context.annotate(
       `${results.filter(({ verdict }) => verdict === 'passed').length} of ${results.length} checks passed in ${(durationMs / 1000).toFixed(0)} s`,
     );
-    // For servers that grant no infinite lifetime; this one does.
+    // This check applies to servers that always set an expiry; this server does not.
     const elsewhere = new Set(['sep-0000-ttl-null-finite']);
     assert.deepEqual(
       results
@@ -75,7 +74,7 @@ describe('against real servers', { timeout: 900_000 }, () => {
     );
   });
 
-  test('a server that grants no infinite lifetime passes its checks', async () => {
+  test('a server that always sets an expiry passes the check for such servers', async () => {
     const finite = await ReferenceServer.start({ TRIGGERS_ALLOW_NO_EXPIRY: 'false' });
     try {
       const { results } = await runServer({
@@ -105,10 +104,7 @@ describe('against real servers', { timeout: 900_000 }, () => {
     assert.deepEqual(
       caught
         .filter((one) => !one.caught)
-        .map(
-          ({ peer, details: details }) =>
-            `${peer.check}: "${peer.wrong}" was not caught; ${details}`,
-        ),
+        .map(({ peer, details }) => `${peer.check}: "${peer.wrong}" was not caught; ${details}`),
       [],
     );
   });

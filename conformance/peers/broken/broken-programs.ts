@@ -1,6 +1,6 @@
 /**
- * Runs, for each broken client or receiver, the scenarios that check what it breaks, and reports
- * which peers they catch.
+ * Runs, against each broken client or receiver, the scenarios that check what it breaks, and reports
+ * which peers the scenarios catch.
  */
 import { fileURLToPath } from 'node:url';
 import { ClientTest, type ClientScenario } from '../../runner/client/scenario.ts';
@@ -14,7 +14,7 @@ import { faults as clientFaults } from './client/faults.mjs';
 import { faults as receiverFaults } from './receiver/faults.mjs';
 import type { ProgramFault } from './faults.mjs';
 
-/** A broken program: the minimal one with some of its decisions replaced. */
+/** A broken client or receiver: the minimal one with some of its decisions replaced. */
 export interface BrokenProgram {
   readonly name: string;
   /** The requirement that it breaks, without prefix. */
@@ -49,7 +49,7 @@ const CLIENT = fileURLToPath(new URL('../minimal-client.mjs', import.meta.url));
 const PATIENCE_MS = 3000;
 const RECEIVER_PATIENCE_MS = 500;
 
-/** Results in the order of `peers`. */
+/** Runs the broken clients. Results are in the order of `peers`. */
 export function runBrokenClients(run: BrokenPrograms<ClientScenario>): Promise<CaughtProgram[]> {
   return runAll(run, async ({ name, check }) => {
     const observations: Observation[] = [];
@@ -70,7 +70,7 @@ export function runBrokenClients(run: BrokenPrograms<ClientScenario>): Promise<C
   });
 }
 
-/** Results in the order of `peers`. */
+/** Runs the broken receivers. Results are in the order of `peers`. */
 export function runBrokenReceivers(
   run: BrokenPrograms<ReceiverScenario>,
 ): Promise<CaughtProgram[]> {
@@ -94,7 +94,7 @@ export function runBrokenReceivers(
   });
 }
 
-/** Runs `atOnce` peers in parallel. */
+/** Runs `atOnce` peers in parallel; `look` runs the scenarios against one peer. */
 async function runAll<S>(
   { peers, requirements, atOnce }: BrokenPrograms<S>,
   look: (peer: BrokenProgram) => Promise<readonly Observation[]>,

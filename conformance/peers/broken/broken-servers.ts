@@ -1,6 +1,6 @@
 /**
- * Runs, for each broken server, the scenarios that check what it breaks, and reports which peers
- * they catch.
+ * Runs, against each broken server, the scenarios that check what it breaks, and reports which
+ * peers the scenarios catch.
  */
 import { Control } from '../../runner/control.ts';
 import type { Requirements } from '../../runner/requirements.ts';
@@ -34,7 +34,8 @@ export interface BrokenRun {
 }
 
 /**
- * Most waits for a broken peer time out, and the correct server behind it answers in milliseconds.
+ * Maximum wait for an expected event. It is short, because most waits for a broken peer time out,
+ * and the correct server behind it answers in milliseconds.
  */
 const PATIENCE_MS = 3000;
 

@@ -1,7 +1,7 @@
 /** Builders for faults that several tables share. */
 import type { Json, ProxiedRequest, Fault } from './proxy.ts';
 
-/** How a delivery is sent. */
+/** The drain of a delivery. */
 export type Drain = 'pull' | 'stream' | 'callback';
 
 const of = (methods: readonly string[], { method }: ProxiedRequest): boolean =>
@@ -26,7 +26,7 @@ export const onResult = (
   result: (result, proxied) => (of(methods, proxied) ? change(result, proxied) : result),
 });
 
-/** A subscription with other members in the health of its callback. */
+/** The subscription with these members in the health of its callback. */
 export const withHealth = (result: Json, members: object): Json => ({
   ...result,
   callback: { ...result.callback, health: { ...result.callback.health, ...members } },
@@ -71,7 +71,7 @@ export const onDelivery = (
 export const isDelivery = ({ method }: Json): boolean =>
   method === 'notifications/triggers/delivery';
 
-/** The result of a method that claims success but does nothing. */
+/** A result with these members, for a method that claims success but does nothing. */
 export const emptySuccess = (result: object): Json => ({
   result: { resultType: 'complete', ...result },
 });
@@ -80,6 +80,6 @@ export const emptySuccess = (result: object): Json => ({
 export const without = (value: Json, ...members: readonly string[]): Json =>
   Object.fromEntries(Object.entries(value).filter(([name]) => !members.includes(name)));
 
-/** Delays a value beyond the patience of a scenario. */
+/** Resolves with the value after 4.5 s, longer than a scenario with a broken peer waits. */
 export const delayed = <T>(value: T): Promise<T> =>
   new Promise((resolve) => setTimeout(resolve, 4500, value).unref());

@@ -1,7 +1,7 @@
 /**
- * The proxy's own signing key. The server signs the proxy's callback URL, not the registered one,
- * so its `MCP-Delivery-Signature` fails at the callback. The proxy publishes its own key instead
- * and signs what it sends as a correct server would.
+ * The proxy's own signing key. The server signs for the callback URL of the proxy instead of the
+ * registered one, so its `MCP-Delivery-Signature` does not verify at the callback. The proxy
+ * therefore publishes its own key and signs its requests as a correct server would.
  */
 import { createHash, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 
@@ -38,7 +38,7 @@ export class Identity {
     };
   }
 
-  /** The value of `MCP-Delivery-Signature`. */
+  /** Signs a body. Returns the value of `MCP-Delivery-Signature`. */
   sign(header: Json, body: Buffer): string {
     const head = Buffer.from(JSON.stringify(header)).toString('base64url');
     return `${head}..${sign(null, Buffer.concat([Buffer.from(`${head}.`), body]), this.#privateKey).toString('base64url')}`;

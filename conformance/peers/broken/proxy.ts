@@ -1,7 +1,7 @@
 /**
- * A server with exactly one fault: a correct server behind a proxy that changes messages. A row of
- * the tables says what it changes; the proxy parses and writes JSON-RPC, streams and callbacks, so
- * that a row is a line or two.
+ * A server with exactly one fault: a correct server behind a proxy that changes messages. Each row
+ * of the tables defines one such change. The proxy parses and writes JSON-RPC, streams and callback
+ * requests, so that a row needs only a few lines.
  */
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { createParser } from 'eventsource-parser';
 import { Identity } from './identity.ts';
 
-/* Messages have any shape, so they are `any` on purpose. */
+/** Parsed JSON of any shape. */
 export type Json = any;
 
 /** A JSON-RPC request on its way to the server, with memory that a fault keeps between messages. */
@@ -59,7 +59,7 @@ export interface CallbackAnswer {
   body: string;
 }
 
-/** Hooks of a fault in the messages of a server. Every function may be async. */
+/** The hooks by which a fault changes messages. All but `alongside` may be async. */
 export interface Fault {
   /**
    * Runs before the server receives a request. A returned message, `{ result }` or `{ error }`, is
@@ -100,15 +100,16 @@ export interface BrokenServer {
   readonly fault: Fault;
 }
 
-/** Headers of a single connection. */
+/** Headers that apply to one connection only, so the proxy does not forward them. */
 const HOP = new Set(['host', 'connection', 'content-length', 'transfer-encoding', 'keep-alive']);
 
+/** The proxy in front of a correct server, with one fault. */
 export class FaultProxy {
   readonly #target: string;
   readonly #fault: Fault;
   readonly #server: Server;
   readonly #memory: Record<string, Json> = {};
-  /** Callbacks by the name under which the proxy relays them. */
+  /** Callbacks by the name under which the proxy relays them; `previous` is the old secret. */
   readonly #callbacks = new Map<
     string,
     { readonly url: string; readonly secret: string; readonly previous: string | undefined }
@@ -236,6 +237,7 @@ export class FaultProxy {
     response.end();
   }
 
+  /** Applies the fault to a message of the server. Returns the messages to send instead. */
   async #change(message: Json, proxied: ProxiedRequest): Promise<Json[]> {
     if (message === undefined || typeof message !== 'object') return [];
     const { result, error, notification } = this.#fault;
@@ -288,6 +290,7 @@ export class FaultProxy {
 
   /* ------------------------------------------------------------ requests to callbacks */
 
+  /** Whether the fault changes callback requests, so that they have to pass through the proxy. */
   get #interposes(): boolean {
     return this.#fault.callback !== undefined || this.#fault.callbackAnswer !== undefined;
   }
@@ -329,7 +332,7 @@ export class FaultProxy {
     response: ServerResponse,
   ): Promise<void> {
     const { url, secret, previous } = this.#callbacks.get(name)!;
-    // Sign as often as the server did: twice during a rotation.
+    // Sign as often as the server did: twice after a secret rotation.
     const secrets =
       headers['webhook-signature']?.includes(' ') && previous !== undefined
         ? [secret, previous]

@@ -1,6 +1,7 @@
-// Faults of the reader that the minimal client and the minimal receiver share. Each row replaces some of its decisions.
+// Faults of the reader that the minimal client and the minimal receiver share. Each row replaces
+// some of its decisions.
 
-/** A table of faults by name: the requirement and the description. */
+/** The rows by name, which consists of the requirement and the description. */
 export const byName = (rows) =>
   Object.fromEntries(rows.map((row) => [`${row.check}: ${row.wrong}`, row]));
 

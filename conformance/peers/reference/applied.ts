@@ -1,11 +1,12 @@
-/**
- * Converts an item of the library to the line that the kit reads from a client's standard output or
- * a receiver's control interface.
- */
+/** The items of the library in the format of the kit. */
 import type { Item } from 'mcp-triggers-experimental/client';
 import type { ReceiverItem } from 'mcp-triggers-experimental/receiver';
 import type { Applied } from '../../runner/client/program.ts';
 
+/**
+ * Converts an item of the library to the line that the kit reads from a client's standard output or
+ * from a receiver's control interface.
+ */
 export function appliedOf(item: Item | ReceiverItem): Applied {
   switch (item.type) {
     case 'event':

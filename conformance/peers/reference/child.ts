@@ -1,6 +1,6 @@
 /**
- * The reference server with trigger types for the conformance kit and an IPC channel to its parent
- * process, through which the control interface causes what no client can.
+ * The reference server as a child process, with trigger types for the conformance kit. It runs the
+ * verbs of the control interface that its parent process sends over IPC.
  */
 import { defineTrigger, type DeclaredTrigger, type Engine } from 'mcp-triggers-experimental/server';
 import { decodeJwt } from 'jose';
@@ -41,7 +41,7 @@ const TRIGGERS: readonly DeclaredTrigger[] = [
 
 const { CONFORMANCE_LEAD_MS = '0', ...environment } = process.env;
 const config = loadConfig(environment);
-/** A second issuer with the same keys. */
+/** Authenticates the tokens of two issuers, which have the same keys. */
 async function twoIssuers(): Promise<Auth> {
   const [first, second] = await Promise.all([
     createAuth(config),
@@ -65,7 +65,7 @@ function issuerIn({ headers }: Request): string | undefined {
 const clock = new LeadingClock(Number(CONFORMANCE_LEAD_MS));
 const forbidden = new Set<string>();
 const refusalOf = (principal: string, name: string): string => JSON.stringify([principal, name]);
-/** The stranger may follow nothing. */
+/** Whether a principal may follow a type; `stranger` may follow none. */
 const permitted = (principal: string, name: string): boolean =>
   !principal.includes('"stranger"') && !forbidden.has(refusalOf(principal, name));
 const stop = new AbortController();

@@ -1,6 +1,6 @@
 /**
- * The client library as a program for the client suite: follows what the context says, prints what
- * it hands on, and runs until it is stopped.
+ * The client library as a program for the client suite: follows the selections of the context,
+ * prints the items, and runs until it is stopped.
  */
 import {
   connect,

@@ -10,6 +10,7 @@ const commandOf = (file: string): string =>
     .map((part) => JSON.stringify(part))
     .join(' ');
 
+/** Starts the client of this extension. */
 export const CLIENT_COMMAND = commandOf('client.ts');
-/** Follows in one mode of SEP-3415. */
+/** Starts the client that follows in one mode of SEP-3415. */
 export const EVENTS_CLIENT_COMMAND = commandOf('events-client.ts');

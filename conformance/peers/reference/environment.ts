@@ -1,7 +1,4 @@
-/**
- * The system clock with an adjustable lead. Timers that become due when the lead grows fire at
- * once.
- */
+/** The environment of the reference server under test: its clock and its resolver. */
 import { lookup } from 'node:dns';
 import type { Clock, Resolve } from 'mcp-triggers-experimental/server';
 
@@ -13,6 +10,9 @@ interface Waiting {
 
 const LONGEST_MS = 2 ** 31 - 1;
 
+/**
+ * The system clock, which `advance` sets ahead. Timers that become due by an advance fire at once.
+ */
 export class LeadingClock implements Clock {
   #leadMs: number;
   readonly #waiting = new Set<Waiting>();
@@ -38,7 +38,7 @@ export class LeadingClock implements Clock {
     };
   }
 
-  /** Advances the clock. Everything due by then has run, in order, when this returns. */
+  /** Advances the clock. When it returns, every timer that became due has run, in order. */
   advance(ms: number): void {
     this.#leadMs += ms;
     const due = [...this.#waiting]
@@ -69,7 +69,7 @@ export class LeadingClock implements Clock {
   }
 }
 
-/** Resolves to an address that callbacks may not use. */
+/** A host name that resolves to an address that callbacks may not use. */
 export const NAME_INSIDE = 'inside.conformance.example';
 
 export const resolveName: Resolve = (name, options, callback) => {

@@ -1,6 +1,6 @@
 /**
  * The client library as a program for the client suite of SEP-3415: follows in one mode and prints
- * what it hands on.
+ * the items.
  */
 import {
   connect,
@@ -43,7 +43,8 @@ const connection = await connect(
     ...(requestTimeoutMs === undefined ? {} : { timeoutMs: requestTimeoutMs }),
   },
 );
-// The application selects what to follow, so it is the one that reads the list again.
+// The application selects what to follow, so this program reads the list again after a change, not
+// the library.
 const { extensions } = connection.serverCapabilities as {
   readonly extensions?: Readonly<Record<string, { readonly listChanged?: boolean }>>;
 };
@@ -77,6 +78,6 @@ try {
   for await (const item of following) say(appliedOf(item));
 } catch (error) {
   say({ applied: 'ended', reason: (error as Error).message });
-  // Keep running, because the suite observes the time after the end.
+  // Keep running, because the suite observes what happens after the end.
   await new Promise((resolve) => setTimeout(resolve, durationMs));
 }

@@ -1,6 +1,6 @@
 /**
  * The receiver library as a receiver of SEP-3415 webhooks, with the control interface of the
- * receiver suite. It deduplicates events, as a client would.
+ * receiver suite. It deduplicates events, which the library leaves to the client.
  */
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
@@ -54,7 +54,7 @@ export class ReferenceEventsReceiver {
     return reference;
   }
 
-  /** The registration of the command line. */
+  /** The URL and the secret of the first registration, for the command line. */
   get url(): string {
     return this.#first.url;
   }

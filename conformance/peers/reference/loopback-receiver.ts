@@ -1,4 +1,4 @@
-/** Starts a callback receiver on loopback that lives as long as the process. */
+/** A callback receiver for the reference clients. */
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { createReceiver, type Receiver } from 'mcp-triggers-experimental/receiver';
 
+/** Starts a callback receiver on loopback. It runs as long as the process. */
 export async function loopbackReceiver(): Promise<Receiver> {
   let receiver: Receiver | undefined;
   const server = createServer(getRequestListener((request) => receiver!.fetch(request))).listen(

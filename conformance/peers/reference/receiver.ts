@@ -1,7 +1,7 @@
 /**
  * The receiver library on a loopback port, with the control interface of the receiver suite. Its
- * ledger is a file, so that a restart keeps what a crash would keep; the applied items stand in for
- * the application's database.
+ * ledger is a file, so that a restart keeps exactly what a crash keeps. The applied items stay in
+ * memory across a restart, in place of the application's database.
  */
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { once } from 'node:events';
@@ -26,7 +26,7 @@ const nameOf = ({ audience, key }: RegistrationKey): string => JSON.stringify([a
 export class ReferenceReceiver {
   readonly #folder = mkdtempSync(join(tmpdir(), 'receiver-'));
   readonly #signing = generateKeyPairSync('ed25519').privateKey;
-  /** Key sets by server; the client tells the receiver which one a server has. */
+  /** Key sets by the audience of their server, from `register`. */
   readonly #keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
   readonly #applied = new Map<string, Applied[]>();
   readonly #server: Server;
@@ -51,7 +51,7 @@ export class ReferenceReceiver {
     return reference;
   }
 
-  /** The registration of the command line. */
+  /** The URL and the secret of the first registration, for the command line. */
   get url(): string {
     return this.#first.url;
   }

@@ -1,6 +1,6 @@
 /**
- * The reference server under control: starts, kills and restarts it, issues tokens, restores an
- * older copy of its store, and serves the control interface of the kit.
+ * Runs the reference server for the kit: starts, kills and restarts it in a child process, issues
+ * tokens, restores an older copy of its store, and serves the control interface.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,7 +17,7 @@ import { NAME_INSIDE } from './environment.ts';
 
 const CHILD = fileURLToPath(new URL('child.ts', import.meta.url));
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-/** Verbs that the child process handles itself. */
+/** The verbs that the child process runs. */
 const PASSED_ON = [
   'emit',
   'advance',
@@ -27,7 +27,8 @@ const PASSED_ON = [
   'declare',
 ] as const satisfies readonly Verb[];
 /**
- * The file that stays when an older store replaces the current one: the witness that detects it.
+ * The witness of the store. It stays when an older store replaces the current one, so that the
+ * server detects the loss.
  */
 const WITNESS = 'triggers.db.instance';
 
@@ -110,7 +111,8 @@ export class ReferenceServer {
         .setSubject(subject)
         .setAudience(this.url)
         .setIssuedAt()
-        // Scenarios move the server's clock by days, and a stream ends with the authorization of its request.
+        // Scenarios advance the server's clock by days, and a stream ends when the token of its
+        // request expires.
         .setExpirationTime('10y')
         .sign(this.#key)
     );
@@ -150,7 +152,7 @@ export class ReferenceServer {
         return this.#spawn();
       case 'lose':
         await this.#stop('SIGKILL');
-        // Copy the journal too: a later journal would be replayed over the older store.
+        // The journal has to be replaced too: a newer one would be replayed over the older store.
         for (const file of readdirSync(this.#data))
           if (file !== WITNESS) rmSync(join(this.#data, file), { recursive: true });
         cpSync(this.#older, this.#data, {
@@ -204,7 +206,7 @@ export class ReferenceServer {
     this.#child = child;
     await new Promise<void>((resolve, reject) => {
       child.once('exit', (code) =>
-        reject(new Error(`the reference server ended with code ${code}`)),
+        reject(new Error(`The reference server ended with code ${code}. Read its standard error.`)),
       );
       child.on('message', ({ ready, id, error }: { ready?: true; id?: number; error?: string }) => {
         if (ready === true) return resolve();
@@ -222,7 +224,8 @@ export class ReferenceServer {
     const exited = once(child, 'exit');
     child.kill(signal);
     await exited;
-    for (const { reject } of this.#asked.values()) reject(new Error('the server was stopped'));
+    for (const { reject } of this.#asked.values())
+      reject(new Error('The reference server was stopped. Send the verb again.'));
     this.#asked.clear();
   }
 }

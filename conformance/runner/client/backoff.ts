@@ -1,19 +1,28 @@
-/** Decides from the pauses between attempts whether a client backs off and adds jitter. */
+/** Decides whether a client backs off and adds jitter, from the pauses between its attempts. */
 
-/** Shorter pauses are ignored: the time of an attempt and a busy machine distort them. */
+/**
+ * Pauses up to this length are ignored when looking for jitter: the duration of an attempt and a
+ * busy machine distort them.
+ */
 const BLURRED_MS = 300;
-/** Pauses have no jitter when FACTORS consecutive growth factors differ by less than this share. */
+/**
+ * Pauses have no jitter when at least `FACTORS` growth factors exceed the smallest of them by at
+ * most this share.
+ */
 const SAME_FACTOR = 0.12;
 const FACTORS = 3;
 /** Minimum growth factor from the first to the second half of the pauses. */
 const GROWTH = 1.5;
-/** The sum of all pauses has to exceed this. */
+/** Growing pauses have to add up to more than this, or the client retries too fast. */
 const HURRY_MS = 250;
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, one) => total + one, 0);
 const list = (pauses: readonly number[]): string => `${pauses.map(Math.round).join(', ')} ms`;
 
-/** Null when the pauses grow, or are too few and long enough in total; otherwise the reason. */
+/**
+ * Null when the pauses grow and are long enough in total, or when there are fewer than four;
+ * otherwise what is wrong. Pauses are in milliseconds.
+ */
 export function growthOf(pauses: readonly number[]): string | null {
   const half = pauses.length >> 1;
   const grows =
@@ -23,8 +32,9 @@ export function growthOf(pauses: readonly number[]): string | null {
 }
 
 /**
- * Null when the pauses look random or are too few to tell; otherwise the reason. Random pauses look
- * regular once in a few hundred runs, so run twice.
+ * Null when the pauses have jitter or are too few to tell; otherwise what is wrong. Pauses with
+ * jitter look regular once in a few hundred runs, so a caller measures a second time before it
+ * reports.
  */
 export function jitterOf(all: readonly number[]): string | null {
   const pauses = all.filter((pause) => pause > BLURRED_MS);

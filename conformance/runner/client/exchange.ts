@@ -7,13 +7,14 @@ import { lastOf } from '../server/callback-endpoint.ts';
 import { SUBSCRIPTION_META, type Json } from '../wire/session.ts';
 import type { ScriptedLog } from './log.ts';
 
-/** A request of the client. */
+/** A request that the client sent, and the response. */
 export interface Call {
   readonly method: string;
   readonly params: Json;
   readonly id: unknown;
+  /** Time of arrival, in epoch milliseconds. */
   readonly at: number;
-  /** `{ result }` or `{ error }` after the response. */
+  /** `{ result }` or `{ error }`; undefined until the server has responded. */
   answer?: Json;
   answeredAt?: number;
 }
@@ -43,7 +44,7 @@ export const conflict = (
 /** A stream that the client opened. */
 export class ServedStream {
   readonly call: Call;
-  /** The position at which it starts. */
+  /** The sequence number after which it starts. */
   readonly after: number;
   /** The last sequence number that its deliveries cover. */
   last: number;
@@ -95,7 +96,7 @@ export class ServedStream {
     if (lastOf(delivery) > this.last || heartbeat) this.send(delivery);
   }
 
-  /** Sends a delivery with the tag of this stream. */
+  /** Sends a delivery, tagged with the id of the request that opened this stream. */
   send(delivery: Json): void {
     this.last = Math.max(this.last, lastOf(delivery));
     this.notify('notifications/triggers/delivery', {
@@ -125,8 +126,8 @@ export class ServedStream {
   }
 
   /**
-   * Writes a message as untidily as servers and proxies may: a leading comment, the frame in two
-   * chunks, CR LF line ends.
+   * Writes a message in an inconvenient but valid form, as servers and proxies may: with a leading
+   * comment, in two chunks, with CR LF as line ends.
    */
   #write(message: object): void {
     if (!this.open) return;

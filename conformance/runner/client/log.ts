@@ -1,6 +1,6 @@
 /**
- * The log of the scripted server: sequence numbers, gaps, acknowledgment and epochs as the SEP
- * defines them. It handles no requests.
+ * The subscription and log of the scripted server: sequence numbers, gaps, acknowledgement and
+ * epochs as the SEP defines them. It handles no requests.
  */
 import { randomBytes } from 'node:crypto';
 import type { Json } from '../wire/session.ts';
@@ -60,14 +60,14 @@ export class ScriptedLog {
     this.gaps.push({ from: this.head + 1, to: this.head + count, reason });
   }
 
-  /** Renews the lifetime. */
+  /** Grants a new lifetime of `ttlMs`. */
   renew(): void {
     this.#expiresAt = Date.now() + this.ttlMs;
   }
 
   /**
-   * Loses the log as a restored backup does: unacknowledged events are numbered from 1 in a new
-   * epoch.
+   * Starts a new epoch, as a server does whose store was restored from a backup: the unacknowledged
+   * events get the sequence numbers from 1.
    */
   loseEpoch(): void {
     this.events = this.events

@@ -8,13 +8,13 @@ import type { Era } from '../wire/session.ts';
 import type { Drain } from '../server/scenario.ts';
 
 /**
- * Limits that slow a run down at their usual values. The client prints the ones it adopts; for the
- * others the kit waits the usual time.
+ * Limits whose usual values make a run slow. The client prints the names of those that it adopts;
+ * for the others the kit waits the usual time.
  */
 export interface Suggested {
-  /** Its request timeout, in milliseconds. */
+  /** The client's request timeout, in milliseconds. */
   readonly requestTimeoutMs?: number;
-  /** A stream without a message for this long is dead. */
+  /** A stream without a message for this long counts as dead. */
   readonly streamSilenceMs?: number;
   /** The first pause before reconnecting, without jitter. */
   readonly backoffBaseMs?: number;
@@ -43,12 +43,14 @@ export interface Applied {
   readonly reason?: string;
 }
 
+/** Time between SIGTERM and SIGKILL. */
 const TERMINATION_MS = 1000;
+/** Characters of standard error that are kept, from its end. */
 const STDERR_CHARS = 4000;
 
 /**
- * Programs run in their own process groups, which an interrupt of the kit does not reach. The kit
- * therefore ends them itself.
+ * The running programs. They have their own process groups, which an interrupt of the kit does not
+ * reach, so the kit ends them when it exits.
  */
 const running = new Set<Program>();
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
@@ -69,11 +71,13 @@ function over(program: Program): void {
 
 export class Program {
   readonly startedAt = Date.now();
-  /** In the order of the output. */
+  /** The items that the client printed, in order. */
   readonly applied: Applied[] = [];
+  /** Names of the suggested limits that the client adopted. */
   readonly adopted = new Set<string>();
-  /** Undefined while it runs. */
+  /** How it ended: exit code, or null after a signal, and epoch milliseconds. Undefined while it runs. */
   ended: { readonly code: number | null; readonly at: number } | undefined;
+  /** Resolves when the program has ended. */
   readonly over: Promise<void>;
   readonly #child: ChildProcess;
   #stderr = '';
@@ -140,7 +144,7 @@ export class Program {
     return `the client ended ${this.ended?.code === null ? 'by a signal' : `with code ${this.ended?.code}`}: ${this.lastErrorLine}`;
   }
 
-  /** Sends SIGTERM, and SIGKILL after a while. */
+  /** Sends SIGTERM, and SIGKILL one second later. Resolves when the program has ended. */
   async stop(): Promise<void> {
     this.kill('SIGTERM');
     const timer = setTimeout(() => this.kill('SIGKILL'), TERMINATION_MS);
@@ -155,7 +159,7 @@ export class Program {
       if (process.platform === 'win32') this.#child.kill(signal);
       else process.kill(-pid, signal);
     } catch {
-      // It has just gone.
+      // The process has already ended.
     }
   }
 

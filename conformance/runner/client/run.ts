@@ -13,14 +13,15 @@ import { ScriptedServer } from './server.ts';
 export interface ClientRun extends SuiteRun {
   readonly scenarios: readonly ClientScenario[];
   readonly command: string;
-  /** Time until the first request of a program, in milliseconds. Default 30,000. */
+  /** Maximum time until a program calls a method of the extension, in ms. Default 30,000. */
   readonly patienceMs?: number;
 }
 
 const PATIENCE_MS = 30_000;
 
 /**
- * Runs the suite. Rejects with `NothingToTest` when the command does not run or sends no request.
+ * Runs the suite. Rejects with `NothingToTest` when the program ends early or calls no method of the
+ * extension.
  */
 export async function runClient({
   scenarios,
@@ -47,12 +48,12 @@ async function erasOf(command: string, patienceMs: number): Promise<readonly Era
   const spoken = tried.filter(({ problem }) => problem === null).map(({ era }) => era);
   if (spoken.length === 0)
     throw new NothingToTest(
-      `"${command}" cannot be tested as a client: ${tried[0]!.problem}. Run it by hand with a server URL as its last argument`,
+      `"${command}" cannot be tested as a client: ${tried[0]!.problem}. Run the command by hand with a server URL as its last argument`,
     );
   return spoken;
 }
 
-/** Null when the program calls a method of the extension; otherwise the reason. */
+/** Null when the program calls a method of the extension in this revision; otherwise why not. */
 async function greeting(command: string, era: Era, patienceMs: number): Promise<string | null> {
   const server = await ScriptedServer.listen(era);
   const context = {

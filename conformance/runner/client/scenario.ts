@@ -11,16 +11,16 @@ import { ScriptedServer } from './server.ts';
 /** One scenario with its own server. */
 export interface ClientScenario {
   readonly name: string;
-  /** One sentence. */
+  /** Summary of the scenario, in one sentence. */
   readonly about: string;
-  /** Names of requirements without prefix. The scenario decides each of them. */
+  /** The requirements that the scenario decides, by name without prefix: `log-contiguous`. */
   readonly checks: readonly string[];
   /** Default: the newest revision that the client speaks. `each`: every revision. */
   readonly eras?: 'each';
   run(t: ClientTest): Promise<void>;
 }
 
-/** Declares a scenario; keeps its type exact. */
+/** Declares a scenario. Returns it unchanged; the compiler checks its type. */
 export const clientScenario = (definition: ClientScenario): ClientScenario => definition;
 
 /** Limits for runs whose result is known, such as those of broken peers. */
@@ -31,23 +31,24 @@ export interface RunLimits {
   readonly stopOnBroken?: string | undefined;
 }
 
-/** An acknowledgment, by whichever drain. */
+/** An acknowledgement on any drain. */
 export interface Acknowledged {
   readonly epoch: string;
   readonly sequence: number;
+  /** Time of arrival, in epoch milliseconds. */
   readonly at: number;
 }
 
 /**
- * Maximum wait for an expected event. Programs start slowly and choose their own
- * reconnect pauses.
+ * Maximum wait for an expected event. Programs start slowly and choose their own reconnect pauses.
  */
 const PATIENCE_MS = 25_000;
+/** `durationMs` of the context: longer than any scenario. */
 const DURATION_MS = 300_000;
-/** The last output of an ended program can arrive this much later. */
+/** Time after the end of a program in which its last output can still arrive. */
 const OUTPUT_GRACE_MS = 100;
 
-/** A running scenario. It closes what it opened when it ends. */
+/** The context of a running scenario. Its programs and its server end with the scenario. */
 export class ClientTest {
   readonly server: ScriptedServer;
   readonly era: Era;
@@ -59,7 +60,7 @@ export class ClientTest {
   readonly #stopOnBroken: string | undefined;
   /** Every program of the scenario; the last one may still run. */
   readonly #programs: Program[] = [];
-  /** Acknowledgments in answers to callback requests. */
+  /** Acknowledgements in answers to callback requests. */
   readonly #answered: Acknowledged[] = [];
 
   private constructor(
@@ -67,7 +68,7 @@ export class ClientTest {
     command: string,
     scenario: string,
     observations: Observations,
-    { patienceMs, stopOnBroken: stopOnBroken }: Required<RunLimits>,
+    { patienceMs, stopOnBroken }: Required<RunLimits>,
   ) {
     this.server = server;
     this.era = server.era;
@@ -83,7 +84,7 @@ export class ClientTest {
     definition: ClientScenario,
     command: string,
     era: Era,
-    { patienceMs = PATIENCE_MS, stopOnBroken: stopOnBroken }: RunLimits = {},
+    { patienceMs = PATIENCE_MS, stopOnBroken }: RunLimits = {},
   ): Promise<Observations> {
     const observations = new Observations(
       definition.eras === 'each' ? `${definition.name} (${era})` : definition.name,
@@ -143,8 +144,8 @@ export class ClientTest {
   }
 
   /**
-   * Runs the command and waits until it drains. It asks the client for a stream but accepts any
-   * drain.
+   * Runs the command and waits until the client drains by stream or pull. Returns the drain. The
+   * context asks for a stream unless `context` says otherwise.
    */
   async follow(context: Partial<Context> = {}): Promise<'stream' | 'pull'> {
     this.start({ drain: 'stream', ...context });
@@ -165,7 +166,7 @@ export class ClientTest {
       throw new NotApplicable(`the client does not drain by ${drain}; it drains by ${actual}`);
   }
 
-  /** Every acknowledgment, in order. */
+  /** Every acknowledgement, in order. */
   get acks(): readonly Acknowledged[] {
     const said = this.server.calls.flatMap(({ method, params, at }): Acknowledged[] => {
       const position =
@@ -200,8 +201,8 @@ export class ClientTest {
   }
 
   /**
-   * The next draining request after `since`, and its position: `after`, else its `ack`, else what
-   * the server has as acknowledged.
+   * The first draining request from `since` (epoch milliseconds) on, and its position: its `after`,
+   * else its `ack`, else the acknowledged position of the log. Waits for `what`.
    */
   async nextDrain(
     since: number,
@@ -222,7 +223,7 @@ export class ClientTest {
     return this.server.streams.findLast(({ open }) => open)!;
   }
 
-  /** Sends a delivery to the callback and records the acknowledgment. */
+  /** Sends a delivery to the callback and records the acknowledgement. */
   async callBack(
     ...args: Parameters<ScriptedServer['callBack']>
   ): ReturnType<ScriptedServer['callBack']> {
@@ -232,7 +233,7 @@ export class ClientTest {
     return answered;
   }
 
-  /** Kills the program as a crash does. Output written before is still read. */
+  /** Kills the program as a crash does. Output that it wrote before is still read. */
   async kill(): Promise<void> {
     this.program.kill('SIGKILL');
     await this.program.over;
@@ -245,14 +246,14 @@ export class ClientTest {
     return this.program.applied;
   }
 
-  /** Resolves when the condition holds. Throws after the patience, or when the client has ended. */
+  /** Resolves when the condition holds. Throws after `patienceMs`, or when the client has ended. */
   async until(
     what: string,
     condition: () => boolean,
     patienceMs: number = this.patienceMs,
   ): Promise<void> {
     for (const end = Date.now() + patienceMs; !condition();) {
-      const { ended, endMessage: endMessage } = this.program;
+      const { ended, endMessage } = this.program;
       if (ended !== undefined && Date.now() - ended.at > OUTPUT_GRACE_MS)
         throw new Error(`waited for ${what}, but ${endMessage}`);
       if (Date.now() > end) throw new Error(`waited ${patienceMs / 1000} s for ${what}`);

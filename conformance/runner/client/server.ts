@@ -22,7 +22,8 @@ import {
 import { ScriptedLog } from './log.ts';
 
 /**
- * Returns the result of a request; throws `ErrorResponse` or `DropConnection`. `correct` returns the correct result.
+ * Returns the result of a request; throws `ErrorResponse` or `DropConnection`. `correct` returns the
+ * correct result.
  */
 export type Behavior = (
   params: Json,
@@ -60,9 +61,9 @@ export class ScriptedServer {
   automatic = true;
   /** `nextPollMs` of a pull that reached the head. */
   nextPollMs = 200;
-  /** Whether the server answers at all. */
+  /** Whether the server answers; otherwise it drops the connection of each request. */
   up = true;
-  /** Changes every result and every delivery before it is sent. */
+  /** Changes every result, and every delivery on a stream, before it is sent. */
   decorate: (value: Json, method: string) => Json = (value) => value;
   readonly #replaced = new Map<string, Behavior>();
   readonly #server: Server;
@@ -113,7 +114,10 @@ export class ScriptedServer {
     if (this.automatic) for (const stream of this.streams) if (stream.open) stream.flush();
   }
 
-  /** Overrides the next answer to a pull, also to one that waits. Undefined = correct again. */
+  /**
+   * Overrides the next answer to a pull, including a pull that is waiting. Undefined = correct
+   * again.
+   */
   answerPull(make: (() => Json) | undefined): void {
     this.#nextPull = make;
   }
@@ -132,7 +136,7 @@ export class ScriptedServer {
     return this.calls.filter(({ method }) => methods.includes(method));
   }
 
-  /** Sends a delivery to the client's callback. */
+  /** Sends a delivery to the client's callback and applies its acknowledgement. */
   async callBack(delivery: Json, sending: Partial<Sending> = {}): Promise<Answered> {
     const { url, secret } = this.log.callback!;
     const answered = await sendDelivery(url, delivery, { secrets: [secret], ...sending });

@@ -26,8 +26,8 @@ export interface EventsContext {
 }
 
 /**
- * Limits that slow a run down at their usual values. The client prints the ones it adopts; checks
- * that need another are not shown.
+ * Limits whose usual values make a run slow. The client prints the names of those that it adopts;
+ * checks that need a limit which the client does not adopt are `not shown`.
  */
 export interface EventsSuggested extends Pick<
   Suggested,
@@ -40,9 +40,9 @@ export interface EventsSuggested extends Pick<
 /** One scenario with its own server. */
 export interface EventsClientScenario {
   readonly name: string;
-  /** One sentence. */
+  /** Summary of the scenario, in one sentence. */
   readonly about: string;
-  /** Names of requirements without prefix. The scenario decides each of them. */
+  /** The requirements that the scenario decides, by name without prefix: `log-contiguous`. */
   readonly checks: readonly string[];
   run(t: EventsClientTest): Promise<void>;
 }
@@ -52,8 +52,9 @@ export interface EventsClientRun extends SuiteRun {
   readonly command: string;
 }
 
+/** `durationMs` of the context: longer than any scenario. */
 const DURATION_MS = 300_000;
-/** Programs start slowly. */
+/** Maximum wait for an expected event. Programs start slowly. */
 const PATIENCE_MS = 25_000;
 const METHOD: Readonly<Record<Mode, string>> = {
   poll: 'events/poll',
@@ -62,9 +63,7 @@ const METHOD: Readonly<Record<Mode, string>> = {
 };
 const ERA = '2026-07-28';
 
-/**
- * Runs the suite. Rejects with `NothingToTest` when the command does not run or sends no request.
- */
+/** Runs the suite. Rejects with `NothingToTest` when the program follows in none of the modes. */
 export async function runEventsClient({
   scenarios,
   command,
@@ -80,7 +79,7 @@ export async function runEventsClient({
   return runSuite({ role: 'client', subject: command, scenarios, tasksOf, startedAt }, run);
 }
 
-/** Throws unless the program calls a method of the extension in one of the modes. */
+/** Throws `NothingToTest` unless the program follows in at least one of the modes. */
 async function requireClient(command: string): Promise<void> {
   const observations = new Observations('greeting', []);
   const tried = await Promise.all(
@@ -95,11 +94,11 @@ async function requireClient(command: string): Promise<void> {
   );
   if (!tried.includes(null))
     throw new NothingToTest(
-      `"${command}" cannot be tested as a client: ${tried[0]}. Run it by hand with a server URL as its last argument`,
+      `"${command}" cannot be tested as a client: ${tried[0]}. Run the command by hand with a server URL as its last argument`,
     );
 }
 
-/** A running scenario. It closes what it opened when it ends. */
+/** The context of a running scenario. Its program and its server end with the scenario. */
 export class EventsClientTest {
   readonly server: ScriptedEventsServer;
   readonly #command: string;
@@ -112,7 +111,7 @@ export class EventsClientTest {
     server: ScriptedEventsServer,
     command: string,
     observations: Observations,
-    { patienceMs = PATIENCE_MS, stopOnBroken: stopOnBroken }: RunLimits,
+    { patienceMs = PATIENCE_MS, stopOnBroken }: RunLimits,
   ) {
     this.server = server;
     this.#command = command;
@@ -137,7 +136,7 @@ export class EventsClientTest {
     return observations;
   }
 
-  /** Runs `use` with a server of its own. */
+  /** Runs `use` with its own scripted server. */
   static async with<T>(
     command: string,
     observations: Observations,
@@ -205,13 +204,13 @@ export class EventsClientTest {
     return this.server.callsOf('events/poll');
   }
 
-  /** Resolves with the poll after the one with this index. */
+  /** Resolves with the poll at this index, counted from 0, when it arrives. */
   async poll(at: number): Promise<EventsCall> {
     await this.until(`poll number ${at + 1}`, () => this.polls.length > at);
     return this.polls[at]!;
   }
 
-  /** The stream with this index. */
+  /** Resolves with the stream at this index, counted from 0, when the client opens it. */
   async stream(at = 0): Promise<OpenResponse> {
     await this.until(`stream number ${at + 1}`, () => this.server.streams.length > at);
     return this.server.streams[at]!;
@@ -225,7 +224,7 @@ export class EventsClientTest {
     return applied;
   }
 
-  /** Whether the client printed the event. True for clients that print nothing. */
+  /** Whether the client printed the event. */
   hasApplied(eventId: string): boolean {
     const { applied } = this.#program!;
     return applied.length > 0 && applied.some((line) => line.eventId === eventId);
@@ -241,6 +240,7 @@ export class EventsClientTest {
       throw new NotShown(`the client does not adopt the suggested limit "${name}"`);
   }
 
+  /** Resolves when the condition holds. Throws after `patienceMs`, or when the client has ended. */
   async until(
     what: string,
     condition: () => boolean,

@@ -10,20 +10,21 @@ import type { Outcome } from '../verdict.ts';
 import { sendDelivery, type Answered, type Sending } from '../wire/sender.ts';
 import type { Json } from '../wire/session.ts';
 
-/** One scenario, with its own registration where the receiver can make one. */
+/** One scenario. It gets its own registration when the control interface can make one. */
 export interface EventsReceiverScenario {
   readonly name: string;
-  /** One sentence. */
+  /** Summary of the scenario, in one sentence. */
   readonly about: string;
-  /** Names of requirements without prefix. The scenario decides each of them. */
+  /** The requirements that the scenario decides, by name without prefix: `log-contiguous`. */
   readonly checks: readonly string[];
+  /** Control verbs; without one of them the checks are `not shown`. */
   readonly needs?: readonly ReceiverVerb[];
   run(t: EventsReceiverTest): Promise<void>;
 }
 
 /** Shared by every scenario of a run. */
 export interface EventsReceiverSubject {
-  /** Options of the command line. */
+  /** `--url` and `--secret` of the command line. */
   readonly url: string;
   readonly secret: string;
   readonly control: ReceiverControl;
@@ -68,8 +69,8 @@ export async function runEventsReceiver({
 }
 
 /**
- * Throws unless the receiver echoes a valid verification; without that nothing can be tested with
- * this URL and secret.
+ * Throws `NothingToTest` unless the receiver echoes a valid verification: otherwise the URL or the
+ * secret is wrong.
  */
 async function requireReceiver(url: string, secret: string): Promise<void> {
   const challenge = random(24);
@@ -92,7 +93,7 @@ type Message = Partial<Sending> & {
   readonly secrets: readonly string[];
 };
 
-/** POSTs an occurrence or an envelope as an SEP-3415 server does. */
+/** POSTs an occurrence or a control envelope, as an SEP-3415 server does. */
 function sendMessage(
   url: string,
   body: Json,
@@ -111,7 +112,7 @@ function sendMessage(
   );
 }
 
-/** A running scenario. */
+/** The context of a running scenario. */
 export class EventsReceiverTest {
   readonly control: ReceiverControl;
   /** The id that a server would have returned. */
@@ -170,7 +171,7 @@ export class EventsReceiverTest {
     return this.#observations.check(checks, what, assertion);
   }
 
-  /** Sends a request once, correct unless `options` change it. */
+  /** Sends a request once; `message` replaces parts of a correct one. */
   send(body: Json, message: Partial<Message> = {}): Promise<Answered> {
     return sendMessage(this.#url, body, {
       subscriptionId: this.subscriptionId,
@@ -187,7 +188,7 @@ export class EventsReceiverTest {
     const { status } = await this.send(this.occurrence());
     if (!this.control.has('register') && (status === 503 || status === 425))
       throw new NotShown(
-        'the receiver does not know the subscription; to make it known it needs the control verb "register"',
+        'the receiver does not know the subscription; needs the control verb "register"',
       );
   }
 
@@ -203,7 +204,10 @@ export class EventsReceiverTest {
     };
   }
 
-  /** The items handed on, in order. Throws `NotShown`. */
+  /**
+   * The items that the receiver handed to its application, in order. Throws `NotShown` without the
+   * verb `applied`.
+   */
   async applied(): Promise<readonly Json[]> {
     return (await this.control.do('applied', this.#who)).items;
   }

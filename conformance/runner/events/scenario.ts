@@ -17,23 +17,23 @@ export interface Followed {
   readonly arguments: { readonly topic?: string };
 }
 
-/** One scenario with several checks. */
+/** One scenario, which decides one or more checks. */
 export interface EventsScenario {
   readonly name: string;
-  /** One sentence. */
+  /** Summary of the scenario, in one sentence. */
   readonly about: string;
-  /** Names of requirements without prefix. The scenario decides each of them. */
+  /** The requirements that the scenario decides, by name without prefix: `log-contiguous`. */
   readonly checks: readonly string[];
-  /** Modes that the plain type has to offer; without one of them the checks are not applicable. */
+  /** Modes that the plain type has to offer; without one of them the checks are `not applicable`. */
   readonly modes?: readonly Mode[];
   readonly verbs?: readonly Verb[];
   readonly types?: readonly (keyof ControlTypes)[];
-  /** Runs while no other scenario runs. */
+  /** Runs while no other scenario runs, for example because it advances the clock. */
   readonly alone?: boolean;
   run(t: ServerTest, events: Events): Promise<void>;
 }
 
-/** The first revision that defines the extension. */
+/** Declares a scenario. It runs in the first revision that defines the extension. */
 export const eventsScenario = ({
   name,
   about,
@@ -57,7 +57,7 @@ export const eventsScenario = ({
   },
 });
 
-/** Both sets of error codes in use. */
+/** The two sets of error codes in use: of the SEP and of the earlier design sketch. */
 const CODES = {
   sep: {
     NotFound: -32023,
@@ -100,7 +100,10 @@ export class Events {
     this.#name = t.control.offer?.types.plain;
   }
 
-  /** The plain type; without a control interface, any type of the server, without arguments. */
+  /**
+   * The name of the plain type. Without a control interface: of a type that offers the required
+   * modes.
+   */
   get name(): string {
     return this.#name ?? this.#t.control.type('plain');
   }
@@ -120,7 +123,7 @@ export class Events {
     throw new Error('events/list still returns a nextCursor after 100 pages');
   }
 
-  /** Throws `NotApplicable` when the plain type does not offer one of these modes. */
+  /** Throws `NotApplicable` unless the plain type offers all of these modes. */
   async require(modes: readonly Mode[]): Promise<void> {
     if (modes.length === 0 && this.#name !== undefined) return;
     const list = await this.list();
@@ -136,7 +139,7 @@ export class Events {
         throw new NotApplicable(`the server does not offer "${mode}" for "${this.name}"`);
   }
 
-  /** A new topic; without a control interface, no arguments. */
+  /** The type with a new topic; without a control interface, with no arguments. */
   topic(name: string = this.name): Followed {
     return {
       name,
@@ -144,7 +147,7 @@ export class Events {
     };
   }
 
-  /** Emits events for this topic, with `n` counting from `from`. */
+  /** Emits this many events for the topic; their `n` counts from `options.from`. */
   emit(
     { name, arguments: { topic } }: Followed,
     count: number,
@@ -250,7 +253,10 @@ export class Events {
     ) as Promise<true>;
   }
 
-  /** A new event type, removed when the scenario ends. Throws `NotShown` without the verbs. */
+  /**
+   * Declares a new event type and returns its name; removes it when the scenario ends. Throws
+   * `NotShown` without the verb `declare`.
+   */
   async ownType(): Promise<string> {
     const name = this.#t
       .unique('conformance.own')

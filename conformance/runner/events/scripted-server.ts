@@ -9,17 +9,18 @@ import type { AddressInfo } from 'node:net';
 import { sendDelivery, type Answered } from '../wire/sender.ts';
 import { EVENTS_EXTENSION, SUBSCRIPTION_META, type Json } from '../wire/session.ts';
 
-/** A request of the client. */
+/** A request that the client sent. */
 export interface EventsCall {
   readonly method: string;
   readonly params: Json;
   readonly id: unknown;
+  /** Time of arrival, in epoch milliseconds. */
   readonly at: number;
 }
 
 /**
- * Returns the result of a request; an answer with `error` is an error. `correct` returns the correct
- * result.
+ * Returns the result of a request, or `{ error }` for an error response. `correct` returns the
+ * correct result.
  */
 export type EventsBehavior = (
   params: Json,
@@ -37,7 +38,7 @@ const DESCRIPTOR = {
   payloadSchema: { type: 'object' },
 };
 
-/** An open response. */
+/** A response that stays open as an event stream. */
 export class OpenResponse {
   readonly call: EventsCall;
   /** When it ended, and which side ended it. */
@@ -79,12 +80,14 @@ export class OpenResponse {
 export class ScriptedEventsServer {
   readonly calls: EventsCall[] = [];
   readonly streams: OpenResponse[] = [];
+  /** The open responses to `subscriptions/listen`. */
   readonly listening: OpenResponse[] = [];
   /** Settings of the extension; undefined = not declared. */
   settings: object | undefined = { listChanged: true };
   /** Whether open streams send heartbeats. */
   warm = true;
   nextPollMs = 200;
+  /** Time until `refreshBefore` of a subscribe result, in milliseconds. */
   grantMs = 3_600_000;
   /** The verified webhook of the client. */
   hook: { readonly url: string; readonly secret: string } | undefined;
@@ -114,7 +117,7 @@ export class ScriptedEventsServer {
   get url(): string {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/mcp`;
   }
-  /** The cursor of the end. */
+  /** The cursor after the last event. */
   get cursor(): string {
     return `cursor-${this.#events.length}`;
   }
@@ -245,7 +248,7 @@ export class ScriptedEventsServer {
         return {
           error: {
             code: -32027,
-            message: 'The endpoint did not echo.',
+            message: 'The endpoint did not echo the challenge.',
             data: { reason: 'challenge_failed' },
           },
         };

@@ -1,4 +1,4 @@
-/** An SEP-3415 webhook owned by the kit: records every request and answers as the scenario says. */
+/** A webhook of the kit for SEP-3415: records every request and answers as the scenario says. */
 import {
   CallbackEndpoint,
   newSecret,
@@ -7,12 +7,12 @@ import {
   type Reply,
 } from '../server/callback-endpoint.ts';
 
-/** Types of control envelopes. */
+/** The types of control envelopes; an occurrence has none. */
 const ENVELOPES = ['verification', 'gap', 'terminated'];
 
 export class Webhook {
   secret = newSecret();
-  /** Answers an occurrence or an envelope; `n` counts them from 1. */
+  /** Answers an occurrence or an envelope other than a verification; `n` counts them from 1. */
   answer: (hit: Hit, n: number) => Reply | Promise<Reply> = () => ({ status: 204 });
   /** Answers a verification. */
   consent: (hit: Hit) => Reply | Promise<Reply> = ({ message: { challenge } }) => ({
@@ -22,7 +22,7 @@ export class Webhook {
 
   private constructor(endpoint: CallbackEndpoint) {
     this.#endpoint = endpoint;
-    // The endpoint sees SEP-3415 requests as deliveries, because they carry no triggers challenge.
+    // The endpoint treats every SEP-3415 request as a delivery, because none has `params.challenge`.
     endpoint.answer = (hit) =>
       hit.message?.type === 'verification'
         ? this.consent(hit)

@@ -5,7 +5,7 @@
 import { NotShown } from '../observations.ts';
 import type { Json } from '../wire/session.ts';
 
-/** A subscription as its receiver knows it: the MCP server's resource URI and the `key`. */
+/** Identity of a subscription at its receiver: the MCP server's resource URI and the `key`. */
 export interface RegistrationKey {
   readonly audience: string;
   readonly key: string;
@@ -14,16 +14,16 @@ export interface RegistrationKey {
 /** The verbs with their members. */
 export interface ReceiverVerbs {
   /**
-   * Registers a key, with the server's key set if it has one. Returns `{ url, secret }`. SEP-3415:
-   * `subscriptionId` is the id that the server returns.
+   * Registers a key, and the address of the server's key set if it has one. Returns
+   * `{ url, secret }`. For SEP-3415, `subscriptionId` is the id that the server returns.
    */
   readonly register: RegistrationKey & {
     readonly jwksUri?: string;
     readonly subscriptionId?: string;
   };
   /**
-   * Returns `{ items }`: what was handed to the application, in order, in the format that a client
-   * prints.
+   * Returns `{ items }`: what the receiver handed to its application, in order, in the format that
+   * a client prints.
    */
   readonly applied: RegistrationKey;
   /** Kills the process without warning and starts it again; returns when it serves. */
@@ -31,8 +31,8 @@ export interface ReceiverVerbs {
   /** Removes the key: the subscription is unknown from now on. */
   readonly forget: RegistrationKey;
   /**
-   * Returns `{ token }`: a compact JWS with this header and these claims, signed with the key of
-   * callback URLs.
+   * Returns `{ token }`: a compact JWS with this header and these claims, signed with the key that
+   * signs callback URLs.
    */
   readonly mint: { readonly header: object; readonly claims: object };
 }
@@ -88,7 +88,7 @@ export class ReceiverControl {
     });
     if (!response.ok)
       throw new Error(
-        `The control interface failed to "${verb}": HTTP ${response.status} ${(await response.text()).slice(0, 200)}`,
+        `The control verb "${verb}" failed: HTTP ${response.status} ${(await response.text()).slice(0, 200)}`,
       );
     return response.json();
   }

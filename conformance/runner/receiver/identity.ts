@@ -1,6 +1,6 @@
 /**
- * A server's signature (SEP: Server identity): its key, its key set on loopback, and detached JWS
- * with any header.
+ * The identity of a server (SEP: Server identity): its signing key, the key set that it publishes on
+ * loopback, and detached JWS with any header.
  */
 import { createHash, createHmac, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 import { once } from 'node:events';
@@ -10,7 +10,7 @@ import type { Json } from '../wire/session.ts';
 
 const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
-/** Makes the signature of a JWS over its signing input. */
+/** Signs the signing input of a JWS. */
 export type Signer = (input: Buffer) => Buffer;
 const ed25519 =
   (key: KeyObject): Signer =>
@@ -39,7 +39,7 @@ export function detached(header: object, body: Buffer, make: Signer): string {
   return `${first}..${make(Buffer.concat([Buffer.from(`${first}.`), body])).toString('base64url')}`;
 }
 
-/** A published key of one server. */
+/** The signing key of one server, published in a key set. */
 export class Identity {
   readonly kid: string;
   /** Number of times the key set was fetched. */

@@ -49,8 +49,8 @@ export async function runReceiver({
 }
 
 /**
- * Throws unless the receiver answers a valid challenge with a proof; without that nothing can be
- * tested with this URL and secret.
+ * Throws `NothingToTest` unless the receiver answers a valid challenge with the proof: otherwise the
+ * URL or the secret is wrong.
  */
 async function requireReceiver(url: string, secret: string): Promise<void> {
   const log = new ScriptedLog();
@@ -75,6 +75,6 @@ async function requireReceiver(url: string, secret: string): Promise<void> {
     );
   if (body.proof !== hmac(secret, `challenge.${challenge}`))
     throw new NothingToTest(
-      `what answers at ${origin} proves another secret than the given one. Check --secret`,
+      `what answers at ${origin} sent a proof that does not match the given secret. Check --secret`,
     );
 }

@@ -13,35 +13,36 @@ import type { Json } from '../wire/session.ts';
 import type { ReceiverControl, ReceiverVerb, RegistrationKey } from './control.ts';
 import { detached, Identity } from './identity.ts';
 
-/** One scenario, with its own registration where the receiver can make one. */
+/** One scenario. It gets its own registration when the control interface can make one. */
 export interface ReceiverScenario {
   readonly name: string;
-  /** One sentence. */
+  /** Summary of the scenario, in one sentence. */
   readonly about: string;
-  /** Names of requirements without prefix. The scenario decides each of them. */
+  /** The requirements that the scenario decides, by name without prefix: `log-contiguous`. */
   readonly checks: readonly string[];
+  /** Control verbs; without one of them the checks are `not shown`. */
   readonly needs?: readonly ReceiverVerb[];
   run(t: ReceiverTest): Promise<void>;
 }
 
-/** Declares a scenario; keeps its type exact. */
+/** Declares a scenario. Returns it unchanged; the compiler checks its type. */
 export const receiverScenario = (definition: ReceiverScenario): ReceiverScenario => definition;
 
 /** Shared by every scenario of a run. */
 export interface ReceiverSubject {
-  /** Options of the command line. */
+  /** `--url` and `--secret` of the command line. */
   readonly url: string;
   readonly secret: string;
   readonly control: ReceiverControl;
 }
 
-/** Where deliveries go, and the secret that signs them. */
+/** A registration: where deliveries go, and the secret that signs them. */
 export interface Registered extends RegistrationKey {
   readonly url: string;
   readonly secret: string;
 }
 
-/** The claims of a signed callback URL; undefined for another URL. */
+/** The token of a signed callback URL, and its parts; undefined for any other URL. */
 export function tokenOf(
   url: string,
 ): { readonly header: Json; readonly claims: Json; readonly token: string } | undefined {
@@ -61,17 +62,19 @@ export const withToken = (url: string, token: string): string =>
 const AUDIENCE = 'https://mcp.example.com/mcp';
 /** Maximum time for a receiver to apply a delivery, which the kit repeats until then. */
 const PATIENCE_MS = 8000;
+/** Pause before a delivery is repeated. */
 const AGAIN_MS = 200;
 
-/** A running scenario. It closes what it opened when it ends. */
+/** The context of a running scenario. It closes everything that it opened when the scenario ends. */
 export class ReceiverTest {
   readonly subject: ReceiverSubject;
   readonly control: ReceiverControl;
   readonly #observations: Observations;
   readonly #patienceMs: number;
   readonly #closers: (() => Promise<unknown>)[] = [];
-  /** The registration and the log of this scenario. */
+  /** The registration to which this scenario sends. */
   registered!: Registered;
+  /** The log from which it sends. */
   readonly log = new ScriptedLog();
 
   private constructor(subject: ReceiverSubject, observations: Observations, patienceMs: number) {
@@ -110,7 +113,7 @@ export class ReceiverTest {
     return this.#observations.check(checks, what, assertion);
   }
 
-  /** Makes a registration; returns that of the command line when the receiver cannot make one. */
+  /** Makes a registration. Without the verb `register`, returns that of the command line. */
   async register(
     more: Partial<RegistrationKey> & { readonly jwksUri?: string } = {},
   ): Promise<Registered> {
@@ -124,7 +127,7 @@ export class ReceiverTest {
     return { ...who, url, secret };
   }
 
-  /** Sends further deliveries to this registration. */
+  /** Makes this the registration to which further deliveries go. */
   async use(registered: Registered): Promise<void> {
     this.registered = registered;
     Object.assign(this.log, {
@@ -134,7 +137,7 @@ export class ReceiverTest {
     });
   }
 
-  /** Sends a delivery once, correctly signed unless `sending` changes it. */
+  /** Sends a delivery once; `sending` changes parts of a correct request. */
   send(
     delivery: Json,
     { url = this.registered.url, ...sending }: Partial<Sending> & { readonly url?: string } = {},
@@ -143,8 +146,8 @@ export class ReceiverTest {
   }
 
   /**
-   * Appends this many events and repeats the unacknowledged ones like a server until they are
-   * acknowledged. Resolves with the last answer. Throws after the patience.
+   * Appends this many events and repeats the unacknowledged ones, as a server does, until the
+   * answer is final. Resolves with that answer. Throws unless it acknowledges all of them.
    */
   async deliver(count: number, sending?: Parameters<ReceiverTest['send']>[1]): Promise<Answered> {
     this.log.append(count);
@@ -159,7 +162,8 @@ export class ReceiverTest {
   }
 
   /**
-   * Repeats a delivery until the answer is final: no 5xx, and no `ack` below the delivery's end.
+   * Repeats a delivery until the answer is final: not 5xx, and no `ack` below the delivery's end.
+   * Resolves with that answer, or after the patience with the last one.
    */
   async settled(delivery: Json, sending?: Parameters<ReceiverTest['send']>[1]): Promise<Answered> {
     for (const end = Date.now() + this.#patienceMs; ;) {
@@ -190,15 +194,18 @@ export class ReceiverTest {
     return { ...this.log.heartbeat(acked), head: head + 1, events: [event] };
   }
 
-  /** The items that the receiver handed to its application. Throws `NotShown`. */
+  /**
+   * The items that the receiver handed to its application. Throws `NotShown` without the verb
+   * `applied`.
+   */
   async applied(): Promise<readonly Applied[]> {
     const { audience, key } = this.registered;
     return (await this.control.do('applied', { audience, key })).items;
   }
 
   /**
-   * Throws when the receiver applied anything of {@link next}: it would accept the event after it,
-   * or list it as applied.
+   * Throws when the receiver applied the event of {@link next}: such a receiver acknowledges the
+   * event after it, or lists it as applied.
    */
   async nothingApplied(): Promise<void> {
     const { head, acked } = this.log;
@@ -220,14 +227,14 @@ export class ReceiverTest {
     );
   }
 
-  /** The claims of this registration's URL. Throws `NotApplicable` for an unsigned URL. */
+  /** The token of this registration's URL. Throws `NotApplicable` for an unsigned URL. */
   token(): NonNullable<ReturnType<typeof tokenOf>> {
     const token = tokenOf(this.registered.url);
     if (token === undefined) throw new NotApplicable('the receiver does not mint signed URLs');
     return token;
   }
 
-  /** A server's keys, published until the scenario ends. */
+  /** A server's signing key, published until the scenario ends. */
   async identity(kid: string): Promise<Identity> {
     const identity = await Identity.publish(kid);
     this.#closers.push(() => identity.close());

@@ -1,4 +1,4 @@
-/** The report for people: violations first, then what was not shown, then the totals. */
+/** The report as text: violations first, then what was not shown, then the totals. */
 import { standing, type Expected } from '../expected.ts';
 import type { Outcome, Verdict } from '../verdict.ts';
 
@@ -6,8 +6,8 @@ const ORDER: readonly Verdict[] = ['violated', 'warned', 'not shown', 'not appli
 const TITLE: Readonly<Record<Verdict, string>> = {
   violated: 'VIOLATED',
   warned: 'WARNED (recommendations)',
-  'not shown': 'NOT SHOWN (the implementation offers no way to)',
-  'not applicable': 'NOT APPLICABLE (not claimed)',
+  'not shown': 'NOT SHOWN (the implementation offers no way to show it)',
+  'not applicable': 'NOT APPLICABLE (the implementation does not claim the feature)',
   passed: 'PASSED',
 };
 
@@ -37,7 +37,7 @@ export function humanReport(
   );
   if (unexpected.length > 0)
     lines.push(
-      `EXPECTED TO FAIL, BUT PASSING: remove them from the file`,
+      `EXPECTED TO FAIL, BUT PASSED: remove these from the file of known failures`,
       ...unexpected.map(({ id }) => `  ${id}`),
       '',
     );

@@ -2,10 +2,9 @@
 import { standing, type Expected } from '../expected.ts';
 import type { CheckResult, Outcome } from '../verdict.ts';
 
-/** Drops characters that XML 1.0 forbids and escapes its five reserved ones. */
+/** Removes the characters that XML 1.0 forbids and escapes the five that it reserves. */
 const text = (value: string): string =>
   value
-
     .replace(/[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu, '')
     .replace(/[&<>"']/g, (character) => `&#${character.codePointAt(0)};`);
 

@@ -1,5 +1,5 @@
 /**
- * A callback endpoint of the kit: records every request byte by byte and answers as the scenario
+ * A callback endpoint of the kit: records every request as received and answers as the scenario
  * says.
  */
 import { createHmac, randomBytes } from 'node:crypto';
@@ -25,6 +25,7 @@ export interface Hit {
   readonly message: Json;
   /** `params` of the message. */
   readonly delivery: Json;
+  /** Time of arrival, in epoch milliseconds. */
   readonly at: number;
 }
 
@@ -44,7 +45,7 @@ export const lastOf = ({ after, events = [], gaps = [] }: Json): number =>
     ...gaps.map(({ to }: Json) => to),
   );
 
-/** Acknowledges the whole delivery. */
+/** The reply that acknowledges the whole delivery. */
 export const acknowledge = ({ delivery }: Hit): Reply => ({ body: { ack: lastOf(delivery) } });
 
 /** HMAC-SHA256 in base64 under a `whsec_` secret. */
@@ -118,8 +119,8 @@ export class CallbackEndpoint {
   }
 
   /**
-   * Listens on loopback. `base`: public origin of a tunnel to it; without one the server under test
-   * has to allow loopback.
+   * Listens on loopback. `base` is the public origin of a tunnel to it; without one, the server
+   * under test has to allow loopback.
    */
   static async listen(base?: string, port = 0): Promise<CallbackEndpoint> {
     const endpoint = new CallbackEndpoint(base);

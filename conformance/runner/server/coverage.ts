@@ -8,8 +8,8 @@ import type { StreamReader } from './stream-reader.ts';
 export type GapNumber = readonly [sequence: number, reason: string];
 
 /**
- * A server may trim late. The kit expects a trimmed log only when it holds this many times the
- * announced retention.
+ * Multiple of the announced retention that a scenario emits before it expects a trimmed log, because
+ * a server may trim late.
  */
 export const WELL_BEYOND = 8;
 
@@ -55,7 +55,7 @@ export const gapSpans = (gaps: readonly GapNumber[]): string =>
     )
     .join(', ');
 
-/** Pulls from `after` until `hasMore` is false. Throws after 100 results. */
+/** Pulls from `after` until `hasMore` is false, and returns the results. Throws after 100 of them. */
 export async function readAll(
   mcp: Session,
   subscriptionId: string,
@@ -88,7 +88,7 @@ export const untilHead = (
     async () => (await mcp.request('triggers/get', { subscriptionId })).head >= head,
   );
 
-/** Throws when a stream was rejected or dropped, because it cannot deliver the awaited event. */
+/** Throws when a stream was rejected or dropped: it cannot deliver the awaited event any more. */
 export function requireUnbroken(stream: StreamReader): void {
   const { error, broke } = stream.ended ?? {};
   if (error !== undefined)
@@ -108,8 +108,8 @@ export const untilStreamed = (
   });
 
 /**
- * Resolves when a delivery of the stream contains this sequence number. A heartbeat at or after it
- * does not count.
+ * Resolves when a delivery of the stream contains this sequence number. A heartbeat whose position
+ * is at or after it does not count.
  */
 export const untilCarried = (
   t: ServerTest,

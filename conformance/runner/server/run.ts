@@ -75,7 +75,8 @@ async function erasOf(access: Access): Promise<Era[]> {
 
 function erasFor({ eras: wanted }: ServerScenario, spoken: readonly Era[]): readonly Era[] {
   if (wanted === 'each') return spoken;
-  // The scenario of an unsupported revision runs too and reports why it cannot proceed.
+  // A scenario for a revision that the server does not speak runs too, and reports why it cannot
+  // proceed.
   return wanted === undefined ? spoken.slice(0, 1) : [wanted];
 }
 

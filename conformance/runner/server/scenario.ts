@@ -1,5 +1,5 @@
 /**
- * A scenario against a server: the checks it decides, what it needs, and the test context it
+ * A scenario against a server: the checks that it decides, what it needs, and the context that it
  * receives.
  */
 import { randomBytes } from 'node:crypto';
@@ -12,12 +12,12 @@ import { StreamReader } from './stream-reader.ts';
 
 export type Drain = 'callback' | 'stream' | 'pull';
 
-/** One scenario with several checks. */
+/** One scenario, which decides one or more checks. */
 export interface ServerScenario {
   readonly name: string;
-  /** One sentence. */
+  /** Summary of the scenario, in one sentence. */
   readonly about: string;
-  /** Names of requirements without prefix. The scenario decides each of them. */
+  /** The requirements that the scenario decides, by name without prefix: `log-contiguous`. */
   readonly checks: readonly string[];
   readonly needs?: {
     readonly drains?: readonly Drain[];
@@ -26,14 +26,14 @@ export interface ServerScenario {
     /** Only for servers that declare durable logs. */
     readonly durable?: boolean;
   };
-  /** Runs while no other scenario runs, because it crashes the process or advances its clock. */
+  /** Runs while no other scenario runs, for example because it crashes the server. */
   readonly alone?: boolean;
   /** Default: the newest revision that the server speaks. `each`: every revision. */
   readonly eras?: 'each' | Era;
   run(t: ServerTest): Promise<void>;
 }
 
-/** Declares a scenario; keeps its type exact. */
+/** Declares a scenario. Returns it unchanged; the compiler checks its type. */
 export const scenario = (definition: ServerScenario): ServerScenario => definition;
 
 /** Shared by every scenario of a run. */
@@ -53,7 +53,7 @@ export interface ServerSubject {
 
 const PATIENCE_MS = 15_000;
 
-/** A running scenario. It closes what it opened when it ends. */
+/** The context of a running scenario. It closes everything that it opened when the scenario ends. */
 export class ServerTest {
   readonly subject: ServerSubject;
   readonly control: Control;
@@ -169,8 +169,8 @@ export class ServerTest {
   }
 
   /**
-   * Emits events of the plain type for this topic, with `n` counting from `from`; resolves when
-   * they are accepted.
+   * Emits this many events for the topic, of the plain type by default; their `n` counts from
+   * `from`. Resolves when the server has accepted them.
    */
   async emit(
     topic: string,
@@ -208,7 +208,7 @@ export class ServerTest {
     return reader;
   }
 
-  /** Pulls until a result covers `upTo`, or until the patience ends. Returns the deliveries. */
+  /** Pulls until a result covers `upTo`, and returns all results. Throws after the patience. */
   async pullAll(subscriptionId: string, upTo: number, mcp: Session = this.mcp): Promise<Json[]> {
     const deliveries: Json[] = [];
     let after: Json;
@@ -252,7 +252,7 @@ export class ServerTest {
     return new Promise((resolve) => setTimeout(resolve, ms));
   }
 
-  /** Runs when the scenario ends, in reverse order. */
+  /** Runs `close` when the scenario ends. The last one deferred runs first. */
   defer(close: () => Promise<unknown>): void {
     this.#closers.push(close);
   }

@@ -10,6 +10,7 @@ export class StreamReader {
   ended:
     | { readonly result?: Json; readonly error?: Message['error']; readonly broke?: unknown }
     | undefined;
+  /** Resolves when the stream has ended. */
   readonly over: Promise<void>;
   readonly #close: () => void;
 

@@ -8,7 +8,7 @@ import type { Json } from './session.ts';
 
 export const DELIVERY_METHOD = 'notifications/triggers/delivery';
 
-/** Changes to a correct request. */
+/** How a request is sent: the secrets, and changes to a correct request. */
 export interface Sending {
   /** Signs under each of these secrets, in this order. */
   readonly secrets: readonly string[];
@@ -23,7 +23,7 @@ export interface Sending {
   readonly headers?: Readonly<Record<string, string | null>>;
 }
 
-/** The response. */
+/** The response of a callback or webhook. */
 export interface Answered {
   readonly status: number;
   /** The body as JSON; undefined for any other body. */

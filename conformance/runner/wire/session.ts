@@ -15,14 +15,10 @@ const META = 'io.modelcontextprotocol';
 /** The `_meta` key that names the request of a stream's notification. */
 export const SUBSCRIPTION_META = `${META}/subscriptionId`;
 const CLIENT = { name: 'triggers-conformance', version: '1' };
-/** The longest wait that the protocol allows is 25 s. */
+/** Limit of one request: longer than the longest wait that the protocol allows, 25 s. */
 const DEADLINE_MS = 40_000;
 
-/*
- * Results have any shape: they are typed loosely on purpose and validated with assertions and the
- * schema.
- */
-
+/** Parsed JSON of any shape: assertions and the schema validate it instead of the compiler. */
 export type Json = any;
 
 /** The address of the server and the token of the principal. */
@@ -46,12 +42,12 @@ export class RpcError extends Error {
   }
 }
 
-/** The server cannot be reached, or it is not an MCP server. */
+/** Thrown when the server cannot be reached, or is not an MCP server. */
 export class NoServer extends NothingToTest {
   override readonly name = 'NoServer';
 }
 
-/** Options of one request. */
+/** Options for one request. */
 export interface Asking {
   /** Default: declares the extension. */
   readonly clientCapabilities?: object;
@@ -177,7 +173,7 @@ export class Session {
     const error = answer?.error ?? messages.find((message) => message.error !== undefined)?.error;
     if (answer?.result === undefined && error === undefined)
       throw new Error(
-        `${method} got no answer: HTTP ${response.status}${response.status === 401 || response.status === 403 ? ', so give an access token with --token' : ` with ${messages.length} JSON messages`}`,
+        `${method} got no answer: HTTP ${response.status}${response.status === 401 || response.status === 403 ? ', which asks for an access token: pass one with --token' : ` with ${messages.length} JSON messages`}`,
       );
     return {
       status: response.status,

@@ -14,7 +14,7 @@ export interface Message {
   readonly error?: { readonly code: number; readonly message: string; readonly data?: unknown };
 }
 
-/** Messages in order; ends with the body. Throws when a frame is not JSON. */
+/** Yields the messages in order and ends with the body. Throws when a frame is not JSON. */
 export async function* messagesOf(response: Response): AsyncGenerator<Message, void> {
   if (response.body === null) return;
   if (!(response.headers.get('content-type') ?? '').startsWith('text/event-stream')) {

@@ -1,6 +1,6 @@
 /**
- * Servers without the extension: they do not declare it, declare it without its methods, or lose
- * it.
+ * Servers without the extension: they do not declare it, declare it but know none of its methods, or
+ * lose it.
  */
 import assert from 'node:assert/strict';
 import { methodNotFound, type Call } from '../../runner/client/exchange.ts';
@@ -20,7 +20,7 @@ const METHODS = [
 const GREETINGS = ['server/discover', 'initialize'];
 /** Time to watch for requests that must not come. */
 const LOOK_MS = 1200;
-/** Requests that the client had sent before the answer arrived do not count. */
+/** Requests this soon after the error do not count: the client may have sent them before it. */
 const UNDER_WAY_MS = 100;
 
 const calls = (t: ClientTest): readonly Call[] => t.server.callsOf(...METHODS);
@@ -33,7 +33,7 @@ function remove(t: ClientTest): void {
     });
 }
 
-/** Requests of the extension after the first error answer. */
+/** The methods of the extension that the client calls after its first error -32601. */
 async function afterRefusal(t: ClientTest): Promise<readonly string[]> {
   const refused = (): Call | undefined =>
     calls(t).find(({ answer }) => answer?.error?.code === -32601);
@@ -95,7 +95,7 @@ export const absent = [
       t.server.stream?.abort();
       await t.check(
         'cap-method-not-found',
-        'the client calls no method of the extension after -32601 in the middle of a log',
+        'the client calls no method of the extension after -32601 while it follows a log',
         async () => assert.deepEqual(await afterRefusal(t), []),
       );
     },

@@ -8,7 +8,7 @@ import type { Json } from '../../runner/wire/session.ts';
 
 /**
  * Sends the value of `make` as the next delivery, whatever the client asks for. Resolves with the
- * time of sending.
+ * time of sending, in epoch milliseconds.
  */
 type Sender = (t: ClientTest, make: () => Json) => Promise<number>;
 
@@ -83,7 +83,7 @@ export const applying = (['stream', 'pull'] as const).map((drain) =>
         .catch(() => undefined);
       await t.check(
         'recv-missing',
-        'the client does not apply a delivery after 5 when it has applied 4',
+        'the client, which has applied 4, does not apply a delivery that starts after 5',
         () => {
           assert.deepEqual(
             t.acks.filter(({ at, sequence }) => sequence > 4 && at < (asked()?.at ?? Infinity)),
@@ -112,8 +112,8 @@ export const applying = (['stream', 'pull'] as const).map((drain) =>
         () => assert.deepEqual(numbers(t, epoch), [1, 2, 3, 4, 5, 6, 7]),
       );
 
-      // The server has lost the last two acknowledgments, so it sends their events again as 1 and
-      // 2.
+      // The server has lost the last two acknowledgements, so it sends events 6 and 7 again as 1
+      // and 2.
       const before = [...server.log.events];
       server.log.acked = 5;
       server.log.loseEpoch();
@@ -161,7 +161,7 @@ export const applying = (['stream', 'pull'] as const).map((drain) =>
       }));
       await t.check(
         'recv-left-epoch',
-        'the client accepts the new epoch again after a late delivery of the old one',
+        'the client continues in the new epoch after a late delivery of the old one',
         async () => {
           server.append(1);
           await t.untilAcked(4);

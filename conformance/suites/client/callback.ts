@@ -7,11 +7,11 @@ import { NotApplicable } from '../../runner/observations.ts';
 import { DELIVERY_METHOD, type Answered } from '../../runner/wire/sender.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
-/** A compact JWS in the parameter `cb`. */
+/** Whether the URL has a compact JWS in its parameter `cb`. */
 const isSigned = (url: string): boolean =>
   new URL(url).searchParams.getAll('cb').some((token) => /^[\w-]+\.[\w-]+\.[\w-]+$/.test(token));
 
-/** Repeats a delivery until it is accepted, as a server does, several times per second. */
+/** Sends a delivery, and again every 100 ms while the answer is a 5xx, as a server retries. */
 async function deliver(t: ClientTest, delivery: Json, sending: object = {}): Promise<Answered> {
   for (const end = Date.now() + t.patienceMs; ;) {
     const answered = await t.callBack(delivery, sending);
@@ -55,7 +55,7 @@ export const callback = [
       );
       await t.check(
         'sig-raw-bytes',
-        'the endpoint answers a challenge whose body contains white space with the correct proof',
+        'the endpoint answers a challenge with the correct proof although the body contains white space',
         () => t.until('a verified callback', () => log.callback !== undefined),
       );
 
@@ -67,7 +67,7 @@ export const callback = [
       ).replace('"conformance"', '"\\u0063onformance"');
       await t.check(
         'sig-raw-bytes',
-        'the endpoint verifies the received bytes of a delivery with tabs, escapes and reordered members',
+        'the endpoint verifies a delivery with tabs, escapes and reordered members as received',
         async () => {
           const { status, body } = await deliver(t, log.delivery(0), { raw });
           assert.deepEqual({ status, ack: body?.ack }, { status: 200, ack: 3 });
@@ -83,7 +83,7 @@ export const callback = [
       const { status, body } = await t.callBack(log.delivery(5));
       await t.check(
         'recv-missing',
-        'the endpoint does not acknowledge a delivery after 5 when it has applied 3',
+        'the endpoint, which has applied 3, does not acknowledge a delivery that starts after 5',
         () =>
           assert.ok(status !== 200 || !(body?.ack > 3), `HTTP ${status} ${JSON.stringify(body)}`),
       );

@@ -7,7 +7,7 @@ import { DropConnection } from '../../runner/client/exchange.ts';
 import { growthOf, jitterOf } from '../../runner/client/backoff.ts';
 import { clientScenario, type ClientTest } from '../../runner/client/scenario.ts';
 
-/** Acknowledgments above this sequence number are lost. */
+/** Drops the connection of every acknowledgement above this sequence number. */
 function loseAcks(t: ClientTest, above: number): void {
   t.server.override('triggers/ack', ({ position }, correct) => {
     if (position.sequence > above) throw new DropConnection();
@@ -19,7 +19,7 @@ function loseAcks(t: ClientTest, above: number): void {
   });
 }
 
-/** Time for a message without an answer to arrive. */
+/** Time for a message that has no answer to arrive. */
 const HEARD_MS = 150;
 
 const resuming = (['stream', 'pull'] as const).map((drain) =>
@@ -52,7 +52,7 @@ const resuming = (['stream', 'pull'] as const).map((drain) =>
         await t.untilAcked(5);
       }
       const applied = server.log.head;
-      // The client applies two more events, whose acknowledgment is lost.
+      // The client applies two more events, and their acknowledgement is lost.
       loseAcks(t, applied);
       server.append(2);
       await t.untilAcked(applied + 2);
@@ -60,7 +60,7 @@ const resuming = (['stream', 'pull'] as const).map((drain) =>
       server.stream?.abort();
       await t.check(
         'rec-from-applied',
-        'the client drains from its applied position although the acknowledgment was lost',
+        'the client drains from its applied position although its acknowledgement was lost',
         async () => {
           const { epoch, sequence } = await t.nextDrain(brokenAt, 'the client to drain again');
           assert.deepEqual({ epoch, sequence }, { epoch: server.log.epoch, sequence: applied + 2 });
@@ -90,12 +90,14 @@ const resuming = (['stream', 'pull'] as const).map((drain) =>
 );
 
 const BASE_MS = 10;
+/** Attempts after which the server answers again. */
 const ATTEMPTS = 10;
+/** Maximum duration of the outage. */
 const AWAY_MS = 20_000;
 
 const backoff = clientScenario({
   name: 'connection: an outage of the server',
-  about: 'The server drops every connection for a while and records the attempts.',
+  about: 'The server drops every connection for a while and records when the client retries.',
   checks: ['rec-backoff'],
   async run(t) {
     await t.follow({ suggested: { backoffBaseMs: BASE_MS } });
@@ -104,7 +106,7 @@ const backoff = clientScenario({
       ['the client retries with growing pauses', growthOf],
       ['the client adds jitter to its pauses', jitterOf],
     ] as const) {
-      // Random pauses can look regular once, but hardly twice.
+      // Pauses with jitter can look regular by chance, but hardly twice.
       await t.check('rec-backoff', what, async () => {
         const problem = problemOf(pauses) && problemOf(await pausesWhileAway(t));
         if (problem !== null) throw new Error(problem);
@@ -113,7 +115,10 @@ const backoff = clientScenario({
   },
 });
 
-/** Drops connections until there were enough attempts, then serves again. */
+/**
+ * Drops every connection until there were enough attempts, then serves again. Returns the pauses
+ * between the attempts, in milliseconds.
+ */
 async function pausesWhileAway(t: ClientTest): Promise<readonly number[]> {
   const { server } = t;
   server.append(1);
@@ -134,7 +139,10 @@ async function pausesWhileAway(t: ClientTest): Promise<readonly number[]> {
   return attempts.slice(1).map((at, index) => at - attempts[index]!);
 }
 
-/** The times of the most frequent method. */
+/**
+ * The times of the attempts among the requests from index `from` on, in epoch milliseconds. One
+ * attempt can send several requests, so only the most frequent method counts.
+ */
 function attemptsIn({ server }: ClientTest, from: number): readonly number[] {
   const times = new Map<string, number[]>();
   for (const { method, at } of server.calls.slice(from))

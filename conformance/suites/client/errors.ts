@@ -7,7 +7,7 @@ import { conflict, notFound, ErrorResponse } from '../../runner/client/exchange.
 import { clientScenario, type ClientTest } from '../../runner/client/scenario.ts';
 import { NotShown } from '../../runner/observations.ts';
 
-/** Rejects the next draining request. Resolves with the time of the response. */
+/** Rejects the next draining request. Resolves with the time of the response, in epoch ms. */
 async function refuseNext(t: ClientTest, rejection: () => ErrorResponse): Promise<number> {
   let refusedAt = 0;
   const refuse = (): never => {
@@ -48,7 +48,7 @@ export const errors = [
       );
       await t.check(
         'err-client-unknown',
-        'an internal error with the message of a lost subscription: the client continues from its position',
+        'after an internal error with the message of a lost subscription, the client continues from its position',
         async () => {
           const { epoch, sequence } = await t.nextDrain(failedAt + 1, 'the client to drain again');
           assert.deepEqual(
@@ -58,7 +58,7 @@ export const errors = [
         },
       );
 
-      // The server has less than it sent.
+      // The server no longer has event 3, which the client has applied.
       log.events.length = 2;
       log.acked = 2;
       const rewoundAt = await refuseNext(t, () =>
@@ -70,7 +70,7 @@ export const errors = [
       );
       await t.check(
         'err-client-unknown',
-        'a position that is too high with the message of a lost log: the client continues from `data.acked`',
+        'after the error for a position that is too high, with the message of a lost log, the client continues from `data.acked`',
         async () => {
           const { epoch, sequence } = await t.nextDrain(rewoundAt + 1, 'the client to drain again');
           assert.deepEqual({ epoch, sequence }, { epoch: log.epoch, sequence: 2 });
@@ -92,7 +92,7 @@ export const errors = [
       );
       await t.check(
         'err-client-unknown',
-        'a lost log with the message of a position that is too high: the client continues from 0 of the new epoch',
+        'after the error for a lost log, with the message of a position that is too high, the client continues from 0 of the new epoch',
         async () => {
           const { epoch, sequence } = await t.nextDrain(lostAt + 1, 'the client to drain again');
           assert.deepEqual({ epoch, sequence }, { epoch: log.epoch, sequence: 0 });
@@ -114,7 +114,7 @@ export const errors = [
       );
       await t.check(
         'err-client-unknown',
-        'an expired subscription with the message of an internal error: the client subscribes again',
+        'after the error for an expired subscription, with the message of an internal error, the client subscribes again',
         async () => {
           await t.until('the client to subscribe again', () =>
             server.callsOf('triggers/subscribe').some(({ at }) => at >= endedAt),
@@ -150,7 +150,7 @@ export const errors = [
         });
       await t.check(
         'uns-client-idempotent',
-        'the client treats NotFound for `triggers/unsubscribe` as success: it asks once and exits with code 0',
+        'the client treats NotFound for `triggers/unsubscribe` as success: it calls the method once and exits with code 0',
         async () => {
           await t.until('the client to exit', () => t.program.ended !== undefined);
           assert.deepEqual(

@@ -1,6 +1,6 @@
 /**
- * Following a log on each drain, from a correct server of a later revision that sends unknown
- * members.
+ * Following a log: from a correct server of a later revision, which sends unknown members, and
+ * across a crash of the client.
  */
 import assert from 'node:assert/strict';
 import { withUnknownMembers } from '../../runner/wire/unknown-members.ts';
@@ -45,7 +45,7 @@ const PRINTED_MS = 2000;
 
 const crash = clientScenario({
   name: 'following: killed while it acknowledges',
-  about: 'The client dies when its acknowledgment arrives.',
+  about: 'The client dies when its acknowledgement arrives.',
   checks: ['ack-client-durable'],
   async run(t) {
     const { server } = t;
@@ -54,6 +54,7 @@ const crash = clientScenario({
     await t.untilAcked(1);
     await t
       .until('the client to print what it hands on', () => t.program.applied.length > 0, PRINTED_MS)
+      // Throws `NotShown` when the client prints nothing.
       .catch(() => t.applied);
     for (const method of ['triggers/ack', 'triggers/pull']) {
       server.override(method, (_params, correct) => {
@@ -66,7 +67,7 @@ const crash = clientScenario({
     await t.kill();
     await t.check(
       'ack-client-durable',
-      'the client acknowledged only what it had handed on',
+      'the client acknowledged only what it had handed to its application',
       () => {
         assert.deepEqual(
           t.applied.filter(({ applied }) => applied === 'event').map(({ sequence }) => sequence),

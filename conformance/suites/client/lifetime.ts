@@ -1,4 +1,4 @@
-/** Renewals, and a changed list of types (SEP: Lifetime, triggers/list). */
+/** Renewals, and a changed list of trigger types (SEP: Lifetime, triggers/list). */
 import assert from 'node:assert/strict';
 import { clientScenario } from '../../runner/client/scenario.ts';
 import { NotApplicable } from '../../runner/observations.ts';

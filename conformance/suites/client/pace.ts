@@ -1,21 +1,21 @@
-/** Waits of a client: on a quiet stream, on a dead one, and before the next pull. */
+/** Waiting times of a client: on a quiet stream, on a dead one, and before the next pull. */
 import assert from 'node:assert/strict';
 import { clientScenario } from '../../runner/client/scenario.ts';
 import { HEARTBEAT_MS } from '../../runner/client/server.ts';
 import { NotApplicable } from '../../runner/observations.ts';
 
-/** The limits that the program should adopt, and the usual ones when it does not. */
+/** Limits in ms: the ones that the program should adopt, and the usual ones when it does not. */
 const TIMEOUT = { suggested: 2000, usual: 60_000 };
 const SILENCE = { suggested: 3000, usual: 30_000 };
 const NEXT_POLL_MS = 600;
-/** Tolerance for clocks and timers. */
+/** A wait is long enough from this share of the required time on: tolerance for timers. */
 const EARLY = 0.9;
 
 export const pace = [
   clientScenario({
     name: 'stream: quiet, then dead',
     about:
-      'A stream with heartbeats outlives every request timeout; the client gives up one without heartbeats.',
+      'The client keeps a stream with heartbeats open past its request timeout, and replaces one without heartbeats.',
     checks: ['stream-client-no-timeout', 'stream-client-dead'],
     async run(t) {
       const { server } = t;
@@ -45,7 +45,7 @@ export const pace = [
       const silentAt = Date.now();
       await t.check(
         'stream-client-dead',
-        `the client opens another stream after ${silenceMs / 1000} s of silence, and not long before`,
+        `the client opens another stream after ${silenceMs / 1000} s of silence, and not much earlier`,
         async () => {
           await t.until(
             'the client to open another stream',
@@ -68,7 +68,7 @@ export const pace = [
   }),
   clientScenario({
     name: 'pull: asking again',
-    about: 'The client waits for the time that the server names.',
+    about: 'The client waits for `nextPollMs` before the next pull.',
     checks: ['pull-next-honoured'],
     async run(t) {
       const { server } = t;
@@ -83,7 +83,7 @@ export const pace = [
       if (waits()) throw new NotApplicable('the client pulls with `waitMs`');
       await t.check(
         'pull-next-honoured',
-        `the client does not pull sooner than nextPollMs ${NEXT_POLL_MS}`,
+        `the client waits nextPollMs ${NEXT_POLL_MS} before the next pull`,
         () => {
           const waited = pulls()
             .slice(1)

@@ -11,7 +11,7 @@ import type { Answered, Sending } from '../../runner/wire/sender.ts';
 const REFUSED = [401, 404];
 const nowS = (later: number): number => Math.floor(Date.now() / 1000) + later;
 
-/** Collects the requests that the receiver has to reject. */
+/** Sends requests that the receiver has to reject, and collects the answers. */
 class Attempts {
   readonly all: { readonly what: string; readonly answered: Answered }[] = [];
   readonly #t: ReceiverTest;
@@ -20,13 +20,14 @@ class Attempts {
     this.#t = t;
   }
 
-  /** Sends the next event with each token. Returns what was accepted. */
+  /** Sends the next event with each token in the URL. Returns the names of the accepted tokens. */
   async tokens(rows: readonly (readonly [what: string, token: string])[]): Promise<string[]> {
     return this.send(
       rows.map(([what, token]) => [what, { url: withToken(this.#t.registered.url, token) }]),
     );
   }
 
+  /** Sends the next event with each change. Returns the names of the accepted requests. */
   async send(
     rows: readonly (readonly [
       what: string,
@@ -105,14 +106,18 @@ export const address = [
         async () =>
           assert.deepEqual(await attempts.send([['another key', { key: 'somebody-elses' }]]), []),
       );
-      await t.check('curl-refusal', 'the receiver rejects all of them with 401 or 404', () => {
-        assert.deepEqual(
-          attempts.all
-            .filter(({ answered }) => !REFUSED.includes(answered.status))
-            .map(({ what, answered }) => `${what}: HTTP ${answered.status}`),
-          [],
-        );
-      });
+      await t.check(
+        'curl-refusal',
+        'the receiver answers each of these requests with 401 or 404',
+        () => {
+          assert.deepEqual(
+            attempts.all
+              .filter(({ answered }) => !REFUSED.includes(answered.status))
+              .map(({ what, answered }) => `${what}: HTTP ${answered.status}`),
+            [],
+          );
+        },
+      );
       await t.check(
         'curl-not-instead',
         'the receiver rejects a valid token without a valid signature',
@@ -126,17 +131,21 @@ export const address = [
           );
         },
       );
-      await t.check(['curl-refusal', 'curl-not-instead'], 'the receiver applies none of them', () =>
-        t.nothingApplied(),
+      await t.check(
+        ['curl-refusal', 'curl-not-instead'],
+        'the receiver applies no request that it rejected',
+        () => t.nothingApplied(),
       );
-      await t.check('curl-refusal', 'the receiver applies the valid request after them', () =>
-        t.deliver(1),
+      await t.check(
+        'curl-refusal',
+        'the receiver applies a valid request after the rejected ones',
+        () => t.deliver(1),
       );
     },
   }),
   receiverScenario({
     name: 'address: its own tokens',
-    about: "Tokens under the receiver's own key with other claims.",
+    about: "The token is replaced by tokens that the receiver's own key signs, with other claims.",
     checks: ['curl-alg', 'curl-typ', 'curl-claims', 'curl-aud', 'curl-refusal'],
     needs: ['register', 'mint'],
     async run(t) {
@@ -177,7 +186,7 @@ export const address = [
       );
       await t.check(
         'curl-alg',
-        'the receiver rejects its own signature under another alg',
+        'the receiver rejects a token with its own signature but another alg',
         async () =>
           assert.deepEqual(
             await attempts.tokens([
@@ -204,7 +213,7 @@ export const address = [
       });
       await t.check(
         'curl-aud',
-        'the receiver rejects the secret of the same key at another server',
+        'the receiver rejects the secret and the URL that the same key has at another server',
         async () => {
           assert.deepEqual(
             await attempts.send([
@@ -215,15 +224,21 @@ export const address = [
           );
         },
       );
-      await t.check('curl-refusal', 'the receiver rejects all of them with 401 or 404', () => {
-        assert.deepEqual(
-          attempts.all
-            .filter(({ answered }) => !REFUSED.includes(answered.status))
-            .map(({ what, answered }) => `${what}: HTTP ${answered.status}`),
-          [],
-        );
-      });
-      await t.check('curl-refusal', 'the receiver applies none of them', () => t.nothingApplied());
+      await t.check(
+        'curl-refusal',
+        'the receiver answers each of these requests with 401 or 404',
+        () => {
+          assert.deepEqual(
+            attempts.all
+              .filter(({ answered }) => !REFUSED.includes(answered.status))
+              .map(({ what, answered }) => `${what}: HTTP ${answered.status}`),
+            [],
+          );
+        },
+      );
+      await t.check('curl-refusal', 'the receiver applies no request that it rejected', () =>
+        t.nothingApplied(),
+      );
     },
   }),
 ];

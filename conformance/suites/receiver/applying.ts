@@ -5,7 +5,7 @@ import { NotApplicable } from '../../runner/observations.ts';
 import { receiverScenario, type ReceiverTest } from '../../runner/receiver/scenario.ts';
 import { DELIVERY_METHOD } from '../../runner/wire/sender.ts';
 
-/** Asserts exactly this acknowledgment. */
+/** Delivers until the answer is final, and asserts that it acknowledges exactly `ack`. */
 async function acknowledges(t: ReceiverTest, delivery: object, ack: number): Promise<void> {
   const { status, body } = await t.settled(delivery);
   assert.deepEqual({ status, ack: body?.ack }, { status: 200, ack });
@@ -65,7 +65,7 @@ export const applying = [
       const early = await t.send(log.delivery(8));
       await t.check(
         'recv-missing',
-        'the receiver does not acknowledge a delivery after 8 when it has applied 7',
+        'the receiver, which has applied 7, does not acknowledge a delivery that starts after 8',
         () => {
           assert.ok(
             early.status !== 200 || !(early.body?.ack > 7),
@@ -78,9 +78,13 @@ export const applying = [
         'the receiver answers missing sequence numbers with 503',
         () => assert.equal(early.status, 503),
       );
-      await t.check('recv-missing-fetch', "pulling is the task of the receiver's client", () => {
-        throw new NotApplicable('a receiver does not pull itself; the client suite checks this');
-      });
+      await t.check(
+        'recv-missing-fetch',
+        "the receiver's client pulls the missing sequence numbers",
+        () => {
+          throw new NotApplicable('a receiver does not pull itself; the client suite checks this');
+        },
+      );
       await t.check(
         'recv-missing',
         'the receiver applies the missing sequence numbers when they arrive',
@@ -127,7 +131,7 @@ export const applying = [
   receiverScenario({
     name: 'applying: a new epoch',
     about:
-      'The server lost its log: the rest arrives with new sequence numbers, and late requests of the old log follow.',
+      'The server starts a new epoch: unacknowledged events arrive with new sequence numbers, and a late request of the old epoch follows.',
     checks: ['recv-epoch', 'recv-epoch-repeat', 'recv-left-epoch'],
     async run(t) {
       const { log } = t;
@@ -173,8 +177,10 @@ export const applying = [
           );
         },
       );
-      await t.check('recv-left-epoch', 'the new epoch continues from its position', () =>
-        t.deliver(1),
+      await t.check(
+        'recv-left-epoch',
+        'the receiver continues in the new epoch after the late delivery',
+        () => t.deliver(1),
       );
       await t.check(
         'recv-left-epoch',
@@ -189,7 +195,7 @@ export const applying = [
   }),
   receiverScenario({
     name: 'applying: a restart',
-    about: 'The receiver crashes and restarts.',
+    about: 'The receiver is killed and starts again.',
     checks: ['ack-client-durable', 'recv-duplicate'],
     needs: ['restart', 'applied'],
     async run(t) {

@@ -22,7 +22,7 @@ const set = (more: Json): Change => ({ header: (correct) => ({ ...correct, ...mo
 const without = (name: string): Change => ({ header: ({ [name]: _, ...rest }) => rest });
 const now = (later: number): number => Math.floor(Date.now() / 1000) + later;
 
-/** Sends with a correct signature of the correct server, unless `change` replaces it. */
+/** Defects of a signature of the server `correct`; the receiver has to reject each of them. */
 function wrong(
   { registered: { url, audience, key } }: ReceiverTest,
   correct: Identity,
@@ -86,6 +86,7 @@ function wrong(
   ];
 }
 
+/** The requests that the receiver accepted although it has to reject them. */
 const taken = (list: readonly { readonly what: string; readonly answered: Answered }[]): string[] =>
   list
     .filter(({ answered }) => answered.status >= 200 && answered.status < 300)
@@ -100,7 +101,7 @@ export const identity = [
     async run(t) {
       const server = await t.identity('delivery-1');
       const forger = await t.identity('delivery-1');
-      // A new server, because its key set applies to all of its subscriptions.
+      // Another audience than in other scenarios, because a key set applies to all keys of its server.
       await t.use(
         await t.register({ audience: 'https://mcp.example.com/signing', jwksUri: server.jwksUri }),
       );
@@ -131,7 +132,7 @@ export const identity = [
         all.push(...list);
         return taken(list);
       };
-      await t.check('jws-verify', 'the receiver rejects every other signature', async () =>
+      await t.check('jws-verify', 'the receiver rejects every signature with a defect', async () =>
         assert.deepEqual(await refuse(wrong(t, server)), []),
       );
       const { jwk } = forger;
@@ -167,10 +168,10 @@ export const identity = [
             [],
           ),
       );
-      await t.check('jws-jwks-origin', 'the receiver fetches no other key set', () =>
+      await t.check('jws-jwks-origin', 'the receiver fetches no key set that a request names', () =>
         assert.equal(forger.fetched, 0),
       );
-      await t.check('jws-refusal', 'the receiver rejects all of them with 401', () =>
+      await t.check('jws-refusal', 'the receiver answers each of these requests with 401', () =>
         assert.deepEqual(
           all
             .filter(({ answered }) => answered.status !== 401)
@@ -178,7 +179,7 @@ export const identity = [
           [],
         ),
       );
-      await t.check('jws-refusal', 'the receiver applies none of them', async () => {
+      await t.check('jws-refusal', 'the receiver applies no request that it rejected', async () => {
         if (t.control.has('applied'))
           assert.deepEqual(
             (await t.applied()).filter(({ eventId }) => eventId?.startsWith('refused-')),
@@ -190,7 +191,7 @@ export const identity = [
   }),
   receiverScenario({
     name: 'identity: an unknown key',
-    about: 'Requests with unknown kids arrive one after the other.',
+    about: 'Several requests with unknown kids arrive, one after the other.',
     checks: ['jws-unknown-kid'],
     needs: ['register'],
     async run(t) {
@@ -206,7 +207,7 @@ export const identity = [
       for (let n = 0; n < 4; n++) await t.sendAs(server, t.next, set({ kid: `nobody-${n}` }));
       await t.check(
         'jws-unknown-kid',
-        'the receiver fetches the key set at most once more within the minute',
+        'the receiver fetches the key set at most once more within a minute',
         () =>
           assert.ok(
             server.fetched - before <= 1,

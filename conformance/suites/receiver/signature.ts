@@ -18,7 +18,7 @@ const WRONG = `v1,${'A'.repeat(43)}=`;
 /** A request and its defect. */
 type Bad = readonly [what: string, sending: Partial<Sending>];
 
-/** Requests that violate only the grammar: each is signed over its own headers. */
+/** Requests with malformed headers only: each is correctly signed over its own headers. */
 const UNGRAMMATICAL: readonly Bad[] = [
   ['an empty webhook-id', { webhookId: '' }],
   ['a webhook-id of 129 characters', { webhookId: 'a'.repeat(129) }],
@@ -74,7 +74,7 @@ interface Tried {
   readonly answered: Answered;
 }
 
-/** Sends each of them with the next event. */
+/** Sends the next event once with each defect. */
 async function refused(t: ReceiverTest, bad: readonly Bad[]): Promise<readonly Tried[]> {
   const list: Tried[] = [];
   for (const [what, sending] of bad) list.push({ what, answered: await t.send(t.next, sending) });
@@ -94,14 +94,14 @@ const notWith401 = (list: readonly Tried[]): string[] =>
 export const signature = [
   receiverScenario({
     name: 'signature: rejected requests',
-    about: 'Requests with one defect each, which carry the next event.',
+    about: 'Requests with the next event and one defect each.',
     checks: ['sig-grammar', 'sig-window', 'sig-any', 'sig-subscription', 'sig-refusal'],
     async run(t) {
       await t.deliver(1);
       const all: Tried[] = [];
       for (const [check, what, bad] of [
         ['sig-grammar', 'the receiver rejects malformed headers', UNGRAMMATICAL],
-        ['sig-window', 'the receiver rejects requests of another time', STALE],
+        ['sig-window', 'the receiver rejects requests whose timestamp is 400 s off', STALE],
         [
           'sig-any',
           'the receiver rejects requests without a correct v1 signature',
@@ -117,12 +117,16 @@ export const signature = [
         all.push(...list);
         await t.check(check, what, () => assert.deepEqual(taken(list), []));
       }
-      await t.check('sig-refusal', 'the receiver rejects all of them with 401', () =>
+      await t.check('sig-refusal', 'the receiver answers each of these requests with 401', () =>
         assert.deepEqual(notWith401(all), []),
       );
-      await t.check('sig-refusal', 'the receiver applies none of them', () => t.nothingApplied());
-      await t.check('sig-refusal', 'the receiver applies the valid request after them', () =>
-        t.deliver(1),
+      await t.check('sig-refusal', 'the receiver applies no request that it rejected', () =>
+        t.nothingApplied(),
+      );
+      await t.check(
+        'sig-refusal',
+        'the receiver applies a valid request after the rejected ones',
+        () => t.deliver(1),
       );
     },
   }),
@@ -150,7 +154,7 @@ export const signature = [
       for (const later of [-250, 250])
         await t.check(
           'sig-window',
-          `the receiver tolerates ${later < 0 ? 'a clock that is behind' : 'a clock that is ahead'} by 250 s`,
+          `the receiver accepts a timestamp that is 250 s ${later < 0 ? 'in the past' : 'in the future'}`,
           () => t.deliver(1, { timestamp: seconds(later) }),
         );
 
@@ -187,7 +191,7 @@ export const signature = [
   }),
   receiverScenario({
     name: 'signature: before anything else',
-    about: 'Forged requests that do harm when anything precedes the signature check.',
+    about: 'Forged requests that have an effect if anything precedes the signature check.',
     checks: ['sig-verify-first', 'cbv-receiver'],
     async run(t) {
       const { log } = t;
@@ -226,25 +230,25 @@ export const signature = [
         );
       }
       for (const [what, raw] of [
-        ['a body that is not JSON', '{'],
+        ['request whose body is not JSON', '{'],
         [
-          'a body that is not a delivery',
+          'request whose body is not a delivery',
           '{"jsonrpc":"2.0","method":"notifications/triggers/delivery","params":{}}',
         ],
       ] as const) {
         await t.check(
           'sig-verify-first',
-          `the receiver rejects forged ${what} for its signature`,
+          `the receiver answers a forged ${what} with 401, because of its signature`,
           async () => assert.equal((await t.send(t.next, { ...forged, raw })).status, 401),
         );
       }
       const ending = { ...log.heartbeat(1), terminated: { reason: 'revoked' } };
       const otherEpoch = { ...t.next, epoch: 'another-epoch-000000' };
       for (const [what, delivery] of [
-        ['a termination notice', ending],
-        ['a new epoch', otherEpoch],
+        ['termination notice', ending],
+        ['delivery of a new epoch', otherEpoch],
       ] as const) {
-        await t.check('sig-verify-first', `forged ${what} changes nothing`, async () => {
+        await t.check('sig-verify-first', `a forged ${what} changes nothing`, async () => {
           const { status } = await t.send(delivery, forged);
           assert.equal(status, 401);
           await t.deliver(1);

@@ -26,7 +26,7 @@ import {
 const NEEDS = { drains: ['callback'], verbs: ['emit'], types: ['plain'] } as const;
 const CANARY = 'canary-of-the-endpoint';
 
-/** Answers that acknowledge nothing, to a delivery after 0 that covers 1 and perhaps 2. */
+/** Answers that acknowledge nothing, to a first delivery of one or two events. */
 const WORTHLESS: readonly (readonly [check: string, what: string, reply: (hit: Hit) => Reply])[] = [
   ['ans-no-ack', 'an empty answer', () => ({})],
   ['ans-no-ack', 'status 204', () => ({ status: 204 })],
@@ -47,7 +47,11 @@ const WORTHLESS: readonly (readonly [check: string, what: string, reply: (hit: H
     '`ack` above what was sent',
     ({ delivery: sent }) => ({ body: { ack: lastOf(sent) + 1 } }),
   ],
-  ['ans-ack-bound', '`ack` far above', () => ({ body: { ack: Number.MAX_SAFE_INTEGER } })],
+  [
+    'ans-ack-bound',
+    '`ack` far above what was sent',
+    () => ({ body: { ack: Number.MAX_SAFE_INTEGER } }),
+  ],
   ['ans-ack-bound', '`ack` below zero', () => ({ body: { ack: -1 } })],
   [
     'ans-no-progress',
@@ -73,6 +77,7 @@ const WORTHLESS: readonly (readonly [check: string, what: string, reply: (hit: H
   ],
 ];
 
+/** Answers that acknowledge, apart from their body. */
 const WORTH: readonly (readonly [what: string, answer: Reply])[] = [
   ['status 200', {}],
   ['status 202', { status: 202 }],
@@ -80,6 +85,7 @@ const WORTH: readonly (readonly [what: string, answer: Reply])[] = [
   ['the content type text/plain', { headers: { 'content-type': 'text/plain' } }],
 ];
 
+/** Subscribes with a callback that answers like this, and emits this many events. */
 async function withEvents(
   t: ServerTest,
   count: number,
@@ -102,26 +108,27 @@ async function withEvents(
   };
 }
 
-/** Rejects this sequence number whenever it arrives as an event, and acknowledges the rest. */
+/** Rejects this sequence number while it arrives as an event, and acknowledges the others. */
 const rejecting =
   (number: number) =>
   (hit: Hit): Reply =>
     hit.delivery.events.some(({ sequence }: Json) => sequence === number)
       ? { body: { ack: number - 1, reject: { sequence: number, reason: 'Never.' } } }
       : acknowledge(hit);
+/** The gap of a delivery that contains this sequence number. */
 const gapAt = ({ delivery: { gaps = [] } }: Hit, number: number): Json =>
   gaps.find(({ from, to }: Json) => from <= number && number <= to);
 
 export const answers = [
   scenario({
-    name: 'answers: acknowledgments',
+    name: 'answers: acknowledgements',
     about:
       'A 2xx with a JSON object whose `ack` is in range acknowledges, whatever else it contains.',
     checks: ['ans-ack'],
     needs: NEEDS,
     async run(t) {
       const acknowledges = (what: string, reply: (hit: Hit) => Reply): Promise<unknown> =>
-        t.check('ans-ack', `${what} acknowledges`, async () => {
+        t.check('ans-ack', `the server accepts an acknowledgement with ${what}`, async () => {
           const { made, get } = await withEvents(t, 2, reply);
           await acked(t, made, 2);
           const {
@@ -137,10 +144,10 @@ export const answers = [
         ...WORTH.map(([what, answer]) =>
           acknowledges(what, (hit) => ({ ...acknowledge(hit), ...answer })),
         ),
-        acknowledges('an object with additional members', ({ delivery: sent }) => ({
+        acknowledges('additional members', ({ delivery: sent }) => ({
           body: { ack: lastOf(sent), took: 'long', nested: { ack: 0 } },
         })),
-        acknowledges('an object surrounded by white space', ({ delivery: sent }) => ({
+        acknowledges('white space around it', ({ delivery: sent }) => ({
           body: `\r\n { "ack" : ${lastOf(sent)} } \n`,
         })),
         t.check('ans-ack', 'an answer acknowledges everything up to `ack`', async () => {
@@ -158,14 +165,14 @@ export const answers = [
   }),
 
   scenario({
-    name: 'answers: no acknowledgment',
+    name: 'answers: no acknowledgement',
     about: 'A 2xx without a valid `ack` is a failure and makes no progress.',
     checks: ['ans-no-ack', 'ans-ack-bound', 'ans-no-progress', 'ans-reject-other'],
     needs: NEEDS,
     async run(t) {
       await Promise.all(
         WORTHLESS.map(([check, what, reply]) =>
-          t.check(check, `${what} is no_ack and makes no progress`, async () => {
+          t.check(check, `${what} counts as no_ack and makes no progress`, async () => {
             const { made, fromStart } = await withEvents(t, 2, reply);
             const now = await failures(t, made, 1);
             assert.deepEqual(
@@ -184,7 +191,7 @@ export const answers = [
       );
       await t.check(
         'ans-ack-bound',
-        '`ack` below `after` is no_ack and makes no progress',
+        '`ack` below `after` counts as no_ack and makes no progress',
         async () => {
           const { made, endpoint } = await withEvents(t, 1, ({ delivery: sent }) => ({
             body: { ack: sent.after === 0 ? 1 : 0 },
@@ -204,7 +211,7 @@ export const answers = [
   }),
 
   scenario({
-    name: 'answers: partial acknowledgment',
+    name: 'answers: partial acknowledgement',
     about: 'Delivery continues after what was acknowledged or rejected.',
     checks: ['ans-partial', 'ans-reject'],
     needs: NEEDS,
@@ -265,32 +272,36 @@ export const answers = [
         );
       };
       const gapAlready = (): Promise<unknown> =>
-        t.check('ans-reject', 'a gap keeps its reason when it is rejected', async () => {
-          t.control.require('redact');
-          const endpoint = await t.endpoint();
-          endpoint.answer = (hit) =>
-            lastOf(hit.delivery) >= 2 && hit.delivery.after < 1
-              ? { body: { ack: 1, reject: { sequence: 2, reason: 'Never.' } } }
-              : acknowledge(hit);
-          const made = await t.subscribe({ callback: endpoint.callback });
-          const { subscriptionId } = made;
-          const [name, topic] = [t.control.type('plain'), t.topicOf(made)];
-          await t.mcp.request('triggers/update', { subscriptionId, paused: true });
-          const ids = upTo(1, 3).map(() => t.unique('event'));
-          await t.control.do('emit', {
-            events: ids.map((eventId, at) => ({ name, eventId, data: { topic, n: at + 1 } })),
-          });
-          await t.control.do('redact', { name, eventId: ids[1]! });
-          await t.mcp.request('triggers/update', { subscriptionId, paused: false });
-          await acked(t, made, 3);
-          const reasons = endpoint.deliveries.flatMap((hit) => gapAt(hit, 2)?.reason ?? []);
-          assert.deepEqual(
-            reasons,
-            reasons.map(() => 'redacted'),
-            'reasons of the gap, delivery by delivery:',
-          );
-          assert.ok(reasons.length > 0, 'no delivery contained the gap');
-        });
+        t.check(
+          'ans-reject',
+          'a redacted event keeps its gap reason when the endpoint rejects it',
+          async () => {
+            t.control.require('redact');
+            const endpoint = await t.endpoint();
+            endpoint.answer = (hit) =>
+              lastOf(hit.delivery) >= 2 && hit.delivery.after < 1
+                ? { body: { ack: 1, reject: { sequence: 2, reason: 'Never.' } } }
+                : acknowledge(hit);
+            const made = await t.subscribe({ callback: endpoint.callback });
+            const { subscriptionId } = made;
+            const [name, topic] = [t.control.type('plain'), t.topicOf(made)];
+            await t.mcp.request('triggers/update', { subscriptionId, paused: true });
+            const ids = upTo(1, 3).map(() => t.unique('event'));
+            await t.control.do('emit', {
+              events: ids.map((eventId, at) => ({ name, eventId, data: { topic, n: at + 1 } })),
+            });
+            await t.control.do('redact', { name, eventId: ids[1]! });
+            await t.mcp.request('triggers/update', { subscriptionId, paused: false });
+            await acked(t, made, 3);
+            const reasons = endpoint.deliveries.flatMap((hit) => gapAt(hit, 2)?.reason ?? []);
+            assert.deepEqual(
+              reasons,
+              reasons.map(() => 'redacted'),
+              'reasons of the gap, delivery by delivery:',
+            );
+            assert.ok(reasons.length > 0, 'no delivery contained the gap');
+          },
+        );
       await Promise.all([partial(), reject(), gapAlready()]);
     },
   }),
@@ -305,7 +316,7 @@ export const answers = [
       const redirect = (status: number): Promise<unknown> =>
         t.check(
           ['ans-no-redirect', 'retry-categories'],
-          `${status} is http_4xx and not followed`,
+          `a redirect with status ${status} counts as http_4xx and is not followed`,
           async () => {
             const { made } = await withEvents(t, 1, () => ({
               status,
@@ -324,7 +335,7 @@ export const answers = [
         const { endpoint, made, get, fromStart } = await withEvents(t, 1, () => ({ status: 410 }));
         await t.check(
           'ans-gone',
-          '410 removes the callback, and the subscription stays active',
+          'status 410 removes the callback, and the subscription stays active',
           async () => {
             const now = await t.until('the callback to be removed', async () => {
               const one = await get();
@@ -352,7 +363,7 @@ export const answers = [
 
   scenario({
     name: 'answers: other failures',
-    about: 'Each status has its category.',
+    about: 'The category of a failure follows from the status.',
     checks: ['retry-categories'],
     needs: NEEDS,
     async run(t) {
@@ -368,7 +379,7 @@ export const answers = [
       ] as const;
       await Promise.all(
         rows.map(([status, category]) =>
-          t.check('retry-categories', `${status} is ${category}`, async () => {
+          t.check('retry-categories', `status ${status} counts as ${category}`, async () => {
             const { made } = await withEvents(t, 1, () => ({ status }));
             assert.equal(
               (await failures(t, made, 1)).callback.health.lastError,
@@ -383,7 +394,7 @@ export const answers = [
 
   scenario({
     name: 'answers: information for the client',
-    about: "The client sees the category of a failure and nothing else of the endpoint's answer.",
+    about: "The client learns the category of a failure and nothing else of the endpoint's answer.",
     checks: ['ans-category-only'],
     needs: NEEDS,
     async run(t) {
@@ -394,19 +405,23 @@ export const answers = [
       };
       const { made, endpoint, fromStart } = await withEvents(t, 1, () => reply);
       const now = await failures(t, made, 1);
-      await t.check('ans-category-only', '`health` contains nothing but the category', () => {
-        const {
-          attempts: _,
-          lastError: __,
-          failingSince: ___,
-          lastDeliveryAt: ____,
-          ...more
-        } = now.callback.health;
-        assert.ok(
-          !JSON.stringify(more).includes('418'),
-          `\`health\` contains the status: ${JSON.stringify(more)}`,
-        );
-      });
+      await t.check(
+        'ans-category-only',
+        '`health` does not contain the status of the answer',
+        () => {
+          const {
+            attempts: _,
+            lastError: __,
+            failingSince: ___,
+            lastDeliveryAt: ____,
+            ...more
+          } = now.callback.health;
+          assert.ok(
+            !JSON.stringify(more).includes('418'),
+            `\`health\` contains the status: ${JSON.stringify(more)}`,
+          );
+        },
+      );
       await t.check(
         'ans-category-only',
         "no response to the client contains the body or headers of an endpoint's answer",
@@ -441,23 +456,27 @@ export const answers = [
     needs: NEEDS,
     async run(t) {
       const several = (): Promise<unknown> =>
-        t.check('ans-413', 'the next attempt has at most half as many events', async () => {
-          const endpoint = await t.endpoint();
-          endpoint.answer = (hit, n) => (n === 1 ? { status: 413 } : acknowledge(hit));
-          const made = await loaded(t, endpoint, 7);
-          const first = ofSeveral(await delivery(t, endpoint, 1));
-          const second = await delivery(t, endpoint, 2);
-          const [before, after] = [first.delivery.events.length, second.delivery.events.length];
-          assert.ok(
-            after >= 1 && after <= before / 2,
-            `${before} events were too many, and the next attempt had ${after}`,
-          );
-          await acked(t, made, 7);
-        });
+        t.check(
+          'ans-413',
+          'after 413 the next attempt has at most half as many events',
+          async () => {
+            const endpoint = await t.endpoint();
+            endpoint.answer = (hit, n) => (n === 1 ? { status: 413 } : acknowledge(hit));
+            const made = await loaded(t, endpoint, 7);
+            const first = ofSeveral(await delivery(t, endpoint, 1));
+            const second = await delivery(t, endpoint, 2);
+            const [before, after] = [first.delivery.events.length, second.delivery.events.length];
+            assert.ok(
+              after >= 1 && after <= before / 2,
+              `${before} events were too many, and the next attempt had ${after}`,
+            );
+            await acked(t, made, 7);
+          },
+        );
       const suspends = (): Promise<unknown> =>
         t.check(
           'ans-413-single',
-          'a single event that is too large suspends the callback at once',
+          'after 413 for a single event the server suspends the callback at once',
           async () => {
             const { endpoint, get } = await withEvents(t, 1, () => ({ status: 413 }));
             const now = await t.until('the callback to be suspended', async () => {
@@ -474,7 +493,7 @@ export const answers = [
       const skips = (): Promise<unknown> =>
         t.check(
           'ans-413-single',
-          'with onFailure skip the event becomes a gap of reason too_large at once, and the next event follows',
+          'with onFailure skip, an event that gets 413 becomes a gap of reason too_large at once, and the next event follows',
           async () => {
             const large = ({ delivery: { events } }: Hit): boolean =>
               events.some(({ sequence }: Json) => sequence === 1);
@@ -498,7 +517,7 @@ export const answers = [
       const empty = (): Promise<unknown> =>
         t.check(
           'ans-413-empty',
-          'a delivery without events that is too large is an ordinary failure',
+          'status 413 for a delivery without events is an ordinary failure',
           async () => {
             let tries = 0;
             const { made, get } = await withEvents(t, 1, async (hit) => {

@@ -19,13 +19,13 @@ const DEADLINE_MS = 10_000 + 3000;
 const HEADERS = ['webhook-id', 'webhook-timestamp', 'webhook-signature', 'mcp-subscription-id'];
 const NEEDS = { drains: ['callback'], verbs: ['emit'], types: ['plain'] } as const;
 
-/** An acknowledgment that ends at this byte. */
+/** An acknowledgement of this many bytes. */
 const padded = (ack: number, bytes: number): string => {
   const head = `{"ack":${ack}`;
   return `${head}${' '.repeat(bytes - head.length - 1)}}`;
 };
 
-/** Chunks of an acknowledgment that never ends. */
+/** Chunks of an acknowledgement that never ends. */
 async function* drops(): AsyncGenerator<string> {
   yield '{"ack":1';
   for (;;) {
@@ -35,10 +35,10 @@ async function* drops(): AsyncGenerator<string> {
 }
 
 export const callback = [
-  // First, because it takes longest.
+  // This scenario comes first, because it takes longest.
   scenario({
     name: 'callback: the deadline',
-    about: 'An attempt ends after ten seconds, with no answer or with a slow one.',
+    about: 'An attempt ends after ten seconds, whether the answer is missing or slow.',
     checks: ['cb-deadline'],
     needs: NEEDS,
     async run(t) {
@@ -116,7 +116,7 @@ export const callback = [
       await t.emit(t.topicOf(subscription), 1, { data: { pad } });
       await arrived(t, endpoint, 1);
       await acked(t, subscription, 1);
-      // A changed URL is verified, so an empty delivery follows one with events.
+      // The server verifies each changed URL: two deliveries without events follow one with events.
       await t.mcp.request('triggers/update', {
         subscriptionId,
         callback: { ...endpoint.callback, url: `${endpoint.url}/second` },
@@ -198,7 +198,7 @@ export const callback = [
         assert.deepEqual(
           starts,
           [0, 0, 1, 1, 1],
-          '`after` of a challenge, event 1, two challenges after its acknowledgment, event 2:',
+          '`after` of a challenge, event 1, two challenges after its acknowledgement, event 2:',
         );
         for (const {
           delivery: { after, acked: shown },
@@ -207,7 +207,7 @@ export const callback = [
       });
       await t.check(
         'cb-id-random',
-        'a delivery that covers nothing has msg_ and 32 random characters',
+        'the webhook-id of a delivery that covers nothing is msg_ and 32 random characters',
         () => {
           const ids = challenges.map(({ headers }) => String(headers['webhook-id']));
           for (const id of ids)
@@ -272,12 +272,12 @@ export const callback = [
 
   scenario({
     name: 'callback: a retry',
-    about: 'A retry of the same range is the same message at a later time.',
+    about: 'A retry of the same range has the same webhook-id and a new timestamp.',
     checks: ['cb-id-retry'],
     needs: NEEDS,
     async run(t) {
       const endpoint = await t.endpoint();
-      // Retry-After asks for one second, so that the timestamp differs.
+      // Retry-After asks for one second, so that the retry has another timestamp.
       endpoint.answer = (hit, n) =>
         n === 1 ? { status: 503, headers: { 'retry-after': '1' } } : acknowledge(hit);
       const subscription = await t.subscribe({ callback: endpoint.callback });
@@ -311,7 +311,7 @@ export const callback = [
 
   scenario({
     name: 'callback: one at a time',
-    about: 'While an attempt runs the server starts no other, whatever happens to the log.',
+    about: 'While an attempt runs, the server starts no other, whatever happens to the log.',
     checks: ['cb-one-lease'],
     needs: NEEDS,
     async run(t) {
@@ -416,16 +416,16 @@ export const callback = [
         await t.check(check, what, () => acked(t, subscription, 1));
       };
       await Promise.all([
-        unread('an acknowledgment that ends after 8,192 bytes does not count', 'cb-answer-limit', {
+        unread('an acknowledgement that ends after 8,192 bytes does not count', 'cb-answer-limit', {
           body: padded(1, ANSWER_BYTES_MAX + 1),
         }),
-        unread('an acknowledgment of one MiB does not count', 'cb-answer-limit', {
+        unread('an acknowledgement of one MiB does not count', 'cb-answer-limit', {
           body: padded(1, 1_048_576),
         }),
-        read('an acknowledgment that ends at 8,192 bytes counts', 'cb-answer-limit', {
+        read('an acknowledgement that ends at 8,192 bytes counts', 'cb-answer-limit', {
           body: padded(1, ANSWER_BYTES_MAX),
         }),
-        unread('a compressed acknowledgment does not count', 'cb-no-decoding', {
+        unread('a compressed acknowledgement does not count', 'cb-no-decoding', {
           body: gzipSync('{"ack":1}'),
           headers: { 'content-encoding': 'gzip' },
         }),

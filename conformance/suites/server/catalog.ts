@@ -13,7 +13,7 @@ const RESERVED: Readonly<Record<string, readonly string[]>> = {
   'mcp.task.updated': ['taskId'],
 };
 
-/** Every page of the list. Throws for an endless list. */
+/** Every page of the list. Throws after 1,000 pages. */
 async function pages(session: Session): Promise<Json[]> {
   const all: Json[] = [];
   for (let cursor: string | undefined; all.length < 1000;) {
@@ -25,6 +25,7 @@ async function pages(session: Session): Promise<Json[]> {
   throw new Error('the list has more than 1000 pages');
 }
 
+/** Declares this many trigger types and removes them when the scenario ends. */
 const declared = async (t: ServerTest, count: number): Promise<string[]> => {
   const names = Array.from({ length: count }, () =>
     t.unique('conformance.more').replaceAll(/[^A-Za-z0-9._-]/g, '_'),
@@ -57,15 +58,19 @@ export const catalog = [
           assert.deepEqual([answer.notModified, answer.triggers], [true, undefined]);
         },
       );
-      await t.check('list-not-modified', 'another ETag or a cursor returns the list', async () => {
-        assert.ok(
-          (await t.mcp.request('triggers/list', { ifNoneMatch: 'no-such-etag' })).triggers,
-          'the list is missing',
-        );
-      });
+      await t.check(
+        'list-not-modified',
+        'ifNoneMatch with another ETag returns the list',
+        async () => {
+          assert.ok(
+            (await t.mcp.request('triggers/list', { ifNoneMatch: 'no-such-etag' })).triggers,
+            'the list is missing',
+          );
+        },
+      );
       await t.check(
         'type-reserved',
-        'a name that starts with "mcp." is a reserved one with its arguments',
+        'a name that starts with "mcp." is a reserved name and has the reserved arguments',
         () => {
           for (const { name, inputSchema } of types.filter(({ name: one }) =>
             one.startsWith('mcp.'),
@@ -144,7 +149,7 @@ export const catalog = [
 
   scenario({
     name: 'catalog: payloads',
-    about: 'The server does not append events that violate the schema.',
+    about: 'The server appends no event whose data violates the schema.',
     checks: ['type-payload-valid'],
     needs: { verbs: ['emit'], types: ['plain'] },
     async run(t) {
@@ -153,7 +158,7 @@ export const catalog = [
       const topic = t.topicOf(subscription);
       await t.check(
         'type-payload-valid',
-        'an event without a required member is not in the log, and the next one is',
+        'an event with a string in place of an integer is not in the log, and the next event is',
         async () => {
           await t.control
             .do('emit', { events: [{ name: t.control.type('plain'), data: { topic, n: 'one' } }] })

@@ -11,14 +11,14 @@ import type { Json } from '../../runner/wire/session.ts';
 const get = (t: ServerTest, subscriptionId: string): Promise<Json> =>
   t.mcp.request('triggers/get', { subscriptionId });
 const numbersOf = (delivery: Json): number[] => delivery.events.map(({ data }: Json) => data.n);
-/** Waits for this status. */
+/** Resolves when the subscription has this status. */
 const status = (t: ServerTest, subscriptionId: string, wanted: string): Promise<unknown> =>
   t.until(`status "${wanted}"`, async () => (await get(t, subscriptionId)).status === wanted);
 
 export const changes = [
   scenario({
     name: 'update: conditions and lifetime',
-    about: 'A stale ETag changes nothing, ttlMs renews, and the key stays.',
+    about: 'An update with a stale ETag changes nothing, ttlMs renews, and the key stays.',
     checks: [
       'upd-if-match',
       'upd-atomic',
@@ -121,7 +121,7 @@ export const changes = [
       );
       await t.check(
         'etag-counters',
-        'events, acknowledgments and renewals do not change the ETag',
+        'events, acknowledgements and renewals do not change the ETag',
         async () => {
           const { etag, select, epoch } = await get(t, subscriptionId);
           await t.emit(select[0].arguments.topic, 2);
@@ -131,7 +131,7 @@ export const changes = [
           assert.deepEqual([head, acked, after], [2, 1, etag], '`head`, `acked`, `etag`:');
         },
       );
-      await t.check('upd-key-stays', 'no change affects the key', async () => {
+      await t.check('upd-key-stays', 'a change of select does not change the key', async () => {
         const { key } = await update({
           select: [{ name: t.control.type('plain'), arguments: {} }],
         });
@@ -142,7 +142,7 @@ export const changes = [
 
   scenario({
     name: 'update: select',
-    about: 'A changed select applies to events accepted from then on.',
+    about: 'A changed select applies to the events that are accepted after the change.',
     checks: [
       'upd-select',
       'sub-numbering-goes-on',
@@ -180,7 +180,10 @@ export const changes = [
         async () => {
           await t.mcp.request('triggers/update', { subscriptionId, paused: true });
           await t.emit(after, 2, { from: 4 });
-          await t.until('number 5', async () => (await get(t, subscriptionId)).head === 5);
+          await t.until(
+            'sequence number 5 to be assigned',
+            async () => (await get(t, subscriptionId)).head === 5,
+          );
         },
       );
       await t.check('sub-status-told', 'an open stream reports the new status', async () => {
@@ -216,7 +219,7 @@ export const changes = [
       );
       await t.check(
         'sub-resume-continues',
-        'delivery continues after the acknowledged position on resume',
+        'after a resume, delivery continues from the acknowledged position',
         async () => {
           await t.mcp.request('triggers/update', {
             subscriptionId: called.subscriptionId,
@@ -236,7 +239,7 @@ export const changes = [
   scenario({
     name: 'update: callbacks',
     about:
-      'A new URL has to consent, a new secret rotates, and null removes the callback but keeps the log.',
+      'A new URL has to consent, a new secret signs next to the old one, and null removes the callback but keeps the log.',
     checks: [
       'upd-verify',
       'upd-reverify',
@@ -284,13 +287,13 @@ export const changes = [
       );
       await t.check(
         ['upd-rotate', 'etag-config'],
-        'a new secret signs from then on, next to the old one',
+        'after an update the new secret signs, next to the old one',
         async () => {
           const before = await get(t, subscriptionId);
           const old = first.secret;
           first.secret = newSecret();
           const { etag } = await update({ callback: first.callback });
-          assert.notEqual(etag, before.etag, '`etag` after a rotation:');
+          assert.notEqual(etag, before.etag, '`etag` after a secret rotation:');
           const count = first.deliveries.length;
           await t.emit(topic, 1, { from: 2 });
           const hit = await t.until('the next delivery', () => first.deliveries[count]);
@@ -363,18 +366,22 @@ export const changes = [
           '`health.lastError`:',
         ),
       );
-      await t.check('upd-detach', 'null stops all attempts and keeps the log', async () => {
-        const count = first.hits.length;
-        const { callback } = await update({ callback: null });
-        assert.equal(callback, undefined, '`callback`:');
-        await t.emit(topic, 1, { from: 5 });
-        assert.deepEqual(
-          (await t.pullAll(subscriptionId, 5)).flatMap(numbersOf),
-          [5],
-          'pulled events:',
-        );
-        assert.equal(first.hits.length, count, 'requests to the callback:');
-      });
+      await t.check(
+        'upd-detach',
+        'callback null stops all attempts and keeps the log',
+        async () => {
+          const count = first.hits.length;
+          const { callback } = await update({ callback: null });
+          assert.equal(callback, undefined, '`callback`:');
+          await t.emit(topic, 1, { from: 5 });
+          assert.deepEqual(
+            (await t.pullAll(subscriptionId, 5)).flatMap(numbersOf),
+            [5],
+            'pulled events:',
+          );
+          assert.equal(first.hits.length, count, 'requests to the callback:');
+        },
+      );
     },
   }),
 
@@ -418,10 +425,14 @@ export const changes = [
             '`select`:',
           );
       });
-      await t.check('get-no-side-effect', 'reading renews and moves nothing', async () => {
-        const { expiresAt, acked, etag: now } = await get(t, subscriptionId);
-        assert.deepEqual([expiresAt, acked, now], [made.expiresAt, 0, etag]);
-      });
+      await t.check(
+        'get-no-side-effect',
+        'reading neither renews the lifetime nor acknowledges',
+        async () => {
+          const { expiresAt, acked, etag: now } = await get(t, subscriptionId);
+          assert.deepEqual([expiresAt, acked, now], [made.expiresAt, 0, etag]);
+        },
+      );
       const ended = await t.subscribe();
       const many = await Promise.all(
         Array.from({ length: 60 }, () => t.subscribe({ ttlMs: 60_000 })),
@@ -480,7 +491,7 @@ export const changes = [
         subscriptionId: called.subscriptionId,
         ifMatch: called.etag,
       });
-      await t.check('uns-ends', 'nothing is appended or sent afterwards', async () => {
+      await t.check('uns-ends', 'after unsubscribing nothing is appended or sent', async () => {
         const count = endpoint?.hits.length ?? 0;
         await t.emit(t.topicOf(called), 2);
         const { data } = await t.mcp.errorOf('triggers/pull', {

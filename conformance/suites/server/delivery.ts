@@ -21,7 +21,7 @@ interface Drained {
   readonly deliveries: readonly Json[];
 }
 
-/** Names the delivery in errors. */
+/** Calls `look` with each delivery and a name of it for error messages. */
 const each = (all: readonly Drained[], look: (delivery: Json, which: string) => void): void => {
   for (const { drain, deliveries } of all)
     deliveries.forEach((delivery, at) => look(delivery, `delivery ${at + 1} by ${drain}`));
@@ -52,7 +52,7 @@ export const delivery = [
     async run(t) {
       const offers = (drain: string): boolean => t.settings.drains.includes(drain);
       const endpoint = offers('callback') ? await t.endpoint() : undefined;
-      // Answers that cause repetitions: first an error, then a partial ack.
+      // The first two answers, an error and a partial ack, make the server repeat events.
       if (endpoint !== undefined) {
         endpoint.answer = ({ delivery: one }, n) => {
           if (n === 1) return { status: 503 };
@@ -116,7 +116,7 @@ export const delivery = [
             }
           }),
       );
-      await t.check('dlv-ascending', 'events and gaps each ascend', () =>
+      await t.check('dlv-ascending', 'the events and the gaps of a delivery each ascend', () =>
         each(all, (one, which) => {
           const numbers = sequencesOf([one]);
           assert.equal(
@@ -134,7 +134,7 @@ export const delivery = [
           }
         }),
       );
-      await t.check('dlv-last-head', 'no delivery covers more than head', () =>
+      await t.check('dlv-last-head', 'no delivery covers a sequence number above its head', () =>
         each(all, (one, which) =>
           assert.ok(
             lastOf(one) <= one.head,

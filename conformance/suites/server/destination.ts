@@ -28,7 +28,7 @@ const NOT_HTTPS = [
 const NOT_PUBLIC: Readonly<Record<string, readonly string[]>> = {
   'in a private network': ['10.0.0.1', '172.16.0.1', '172.31.255.255', '192.168.1.1', '100.64.0.1'],
   'that is link-local': ['169.254.169.254'],
-  'of no public network': [
+  'outside public networks': [
     '0.0.0.0',
     '192.0.2.1',
     '198.18.0.1',
@@ -38,7 +38,7 @@ const NOT_PUBLIC: Readonly<Record<string, readonly string[]>> = {
     '240.0.0.1',
     '255.255.255.255',
   ],
-  'of special IPv6 ranges': [
+  'in a special IPv6 range': [
     '[::]',
     '[fc00::1]',
     '[fd00:ec2::254]',
@@ -48,7 +48,7 @@ const NOT_PUBLIC: Readonly<Record<string, readonly string[]>> = {
     '[2001:db8::1]',
     '[100::1]',
   ],
-  'of private IPv4 embedded in IPv6': [
+  'in IPv6 that embeds private IPv4': [
     '[::ffff:a00:1]',
     '[::ffff:10.0.0.1]',
     '[::a00:1]',
@@ -80,7 +80,7 @@ const LOOPBACK = [
   '127.1',
 ];
 
-/** Spellings of a valid URL that are not its normal form, by their defect. */
+/** Invalid variants of a valid URL, by their defect. */
 const oddFormsOf = (url: string): Readonly<Record<string, readonly string[]>> => ({
   'longer than 2,048 characters': [
     `${url}?${'x'.repeat(URL_CHARS_MAX)}`,
@@ -114,7 +114,7 @@ const oddFormsOf = (url: string): Readonly<Record<string, readonly string[]>> =>
   'that is not a URL': ['', '/in', 'callback.invalid/in', 'https://'],
 });
 
-/** Checks a URL in both methods that take one. */
+/** Checks that both methods with a callback reject each of these URLs. */
 async function checkUrl(
   t: ServerTest,
   subscriptionId: string,
@@ -146,7 +146,7 @@ async function checkUrl(
 export const destination = [
   scenario({
     name: 'destination: accepted URLs',
-    about: 'A callback URL is https in normal form, and its host has a public address.',
+    about: 'A callback URL has to be https, in normal form, with a public host.',
     checks: ['ssrf-https', 'ssrf-normal-form', 'ssrf-literal'],
     needs: NEEDS,
     async run(t) {
@@ -207,7 +207,7 @@ export const destination = [
 
   scenario({
     name: 'destination: challenges',
-    about: 'A challenge follows the rules of a delivery.',
+    about: 'The rules for deliveries apply to challenges too.',
     checks: ['ssrf-verification-too'],
     needs: NEEDS,
     // These failures fill the quota for failed verifications.
@@ -257,7 +257,7 @@ export const destination = [
 
   scenario({
     name: 'destination: private names',
-    about: 'A name with a forbidden address gets the same error as a name that does not exist.',
+    about: 'A name with a forbidden address returns the same error as a name that does not exist.',
     checks: ['ssrf-blind', 'ssrf-verification-too'],
     needs: NEEDS,
     alone: true,
@@ -271,7 +271,7 @@ export const destination = [
       const name = t.control.hostName('inside');
       await t.check(
         ['ssrf-blind', 'ssrf-verification-too'],
-        'both are connection_refused with the same text',
+        'a name with a private address and an unknown name return the same error, connection_refused',
         async () => {
           const [inside, nowhere] = [
             await ask(name),

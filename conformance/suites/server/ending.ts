@@ -1,4 +1,4 @@
-/** How subscriptions end, and the notices of the end (SEP: Ending). */
+/** How subscriptions end, and their termination notices (SEP: Ending). */
 import assert from 'node:assert/strict';
 import { NotApplicable, NotShown } from '../../runner/observations.ts';
 import type { CallbackEndpoint } from '../../runner/server/callback-endpoint.ts';
@@ -16,7 +16,7 @@ import type { Json } from '../../runner/wire/session.ts';
 const DAY_MS = 86_400_000;
 /** Time to watch for messages that must not come. */
 const QUIET_MS = 200;
-/** Time for a pull to arrive at the server, because a waiting pull is not visible. */
+/** Time for a pull to reach the server: nothing shows the kit that it waits there. */
 const ARRIVES_MS = 400;
 
 /** A subscription followed on every drain. */
@@ -49,8 +49,9 @@ function requireDrain(t: ServerTest, drain: Drain): void {
 }
 
 /**
- * A log of two events with a stream and a waiting pull, as far as the server offers them. A
- * callback acknowledges both events; without one the client acknowledges the first.
+ * Creates a log of two events and follows it by a waiting pull and, when the server offers them, by
+ * a stream and a callback. The callback acknowledges both events; without one the client
+ * acknowledges the first.
  */
 async function watch(
   t: ServerTest,
@@ -96,7 +97,7 @@ async function watch(
   return { subscription, final: { epoch, head, acked }, endpoint, stream, pull };
 }
 
-/** Checks that every drain receives the reason and nothing after it. */
+/** Checks that every drain receives a termination notice with the reason, and nothing after it. */
 async function checkNotices(
   t: ServerTest,
   { subscription, final, endpoint, stream, pull }: Watched,
@@ -168,7 +169,7 @@ async function checkNotices(
   for (const [method, params] of methods(t, subscription)) {
     await t.check(
       'end-tombstone',
-      `${method} of the ended subscription is NotFound with reason ${reason} and the final state of the log`,
+      `${method} of the ended subscription returns NotFound with reason ${reason} and the final state of the log`,
       async () => {
         const rejection = await errorOf(t, method, { subscriptionId, ...params });
         assert.deepEqual(
@@ -181,7 +182,7 @@ async function checkNotices(
   }
 }
 
-/** Resolves when the subscription ended as revoked, or its events are redacted. */
+/** Resolves when the subscription has ended as `revoked`, or its events are redacted. */
 const withdrawn = (t: ServerTest, { subscriptionId, epoch }: Json): Promise<unknown> =>
   t.until('the end of the subscription, or redacted events', async () => {
     const { error, result } = await t.mcp.ask('triggers/get', { subscriptionId });
@@ -193,7 +194,7 @@ const withdrawn = (t: ServerTest, { subscriptionId, epoch }: Json): Promise<unkn
     return gaps.length >= result.head && gaps.every(([, reason]) => reason === 'redacted');
   });
 
-/** A trigger type that exists for one scenario. */
+/** Declares a trigger type and removes it when the scenario ends. Returns its name. */
 async function ownType(t: ServerTest): Promise<string> {
   const name = `conformance.${t.unique('own').replaceAll(/[^A-Za-z0-9]/g, '_')}`;
   await t.control.do('declare', { name });
@@ -205,7 +206,7 @@ export const ending = [
   scenario({
     name: 'ending: by the client',
     about:
-      'Unsubscribing notifies every drain, the id stays known as ended, and the key becomes free.',
+      'Unsubscribing sends a notice on every drain, the id stays known as ended, and the key becomes free.',
     checks: ['end-tombstone', 'end-stream', 'end-pull', 'end-last', 'end-key-free'],
     needs: { verbs: ['emit'], types: ['plain'] },
     eras: 'each',
@@ -237,7 +238,7 @@ export const ending = [
 
   scenario({
     name: 'ending: by the server',
-    about: 'Removing a trigger type notifies its followers on every drain.',
+    about: 'Removing a trigger type ends its subscriptions with a notice on every drain.',
     checks: ['end-tombstone', 'end-stream', 'end-pull', 'end-callback', 'end-last'],
     needs: { verbs: ['emit', 'declare', 'remove'], types: ['plain'] },
     alone: true,
@@ -254,7 +255,7 @@ export const ending = [
   scenario({
     name: 'ending: permission',
     about:
-      'A principal that loses permission for a type receives nothing more of it after at most one day.',
+      'A principal that loses permission for a type receives no more events of it after one day.',
     checks: ['end-revoked', 'end-recheck'],
     needs: { verbs: ['emit', 'declare', 'remove', 'permit', 'advance'], types: ['plain'] },
     alone: true,
@@ -283,7 +284,7 @@ export const ending = [
       await forbid(false);
       await t.check(
         'end-recheck',
-        'a server without a notice finds out within 24 hours',
+        'a server that is not notified does the same within 24 hours',
         async () => {
           if (second.ttlMs < 2 * DAY_MS)
             throw new NotShown('the server grants no lifetime of two days');

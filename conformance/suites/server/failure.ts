@@ -18,6 +18,7 @@ const LIMIT = 5;
 /** The longest wait between two attempts, unless the endpoint asks for more. */
 const WAIT_MAX_MS = 5 * MINUTE_MS;
 const LIFETIME_MS = 1440 * MINUTE_MS;
+/** Number of subscriptions whose waits are compared. */
 const SPREAD = 20;
 
 interface Failing {
@@ -26,7 +27,7 @@ interface Failing {
   get(): Promise<Json>;
 }
 
-/** A subscription with events and a callback with this answer. */
+/** Subscribes with a callback that answers like this, and emits this many events. */
 async function failing(
   t: ServerTest,
   count: number,
@@ -65,8 +66,8 @@ const suspended = (t: ServerTest, { get }: Failing): Promise<Json> =>
   });
 
 /**
- * Advances the clock until the condition holds. A jump of the clock can interrupt an attempt, and
- * the next one is then the first in a row; so it may take several rounds.
+ * Advances the clock, several times if necessary, until the condition holds. A jump of the clock can
+ * interrupt an attempt, and the count of failures in a row then starts again.
  */
 async function advanceUntil<T>(
   t: ServerTest,
@@ -88,8 +89,8 @@ async function advanceUntil<T>(
 }
 
 /**
- * Asserts that the callback is still active below the limit. One more failure may have happened
- * meanwhile.
+ * Asserts that the callback is active as long as its failures are below the limit. One more may have
+ * happened meanwhile.
  */
 async function stillActive({ get }: Failing): Promise<void> {
   const {
@@ -124,22 +125,14 @@ export const failure = [
         'the fifth configuration failure suspends',
         () => suspended(t, misplaced),
       );
-      await t.check(
-        'retry-config-limit',
-        'transient failures do not suspend after five',
-        async () => {
-          await advanceUntil(
-            t,
-            'five failures',
-            async () => (await down.get()).callback.health.attempts >= LIMIT,
-          );
-          assert.equal(
-            (await down.get()).status,
-            'active',
-            '`status` after five answers with 503:',
-          );
-        },
-      );
+      await t.check('retry-config-limit', 'five transient failures do not suspend', async () => {
+        await advanceUntil(
+          t,
+          'five failures',
+          async () => (await down.get()).callback.health.attempts >= LIMIT,
+        );
+        assert.equal((await down.get()).status, 'active', '`status` after five answers with 503:');
+      });
       await t.check(
         'retry-suspend',
         'a suspended callback receives no event, and its log continues',
@@ -174,7 +167,7 @@ export const failure = [
   scenario({
     name: 'failure: skipping',
     about:
-      'With onFailure skip the first undeliverable event becomes a gap, and the counters start again after it.',
+      'With onFailure skip, an event that cannot be delivered becomes a gap, and the counters start again after it.',
     checks: ['retry-skip', 'retry-config-limit'],
     needs: NEEDS,
     alone: true,
@@ -240,7 +233,7 @@ export const failure = [
       let fails = true;
       const follower = await failing(t, 1, (hit) => (fails ? { status: 404 } : acknowledge(hit)));
       const { made, get } = follower;
-      // One failure less than the limit, because another may happen meanwhile.
+      // Two failures below the limit, because another may happen meanwhile.
       await upToFailure(t, [follower], LIMIT - 2);
       fails = false;
       await advanceUntil(t, 'a success', async () => (await get()).acked === 1);
@@ -270,7 +263,7 @@ export const failure = [
   scenario({
     name: 'failure: waiting',
     about:
-      'The wait before the next attempt is random below a bound that doubles, so that callbacks do not return together.',
+      'The wait before the next attempt is random below a bound that doubles, so that the attempts of many callbacks do not coincide.',
     checks: ['retry-backoff'],
     needs: NEEDS,
     alone: true,

@@ -1,6 +1,6 @@
 /**
- * Helpers for scenarios about callbacks: a log with waiting events, and waits for the result of an
- * attempt.
+ * Helpers for scenarios about callbacks: they create a log with waiting events, and wait for the
+ * result of an attempt.
  */
 import { NotApplicable } from '../../runner/observations.ts';
 import type { CallbackEndpoint, Hit } from '../../runner/server/callback-endpoint.ts';
@@ -14,8 +14,8 @@ export const upTo = (from: number, to: number): number[] =>
 export const MINUTE_MS = 60_000;
 
 /**
- * A subscription whose callback finds `count` events waiting, because they are appended while it is
- * paused. The server decides how many of them its first request contains.
+ * Creates a subscription with `count` events that wait for its callback, because they are appended
+ * while it is paused. The server decides how many of them its first request contains.
  */
 export async function loaded(
   t: ServerTest,
@@ -36,7 +36,7 @@ export async function loaded(
   return subscription;
 }
 
-/** The subscription after this many failures in a row. */
+/** Resolves with the subscription when its callback has failed this often in a row. */
 export const failures = (
   t: ServerTest,
   { subscriptionId }: Json,
@@ -52,8 +52,10 @@ export const failures = (
     patienceMs,
   );
 
+/** Resolves with the n-th delivery at the callback, counted from 1. */
 export const delivery = (t: ServerTest, endpoint: CallbackEndpoint, n: number): Promise<Hit> =>
   t.until(`delivery ${n} at the callback`, () => endpoint.deliveries[n - 1]);
+/** Resolves with the event of this sequence number when it arrives at the callback. */
 export const arrived = (
   t: ServerTest,
   endpoint: CallbackEndpoint,
@@ -62,6 +64,7 @@ export const arrived = (
   t.until(`event ${sequence} at the callback`, () =>
     endpoint.events.find((event) => event.sequence === sequence),
   );
+/** Resolves when `acked` of the subscription is this sequence number. */
 export const acked = (
   t: ServerTest,
   { subscriptionId }: Json,
@@ -82,17 +85,18 @@ export function ofSeveral(hit: Hit): Hit {
   return hit;
 }
 
-/** The server's clock, in milliseconds, at this moment of the kit's clock. */
+/** The time of the server's clock when the kit's clock shows `at`, in epoch milliseconds. */
 export const serverTime = (t: ServerTest, at = Date.now()): number => at + t.control.aheadMs;
 
-/** A plain selection without events. */
+/** A selection of the plain type that no event matches. */
 export const quiet = (t: ServerTest): Json => [
   { name: t.control.type('plain'), arguments: { topic: t.unique('topic') } },
 ];
 
 /**
- * The error of a call with a callback. When the server limits failed verifications, the clock is
- * advanced; without the verb `advance` the check is not shown.
+ * The error of a call with a callback. When the server rejects the call only because it limits
+ * failed verifications, advances the clock and repeats the call; without the verb `advance` the
+ * check is `not shown`.
  */
 export async function rejection(t: ServerTest, method: string, params: Json): Promise<RpcError> {
   for (let tries = 0; ; tries += 1) {

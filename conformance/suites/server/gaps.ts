@@ -25,10 +25,10 @@ const ATTEMPTS_MS = 310_000;
 /** More attempts than any server makes before it skips an event. */
 const ATTEMPTS_MAX = 10;
 const SLACK_MS = 60_000;
-/** A server may trim late by a part of the age, but never early. */
+/** The share of the age by which a server may trim late; it may never trim early. */
 const LATE = 0.25;
 
-/** A subscription to the type with the short retention. */
+/** Subscribes to the type `short`. Returns the subscription and functions on its log. */
 async function shortLog(t: ServerTest, params: object = {}) {
   const name = t.control.type('short');
   const subscription = await t.subscribe({
@@ -56,7 +56,7 @@ function trimmed(read: readonly Json[], oldest: number): void {
     throw new NotShown('the server has trimmed nothing yet');
 }
 
-/** Asserts that gaps cover everything that was trimmed. */
+/** Asserts that the log is covered up to `head`, with gaps exactly where it was trimmed. */
 function announced(read: readonly Json[], oldest: number, head: number): void {
   trimmed(read, oldest);
   assert.equal(spans(coveredBy(read)), `1-${head}`, 'sequence numbers covered from 0:');
@@ -123,7 +123,7 @@ export const gaps = [
 
   scenario({
     name: 'gaps: retention by age',
-    about: 'An unacknowledged event stays until it reaches the announced age.',
+    about: 'An unacknowledged event stays in the log until it reaches the announced age.',
     checks: ['gap-retention-announced', 'gap-retention-kept', 'gap-oldest'],
     needs: { verbs: ['emit', 'advance'], types: ['short'] },
     alone: true,
@@ -202,23 +202,27 @@ export const gaps = [
         };
       };
       for (const chosen of [[names[0]!], [names[1]!], names, names.toReversed()]) {
-        await t.check('gap-effective', `\`retention\` over ${chosen.join(' and ')}`, async () => {
-          const { retention } = await t.subscribe({
-            select: chosen.map((name) => ({ name, arguments: { topic: 'any' } })),
-          });
-          assert.deepEqual(
-            retention,
-            least(chosen),
-            '`retention`, compared with the minimum of each member over the types:',
-          );
-        });
+        await t.check(
+          'gap-effective',
+          `\`retention\` of a log over ${chosen.join(' and ')} is the shortest of the types`,
+          async () => {
+            const { retention } = await t.subscribe({
+              select: chosen.map((name) => ({ name, arguments: { topic: 'any' } })),
+            });
+            assert.deepEqual(
+              retention,
+              least(chosen),
+              '`retention`, compared with the minimum of each member over the types:',
+            );
+          },
+        );
       }
     },
   }),
 
   scenario({
     name: 'gaps: size',
-    about: 'An event of 240 KiB is delivered; one byte more is a gap in every log.',
+    about: 'An event of 240 KiB is delivered; an event of one byte more is a gap in every log.',
     checks: ['gap-too-large'],
     needs: { verbs: ['emit'], types: ['plain'] },
     async run(t) {
@@ -238,7 +242,7 @@ export const gaps = [
       const room = EVENT_BYTES_MAX - Buffer.byteLength(JSON.stringify(event));
       await occur(2, 'x'.repeat(room));
       await occur(3, 'x'.repeat(room + 1));
-      // Bytes, not characters.
+      // The limit counts bytes, not characters.
       await occur(4, 'é'.repeat(Math.ceil((room + 1) / 2)));
       await occur(5, '');
       for (const [which, log] of [
@@ -247,7 +251,7 @@ export const gaps = [
       ] as const) {
         await t.check(
           'gap-too-large',
-          `an event of ${EVENT_BYTES_MAX} bytes is delivered and a larger one, also in two-byte characters, is a gap, in ${which}`,
+          `in ${which}, an event of ${EVENT_BYTES_MAX} bytes is delivered, and a larger one is a gap, also in two-byte characters`,
           async () => {
             await untilHead(t, log.subscriptionId, 5);
             const all = await read(log);
@@ -419,7 +423,7 @@ export const gaps = [
   }),
 ];
 
-/** Reads a log from its start on every drain of a client, twice. */
+/** Checks the gaps of a log: reads it from its start by pull and by stream, twice each. */
 async function everywhere(
   t: ServerTest,
   { subscriptionId, epoch }: Json,
@@ -444,7 +448,7 @@ async function everywhere(
     streams.push(...(await streamedOnce()));
     assert.deepEqual(gapsOf(streams), expected, 'gaps on a stream:');
   });
-  await t.check('gap-final', 'no gap is an event when the log is read again', async () => {
+  await t.check('gap-final', 'no gap becomes an event when the log is read again', async () => {
     const again = [
       ...(await readAll(t.mcp, subscriptionId, start, { maxEvents: 2 })),
       ...(offered ? await streamedOnce() : []),

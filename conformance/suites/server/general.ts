@@ -1,6 +1,6 @@
 /**
- * Requirements of every method: shapes, errors, declared settings, and no unsolicited messages
- * (SEP: Methods, Capability, Errors).
+ * Requirements that apply to every method: shapes, errors, declared settings, and no unsolicited
+ * messages (SEP: Methods, Capability, Errors).
  */
 import assert from 'node:assert/strict';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
@@ -27,7 +27,7 @@ const CODES = new Set([
 const INSTANT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
 const UNKNOWN = 'sub_conformance_00000000000000000000';
 
-/** The members to compare: all but the renewal hint, which is random. */
+/** The members of a subscription, without its expiry and the renewal hint, which is random. */
 async function configuration(t: ServerTest, subscriptionId: string): Promise<Json> {
   const {
     renewAfterMs: _,
@@ -42,7 +42,7 @@ async function configuration(t: ServerTest, subscriptionId: string): Promise<Jso
 export const general = [
   scenario({
     name: 'general: declared settings',
-    about: 'The settings are at the place of the revision, and the server keeps their promises.',
+    about: 'The server does what its settings declare.',
     checks: ['cap-pull', 'cap-result-type', 'cap-client-optional'],
     eras: 'each',
     async run(t) {
@@ -218,16 +218,12 @@ export const general = [
               'the code of the error:',
             ),
           );
-          await t.check(
-            'err-path',
-            `the error names ${title} by a JSON Pointer into params`,
-            () => {
-              const { data } =
-                refusals.find((one) => one.what === title)?.rejection ??
-                assert.fail('the request was not rejected');
-              assert.equal(data?.path, path, '`data.path`:');
-            },
-          );
+          await t.check('err-path', `the error for ${title} has a JSON Pointer into params`, () => {
+            const { data } =
+              refusals.find((one) => one.what === title)?.rejection ??
+              assert.fail('the request was not rejected');
+            assert.equal(data?.path, path, '`data.path`:');
+          });
         }
       }
       const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
@@ -239,7 +235,7 @@ export const general = [
         code: number,
         data: Json,
       ])[] = [
-        ['no params', 'triggers/subscribe', {}, -32602, { kind: 'invalid' }],
+        ['an empty params object', 'triggers/subscribe', {}, -32602, { kind: 'invalid' }],
         [
           'an unknown trigger type',
           'triggers/subscribe',
@@ -294,7 +290,7 @@ export const general = [
         ],
       ];
       for (const [what, method, params, code, data] of wrongs) {
-        await t.check('err-codes', `${what} is ${code} with its data`, async () => {
+        await t.check('err-codes', `${what} returns error ${code} with its data`, async () => {
           const rejection = await refused(what, method, params);
           assert.equal(rejection.code, code, 'the code of the error:');
           for (const [member, value] of Object.entries(data))
@@ -305,7 +301,7 @@ export const general = [
         'gen-own-codes',
         'every code belongs to this extension or the base protocol',
         () => {
-          for (const { what, rejection: rejection } of refusals)
+          for (const { what, rejection } of refusals)
             assert.ok(CODES.has(rejection.code), `${what} returned code ${rejection.code}`);
         },
       );
@@ -325,17 +321,16 @@ export const general = [
             assert.ok(!text.includes(value), `the error for ${what} repeats a secret value`);
         }
       });
-      await t.check(
-        'gen-atomic',
-        'after all these errors the subscription is unchanged',
-        async () => assert.deepEqual(await configuration(t, subscriptionId), before),
+      await t.check('gen-atomic', 'rejected requests leave the subscription unchanged', async () =>
+        assert.deepEqual(await configuration(t, subscriptionId), before),
       );
     },
   }),
 
   scenario({
     name: 'general: order of checks',
-    about: 'Of several defects, the server reports the first in the order of the SEP.',
+    about:
+      'Of several defects, the server reports the one that comes first in the order of the SEP.',
     checks: ['gen-check-order'],
     needs: { types: ['plain'] },
     async run(t) {
@@ -384,7 +379,7 @@ export const general = [
         ],
       ];
       for (const [what, method, params, expected] of order) {
-        await t.check('gen-check-order', what, async () =>
+        await t.check('gen-check-order', `the server checks ${what}`, async () =>
           assert.equal(
             (await t.mcp.errorOf(method, params)).data?.kind,
             expected.kind,
@@ -446,7 +441,7 @@ export const general = [
       ] as const) {
         answers.push(await t.mcp.ask(method, params));
       }
-      await t.check('cap-unasked', 'the answer to another method carries no delivery', () => {
+      await t.check('cap-unasked', 'the response to another method carries no delivery', () => {
         const methods = answers
           .flatMap(({ messages }) => messages.map(({ method }) => method))
           .filter((method) => method?.startsWith('notifications/triggers/'));
@@ -522,7 +517,7 @@ export const general = [
       const other = await t.as('other');
       await t.check(
         ['lim-quota-named', 'subs-quota'],
-        'the subscriptions of one principal are limited, and the error names the limit',
+        'the number of subscriptions of one principal is limited, and the error names the limit',
         async () => {
           const made: string[] = [];
           t.defer(() =>
@@ -555,5 +550,5 @@ export const general = [
   }),
 ];
 
-/** Subscriptions after which the kit expects no quota. */
+/** The most subscriptions that the kit creates to reach the quota. */
 const MANY = 2000;

@@ -1,4 +1,4 @@
-/** A subscription exists for its owner only (SEP: Isolation). */
+/** Only its owner can see a subscription (SEP: Isolation). */
 import assert from 'node:assert/strict';
 import { NotApplicable } from '../../runner/observations.ts';
 import { scenario } from '../../runner/server/scenario.ts';
@@ -83,7 +83,7 @@ export const isolation = [
 
   scenario({
     name: 'isolation: unauthenticated',
-    about: 'Without an authenticated principal the server answers only the list.',
+    about: 'Without an authenticated principal the server answers triggers/list only.',
     checks: ['iso-principal'],
     needs: { types: ['plain'] },
     async run(t) {

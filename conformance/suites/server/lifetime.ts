@@ -7,7 +7,7 @@ import type { Json } from '../../runner/wire/session.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
-/** The part of a lifetime that may pass while a scenario runs. */
+/** Time that may pass while a scenario runs. */
 const SLACK_MS = 60_000;
 /** Number of renewal hints that a scenario reads to see that they are random. */
 const DRAWS = 24;
@@ -55,12 +55,12 @@ export const lifetime = [
       grants.push(kept);
       await t.check(
         'ttl-default',
-        'the server grants one hour without a suggestion, within its bounds',
+        'without a suggestion the server grants one hour, within its bounds',
         () => assert.equal(kept.ttlMs, within(HOUR_MS), '`ttlMs` granted:'),
       );
       await t.check(
         ['ttl-clamp', 'ttl-no-refusal'],
-        'an update follows the same rule',
+        'the server grants the suggestion of an update within the same bounds',
         async () => {
           for (const suggestion of [1, 2 * HOUR_MS + 1])
             assert.equal(
@@ -70,11 +70,15 @@ export const lifetime = [
             );
         },
       );
-      await t.check('ttl-null', 'a finite suggestion, or none, is granted an expiry', () => {
-        for (const made of grants)
-          for (const [name, value] of Object.entries(grantOf(made)))
-            assert.notEqual(value, null, `\`${name}\` of a grant is null`);
-      });
+      await t.check(
+        'ttl-null',
+        'the server grants an expiry for a finite suggestion and for none',
+        () => {
+          for (const made of grants)
+            for (const [name, value] of Object.entries(grantOf(made)))
+              assert.notEqual(value, null, `\`${name}\` of a grant is null`);
+        },
+      );
       await t.check('ttl-renew-hint', 'renewAfterMs is less than ttlMs', () => {
         // Nothing is less than a lifetime of zero.
         for (const { ttlMs, renewAfterMs } of grants)
@@ -105,19 +109,32 @@ export const lifetime = [
       );
 
       const endless = await t.subscribe({ ttlMs: null });
-      await t.check('ttl-null', 'without expiry, all three members are null', () => {
-        if (Object.values(grantOf(endless)).includes(null))
-          assert.deepEqual(grantOf(endless), NONE);
-      });
-      await t.check('ttl-null-durable', 'only a durable server grants no expiry', () => {
-        if (endless.ttlMs === null)
-          assert.equal(durability, 'durable', '`durability` of a server that grants no expiry:');
-      });
+      await t.check(
+        'ttl-null',
+        'of a lifetime without expiry, ttlMs, expiresAt and renewAfterMs are null',
+        () => {
+          if (Object.values(grantOf(endless)).includes(null))
+            assert.deepEqual(grantOf(endless), NONE);
+        },
+      );
+      await t.check(
+        'ttl-null-durable',
+        'only a server with durable logs grants a lifetime without expiry',
+        () => {
+          if (endless.ttlMs === null)
+            assert.equal(
+              durability,
+              'durable',
+              '`durability` of a server that grants a lifetime without expiry:',
+            );
+        },
+      );
       await t.check(
         'ttl-null-finite',
-        'a server that does not grant no expiry grants its longest lifetime',
+        'a server that always sets an expiry grants its longest lifetime for ttlMs null',
         () => {
-          if (endless.ttlMs === null) throw new NotApplicable('the server grants no expiry');
+          if (endless.ttlMs === null)
+            throw new NotApplicable('the server grants a lifetime without expiry');
           assert.equal(
             endless.ttlMs,
             Math.max(...grants.map(({ ttlMs }) => ttlMs)),
@@ -146,7 +163,7 @@ export const lifetime = [
       const before = await expiresAt();
       const unchanged = async (): Promise<void> =>
         assert.equal(await expiresAt(), before, '`expiresAt`:');
-      // A renewal would move the expiry by this.
+      // A renewal would move the expiry by the time that passes here.
       await t.pause(50);
       await t.emit(t.topicOf(subscription), 3);
       await untilHead(t, subscriptionId, 3);
@@ -154,7 +171,7 @@ export const lifetime = [
         await t.mcp.request('triggers/pull', { subscriptionId, after: { epoch, sequence: 0 } });
         await unchanged();
       });
-      await t.check('ttl-not-by-reading', 'an acknowledgment does not renew', async () => {
+      await t.check('ttl-not-by-reading', 'an acknowledgement does not renew', async () => {
         await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 1 } });
         await t.mcp.request('triggers/pull', { subscriptionId, ack: { epoch, sequence: 2 } });
         await unchanged();
@@ -182,7 +199,7 @@ export const lifetime = [
 
   scenario({
     name: 'lifetime: expiry',
-    about: 'A subscription without renewal lasts until it expires, and then ends.',
+    about: 'A subscription that is not renewed lasts until it expires, and then ends.',
     checks: ['ttl-kept', 'ttl-expiry', 'ttl-renew-jitter', 'end-tombstone'],
     needs: { verbs: ['emit', 'advance'], types: ['plain'] },
     alone: true,

@@ -19,7 +19,7 @@ import type { Json } from '../../runner/wire/session.ts';
 
 const EPOCH = /^[A-Za-z0-9_-]{8,64}$/;
 
-/** Events of the plain type with explicit ids, emitted one after the other. */
+/** Emits events with these ids, in this order; their `n` counts from `from`. */
 async function occur(
   t: ServerTest,
   topic: string,
@@ -39,7 +39,7 @@ const eventsOf = (deliveries: readonly Json[]): Json[] =>
   deliveries.flatMap(({ events }) => events);
 const idsOf = (deliveries: readonly Json[]): string[] =>
   eventsOf(deliveries).map(({ eventId }) => eventId);
-/** The event of each sequence number. */
+/** The events with the members that may never change. */
 const named = (deliveries: readonly Json[]): Json[] =>
   eventsOf(deliveries).map(({ sequence, eventId, name, timestamp, data }) => ({
     sequence,
@@ -69,7 +69,7 @@ export const log = [
       const elsewhere = await t.subscribe();
       const occurred = ids(t, 10);
       await occur(t, topic, occurred.slice(0, 6));
-      // Repeats events of the log twice, and once with other data.
+      // Repeats two events of the log, with other data.
       await occur(t, topic, [occurred[1]!, occurred[4]!], 90);
       await occur(t, topic, occurred.slice(6), 7);
       const read = ({ subscriptionId, epoch }: Json, params: object = {}): Promise<Json[]> =>
@@ -78,9 +78,13 @@ export const log = [
 
       await t.check(
         'log-contiguous',
-        'ten events have sequence numbers 1 to 10, in pages of three',
+        'ten events, read in pages of three, have the sequence numbers 1 to 10',
         async () =>
-          assert.equal(spans(sequencesOf(await read(first, { maxEvents: 3 }))), '1-10', 'numbers:'),
+          assert.equal(
+            spans(sequencesOf(await read(first, { maxEvents: 3 }))),
+            '1-10',
+            'sequence numbers:',
+          ),
       );
       await t.check(
         'log-accept-order',
@@ -98,7 +102,7 @@ export const log = [
       );
       await t.check(
         'log-all-matching',
-        'each matching log has all events, and another has none',
+        'each matching log has all events, and another log has none',
         async () => {
           for (const subscription of [first, second]) {
             const held = new Set(idsOf(await read(subscription)));
@@ -273,7 +277,7 @@ export const log = [
   scenario({
     name: 'log: a crash',
     about:
-      'A crash changes nothing in a durable log: lifetime, epoch, sequence numbers, gaps and acknowledgment stay.',
+      'A crash changes nothing in a durable log: lifetime, epoch, sequence numbers, gaps and acknowledgement stay.',
     checks: [
       'ttl-survives',
       'log-epoch-only-loss',
@@ -333,24 +337,20 @@ export const log = [
       await occur(t, topic, ids(t, 1), 7);
       await untilHead(t, subscriptionId, 7);
       const further = await readAll(t.mcp, subscriptionId, { epoch, sequence: 6 });
-      await t.check('log-contiguous', 'numbering continues after the crash', () =>
+      await t.check('log-contiguous', 'sequence numbers continue after the crash', () =>
         assert.equal(sequencesOf(further)[0], 7, 'the first sequence number after the crash:'),
       );
-      await t.check(
-        'log-once',
-        'an event from before the crash that is repeated appends nothing',
-        () => {
-          const repeated = idsOf(further).filter((id) => occurred.includes(id));
-          assert.deepEqual(repeated, [], 'events that were appended again:');
-        },
-      );
+      await t.check('log-once', 'repeating an event from before the crash appends nothing', () => {
+        const repeated = idsOf(further).filter((id) => occurred.includes(id));
+        assert.deepEqual(repeated, [], 'events that were appended again:');
+      });
     },
   }),
 
   scenario({
     name: 'log: lost writes',
     about:
-      'A store that lost writes reports it: the log starts a new epoch with the remaining events and rejects the old one.',
+      'After a store lost writes, the log starts a new epoch with the remaining events and rejects positions of the old one.',
     checks: ['log-epoch-rotate', 'log-epoch-renumber', 'log-epoch-streams', 'log-epoch-shape'],
     needs: { verbs: ['emit', 'remember', 'lose', 'redact'], types: ['plain'] },
     alone: true,
@@ -368,7 +368,7 @@ export const log = [
         position: { epoch: old, sequence: 2 },
       });
       await t.control.do('remember', {});
-      // All of these are lost.
+      // `lose` discards the writes from here on.
       await occur(t, topic, ids(t, 2), 7);
       await untilHead(t, subscriptionId, 8);
       await t.mcp.request('triggers/pull', { subscriptionId });
@@ -407,7 +407,7 @@ export const log = [
       });
       await t.check(
         'log-epoch-renumber',
-        'nothing is acknowledged, and the unacknowledged events are numbered from 1 in their old order, gaps included',
+        'in the new epoch nothing is acknowledged, and the unacknowledged events and gaps have the sequence numbers from 1, in their old order',
         async () => {
           assert.deepEqual([now.acked, now.head], [0, 4], '`acked` and `head`:');
           const rest = await readAll(t.mcp, subscriptionId, { epoch, sequence: 0 });
@@ -425,7 +425,7 @@ export const log = [
       );
       await t.check(
         'log-epoch-streams',
-        'the stream of the old epoch ends, and no stream has two epochs',
+        'the stream of the old epoch ends, and no stream carries two epochs',
         async () => {
           if (before === undefined) return;
           const after = await t.stream({ subscriptionId, after: { epoch, sequence: 0 } });

@@ -1,4 +1,4 @@
-/** Positions and acknowledgment (SEP: Positions, Acknowledgment). */
+/** Positions and acknowledgement (SEP: Positions, Acknowledgement). */
 import assert from 'node:assert/strict';
 import { NotShown } from '../../runner/observations.ts';
 import {
@@ -18,13 +18,13 @@ import type { Json, RpcError } from '../../runner/wire/session.ts';
 
 const UNKNOWN_EPOCH = 'AAAAAAAAAAAAAAAAAAAAAA';
 
-/** Places of a position in requests. */
+/** The places of requests that take a position. */
 const places = (
   t: ServerTest,
 ): readonly (readonly [where: string, method: string, params: (position: Json) => object])[] => [
   ['`after` of a pull', 'triggers/pull', (position) => ({ after: position })],
   ['`ack` of a pull', 'triggers/pull', (position) => ({ ack: position })],
-  ['`position` of an acknowledgment', 'triggers/ack', (position) => ({ position })],
+  ['`position` of an acknowledgement', 'triggers/ack', (position) => ({ position })],
   ...(t.settings.drains.includes('stream')
     ? [
         [
@@ -36,7 +36,7 @@ const places = (
     : []),
 ];
 
-/** A log of events of which some were sent and some of those acknowledged. */
+/** Creates a log with `head` events, of which `sent` were sent and `acked` acknowledged. */
 async function log(
   t: ServerTest,
   { head, sent, acked }: { readonly head: number; readonly sent: number; readonly acked: number },
@@ -106,19 +106,28 @@ export const positions = [
           ['pos-epoch', 'an unknown epoch', { epoch: UNKNOWN_EPOCH, sequence: 3 }, 'epoch'],
           ['pos-epoch', 'an unknown epoch with 0', { epoch: UNKNOWN_EPOCH, sequence: 0 }, 'epoch'],
           ['pos-epoch', 'the epoch of another log', { epoch: other, sequence: 0 }, 'epoch'],
-          ['pos-beyond-head', 'one above the head', at(6), 'position'],
-          ['pos-beyond-head', 'the largest integer', at(Number.MAX_SAFE_INTEGER), 'position'],
+          ['pos-beyond-head', 'a position one above the head', at(6), 'position'],
+          [
+            'pos-beyond-head',
+            'a position at the largest integer',
+            at(Number.MAX_SAFE_INTEGER),
+            'position',
+          ],
         ];
         for (const [check, what, position, kind] of wrong) {
-          await t.check(check, `${what} as ${where} is a Conflict of kind "${kind}"`, async () => {
-            const rejection = await errorOf(t, method, { subscriptionId, ...params(position) });
-            conflicts.push({ what: `${what}, as ${where}`, rejection });
-            assert.deepEqual(
-              [rejection.code, rejection.data?.kind],
-              [-32602, kind],
-              'code and `data.kind` of the error:',
-            );
-          });
+          await t.check(
+            check,
+            `${what} as ${where} returns Conflict of kind "${kind}"`,
+            async () => {
+              const rejection = await errorOf(t, method, { subscriptionId, ...params(position) });
+              conflicts.push({ what: `${what}, as ${where}`, rejection });
+              assert.deepEqual(
+                [rejection.code, rejection.data?.kind],
+                [-32602, kind],
+                'code and `data.kind` of the error:',
+              );
+            },
+          );
         }
       }
       await t.check(
@@ -130,21 +139,25 @@ export const positions = [
           assert.equal((await get()).acked, 2, '`acked`:');
         },
       );
-      await t.check('pos-error-data', 'each of these errors reports the state of the log', () => {
-        assert.ok(conflicts.length > 0, 'no position was rejected');
-        for (const {
-          what,
-          rejection: { data },
-        } of conflicts)
-          assert.deepEqual(
-            [data?.epoch, data?.head, data?.acked],
-            [epoch, 5, 2],
-            `\`epoch\`, \`head\` and \`acked\` of the error for ${what}:`,
-          );
-      });
+      await t.check(
+        'pos-error-data',
+        'a Conflict of kind "epoch" or "position" reports the state of the log',
+        () => {
+          assert.ok(conflicts.length > 0, 'no position was rejected');
+          for (const {
+            what,
+            rejection: { data },
+          } of conflicts)
+            assert.deepEqual(
+              [data?.epoch, data?.head, data?.acked],
+              [epoch, 5, 2],
+              `\`epoch\`, \`head\` and \`acked\` of the error for ${what}:`,
+            );
+        },
+      );
       await t.check(
         ['pos-epoch', 'pos-beyond-head'],
-        'after all these errors the log is unchanged',
+        'rejected positions leave the log unchanged',
         async () => assert.deepEqual(state(await get()), before),
       );
       await t.check('pos-pair', 'a valid position is accepted in each place', async () => {
@@ -165,7 +178,7 @@ export const positions = [
   scenario({
     name: 'positions: below the retained events',
     about:
-      'A position below the retained events is answered from there, with a gap for the trimmed ones.',
+      'Reading from a position below the retained events starts there, with a gap for the trimmed ones.',
     checks: ['pos-old-valid'],
     needs: { verbs: ['emit'], types: ['short'] },
     async run(t) {
@@ -202,14 +215,14 @@ export const positions = [
           `a pull after ${from} starts with a gap and continues with the retained events`,
           () => reads(from),
         );
-      await t.check('pos-old-valid', 'a stream from there starts with the gap too', async () => {
+      await t.check('pos-old-valid', 'a stream after 3 starts with the gap too', async () => {
         if (!t.settings.drains.includes('stream')) return;
         const stream = await t.stream({ subscriptionId, after: { epoch, sequence: 3 } });
         await untilStreamed(t, stream, head);
         assert.equal(stream.deliveries[0].after, 3, '`after` of the first delivery:');
         assert.equal(spans(coveredBy(stream.deliveries)), `4-${head}`, 'covered sequence numbers:');
       });
-      await t.check('pos-old-valid', 'the trimmed position can be acknowledged', async () =>
+      await t.check('pos-old-valid', 'a trimmed position can be acknowledged', async () =>
         assert.equal(
           (
             await t.mcp.request('triggers/ack', {
@@ -223,7 +236,7 @@ export const positions = [
       );
       await t.check(
         'pos-old-valid',
-        'a pull from there reports the gap also when everything is acknowledged',
+        'a pull after 3 reports the gap although everything is acknowledged',
         async () => {
           await t.mcp.request('triggers/ack', {
             subscriptionId,
@@ -238,7 +251,7 @@ export const positions = [
   scenario({
     name: 'acknowledging',
     about:
-      'An acknowledgment covers everything below it, never decreases, and does not exceed what was sent.',
+      'An acknowledgement covers everything below it, never decreases, and does not exceed what was sent.',
     checks: ['ack-cumulative', 'ack-monotonic', 'ack-below', 'ack-sent', 'ack-result'],
     needs: { verbs: ['emit'], types: ['plain'] },
     eras: 'each',
@@ -302,7 +315,7 @@ export const positions = [
       );
       await t.check(
         ['ack-below', 'ack-result'],
-        'a lower or equal acknowledgment succeeds and changes nothing',
+        'a lower or equal acknowledgement succeeds and changes nothing',
         async () => {
           const before = state(await get());
           for (const sequence of [3, 1, 0]) {
@@ -314,7 +327,7 @@ export const positions = [
             assert.deepEqual(
               state(await look()),
               before,
-              `the subscription after acknowledging ${sequence}`,
+              `the subscription after acknowledging ${sequence}:`,
             );
           }
         },
@@ -341,7 +354,8 @@ export const positions = [
 
   scenario({
     name: 'acknowledging: explicit only',
-    about: 'Only an explicit acknowledgment moves `acked`: not reading, not renewing, not a gap.',
+    about:
+      'Only an explicit acknowledgement changes `acked`: not reading, not renewing, not a gap.',
     checks: ['ack-only-said'],
     needs: { verbs: ['emit', 'redact'], types: ['plain'] },
     async run(t) {
@@ -382,7 +396,7 @@ export const positions = [
           },
         ],
         [
-          'the next number became a gap',
+          'the next sequence number became a gap',
           () => t.control.do('redact', { name: t.control.type('plain'), eventId }),
         ],
         ['the gap was pulled', () => t.mcp.request('triggers/pull', { subscriptionId })],
@@ -395,7 +409,7 @@ export const positions = [
           assert.equal((await get()).acked, 2, '`acked`:');
         });
       }
-      await t.check('ack-only-said', 'an explicit acknowledgment covers the gap', async () =>
+      await t.check('ack-only-said', 'an explicit acknowledgement covers the gap', async () =>
         assert.equal((await ack(3)).acked, 3, '`acked` of the result:'),
       );
       await t.check('ack-only-said', 'the ack of a pull acknowledges too', async () =>

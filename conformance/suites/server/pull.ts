@@ -7,7 +7,7 @@ import type { Json } from '../../runner/wire/session.ts';
 const sequences = ({ events }: Json): number[] => events.map(({ sequence }: Json) => sequence);
 const RESULT_BYTES_MAX = 1_048_576;
 
-/** A subscription with this many events, and a function that pulls from it. */
+/** Creates a log with this many events. Returns it and a function that pulls from it. */
 async function filled(t: ServerTest, count: number, data: object = {}) {
   const subscription = await t.subscribe();
   const { subscriptionId, epoch } = subscription;
@@ -53,7 +53,7 @@ export const pull = [
       );
       await t.check(
         ['pull-has-more', 'pull-next'],
-        '`hasMore` tells whether more follows, with nextPollMs 0',
+        '`hasMore` is true while more events follow, with nextPollMs 0',
         async () => {
           const [some, all] = [await pull({ maxEvents: 2 }), await pull()];
           assert.deepEqual(
@@ -99,24 +99,20 @@ export const pull = [
 
   scenario({
     name: 'pull: waiting',
-    about: 'A waiting pull returns with the next event, or when its time is over.',
+    about: 'A waiting pull returns with the next event, or when waitMs have passed.',
     checks: ['pull-wait'],
     needs: { drains: ['pull'], verbs: ['emit'], types: ['plain'] },
     async run(t) {
       const { pull, topic } = await filled(t, 0);
-      await t.check(
-        'pull-wait',
-        'a waiting pull without events returns after its time',
-        async () => {
-          const startedAt = Date.now();
-          const answer = await pull({ waitMs: 600 });
-          assert.deepEqual(answer.events, []);
-          assert.ok(
-            Date.now() - startedAt >= 500,
-            `the pull returned after ${Date.now() - startedAt} ms instead of 600`,
-          );
-        },
-      );
+      await t.check('pull-wait', 'a waiting pull without events returns after waitMs', async () => {
+        const startedAt = Date.now();
+        const answer = await pull({ waitMs: 600 });
+        assert.deepEqual(answer.events, []);
+        assert.ok(
+          Date.now() - startedAt >= 500,
+          `the pull returned after ${Date.now() - startedAt} ms instead of 600`,
+        );
+      });
       await t.check('pull-wait', 'a waiting pull returns as soon as an event arrives', async () => {
         const startedAt = Date.now();
         const waiting = pull({ waitMs: 20_000 });
@@ -146,13 +142,17 @@ export const pull = [
     needs: { drains: ['pull'], verbs: ['emit'], types: ['plain'] },
     async run(t) {
       const { pull } = await filled(t, 8, { pad: 'x'.repeat(200_000) });
-      await t.check('pull-bytes', 'eight events of 200 KB arrive in several results', async () => {
-        const answer = await pull();
-        const bytes = Buffer.byteLength(JSON.stringify(answer));
-        assert.ok(bytes <= RESULT_BYTES_MAX, `the result has ${bytes} bytes`);
-        assert.ok(answer.events.length > 0, 'the result has no event');
-        assert.equal(answer.hasMore, true, '`hasMore`:');
-      });
+      await t.check(
+        'pull-bytes',
+        'the first result of eight events of 200 KB contains a part of them',
+        async () => {
+          const answer = await pull();
+          const bytes = Buffer.byteLength(JSON.stringify(answer));
+          assert.ok(bytes <= RESULT_BYTES_MAX, `the result has ${bytes} bytes`);
+          assert.ok(answer.events.length > 0, 'the result has no event');
+          assert.equal(answer.hasMore, true, '`hasMore`:');
+        },
+      );
     },
   }),
 
@@ -203,7 +203,7 @@ export const pull = [
           [1, 2],
         );
       });
-      await t.check('pull-resumes', 'any other pull resumes a suspended callback', async () => {
+      await t.check('pull-resumes', 'a pull of events resumes a suspended callback', async () => {
         assert.equal((await t.mcp.request('triggers/get', { subscriptionId })).status, 'active');
         await t.until(
           'the callback to receive a request again',

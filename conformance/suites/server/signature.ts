@@ -1,6 +1,6 @@
 /**
- * Proof of the sender of a callback request: the secret of the subscription, and the server's own
- * key (SEP: Signature, Server identity).
+ * The signatures of a callback request: under the secret of the subscription, and under the server's
+ * own key (SEP: Signature, Server identity).
  */
 import assert from 'node:assert/strict';
 import { createHash, createPublicKey, verify, type JsonWebKey } from 'node:crypto';
@@ -16,12 +16,13 @@ import type { Json } from '../../runner/wire/session.ts';
 import { acked, arrived, delivery, MINUTE_MS, serverTime } from './following.ts';
 
 const NEEDS = { drains: ['callback'], verbs: ['emit'], types: ['plain'] } as const;
+/** Time after a secret rotation during which the old secret signs too. */
 const WINDOW_MS = 5 * MINUTE_MS;
 /** Tolerance for the clocks of two machines. */
 const CLOCKS_MS = MINUTE_MS;
 const HEADER_MEMBERS = ['alg', 'b64', 'crit', 'htm', 'iat', 'kid', 'origin', 'sub', 'typ', 'uh'];
 
-/** The entries of version 1. */
+/** The entries of `webhook-signature` with version 1. */
 const signatures = ({ headers }: Hit): string[] =>
   String(headers['webhook-signature'])
     .split(' ')
@@ -44,7 +45,7 @@ const WRONG_SECRETS: readonly (readonly [what: string, secret: string])[] = [
   ['with a space', whsec(33).replace(/(.{20})/, '$1 ')],
 ];
 
-/** A subscription whose callback received an event under one secret and then got another. */
+/** Creates a subscription, delivers an event under its first secret, and changes the secret. */
 async function rotated(t: ServerTest) {
   const endpoint = await t.endpoint();
   const old = endpoint.secret;
@@ -72,7 +73,7 @@ async function rotated(t: ServerTest) {
 export const signature = [
   scenario({
     name: 'signature: secrets',
-    about: 'A secret is whsec_ and the base64 of 24 to 64 bytes.',
+    about: 'A secret consists of whsec_ and the base64 of 24 to 64 bytes.',
     checks: ['sig-secret-format'],
     needs: { drains: ['callback'], types: ['plain'] },
     async run(t) {
@@ -147,21 +148,24 @@ export const signature = [
 
   scenario({
     name: 'signature: a new secret',
-    about: 'After a rotation both secrets sign, and the client sees until when.',
+    about: 'After a secret rotation both secrets sign, and the client learns until when.',
     checks: ['sig-rotation', 'sig-rotation-shown'],
     needs: NEEDS,
     async run(t) {
       const { endpoint, old, made, updated, at, get } = await rotated(t);
-      await t.check('sig-rotation-shown', 'previousSecretUntil is absent before a rotation', () =>
-        assert.equal(
-          made.callback.previousSecretUntil,
-          undefined,
-          '`callback.previousSecretUntil`:',
-        ),
+      await t.check(
+        'sig-rotation-shown',
+        'previousSecretUntil is absent before a secret rotation',
+        () =>
+          assert.equal(
+            made.callback.previousSecretUntil,
+            undefined,
+            '`callback.previousSecretUntil`:',
+          ),
       );
       await t.check(
         'sig-rotation-shown',
-        'previousSecretUntil is five minutes ahead after a rotation',
+        'after a secret rotation previousSecretUntil is five minutes ahead',
         async () => {
           for (const { callback } of [updated, await get()]) {
             const until = Date.parse(callback.previousSecretUntil);
@@ -175,7 +179,7 @@ export const signature = [
       await t.emit(t.topicOf(made), 1, { from: 2 });
       await t.check(
         'sig-rotation',
-        'both secrets sign, and the new signature is first',
+        'after a secret rotation both secrets sign, and the new signature is first',
         async () => {
           await arrived(t, endpoint, 2);
           const hit = endpoint.deliveries.at(-1)!;
@@ -191,7 +195,7 @@ export const signature = [
 
   scenario({
     name: 'signature: the old secret',
-    about: 'Five minutes after a rotation the old secret is invalid.',
+    about: 'Five minutes after a secret rotation the old secret no longer signs.',
     checks: ['sig-rotation-end', 'sig-rotation-shown'],
     needs: { ...NEEDS, verbs: ['emit', 'advance'] },
     alone: true,
@@ -199,21 +203,28 @@ export const signature = [
       const { endpoint, made, get } = await rotated(t);
       await t.control.do('advance', { ms: WINDOW_MS + 1000 });
       await t.emit(t.topicOf(made), 1, { from: 2 });
-      await t.check('sig-rotation-end', 'only the new secret signs', async () => {
-        await arrived(t, endpoint, 2);
-        const hit = endpoint.deliveries.at(-1)!;
-        assert.deepEqual(
-          signatures(hit),
-          [signatureOf(endpoint.secret, hit)],
-          'webhook-signature:',
-        );
-      });
-      await t.check('sig-rotation-shown', 'previousSecretUntil is absent again', async () =>
-        assert.equal(
-          (await get()).callback.previousSecretUntil,
-          undefined,
-          '`callback.previousSecretUntil`:',
-        ),
+      await t.check(
+        'sig-rotation-end',
+        'after five minutes only the new secret signs',
+        async () => {
+          await arrived(t, endpoint, 2);
+          const hit = endpoint.deliveries.at(-1)!;
+          assert.deepEqual(
+            signatures(hit),
+            [signatureOf(endpoint.secret, hit)],
+            'webhook-signature:',
+          );
+        },
+      );
+      await t.check(
+        'sig-rotation-shown',
+        'after five minutes previousSecretUntil is absent again',
+        async () =>
+          assert.equal(
+            (await get()).callback.previousSecretUntil,
+            undefined,
+            '`callback.previousSecretUntil`:',
+          ),
       );
     },
   }),
@@ -228,7 +239,7 @@ export const signature = [
       const { jwksUri } = t.settings;
       if (jwksUri === undefined) throw new NotApplicable('the settings have no jwksUri');
       const endpoint = await t.endpoint();
-      // Retry-After asks for one second, so that the timestamp differs.
+      // Retry-After asks for one second, so that the retry has another timestamp.
       endpoint.answer = (hit, n) =>
         n === 1 ? { status: 503, headers: { 'retry-after': '1' } } : acknowledge(hit);
       const subscription = await t.subscribe({ callback: endpoint.callback });
@@ -241,17 +252,21 @@ export const signature = [
         }
       ).keys;
 
-      await t.check('cap-jwks', 'challenge, delivery and retry have MCP-Delivery-Signature', () => {
-        for (const {
-          names,
-          delivery: { challenge },
-        } of hits)
-          assert.equal(
-            names.filter((name) => name === 'mcp-delivery-signature').length,
-            1,
-            `occurrences of the header in ${challenge === undefined ? 'a delivery' : 'a challenge'}:`,
-          );
-      });
+      await t.check(
+        'cap-jwks',
+        'challenge, delivery and retry each have one MCP-Delivery-Signature',
+        () => {
+          for (const {
+            names,
+            delivery: { challenge },
+          } of hits)
+            assert.equal(
+              names.filter((name) => name === 'mcp-delivery-signature').length,
+              1,
+              `occurrences of the header in ${challenge === undefined ? 'a delivery' : 'a challenge'}:`,
+            );
+        },
+      );
       await t.check('jws-key', 'the signature verifies under the Ed25519 key that it names', () => {
         for (const hit of hits) {
           const { header, head, signature: bytes } = partsOf(hit);
@@ -272,7 +287,7 @@ export const signature = [
       });
       await t.check(
         'jws-header',
-        'the protected header has exactly these members, with the values of the request',
+        'the protected header has exactly the members of the SEP, with the values of the request',
         () => {
           for (const hit of hits) {
             const { header } = partsOf(hit);
@@ -322,8 +337,8 @@ export const signature = [
 ];
 
 /**
- * A detached JWS: the protected header as text and as JSON, and the signature. Throws for any other
- * text.
+ * The parts of a detached JWS: the protected header as text and as JSON, and the signature. Throws
+ * for any other text.
  */
 function partsOf({ headers }: Hit): {
   readonly head: string;

@@ -9,12 +9,13 @@ import { SUBSCRIPTION_META, type Json } from '../../runner/wire/session.ts';
 const HEARTBEAT_MS = 15_000;
 const STALLED_MS = 60_000;
 
-/** Waits for this many deliveries. */
+/** Whether this many deliveries arrived. Throws when the stream was rejected or dropped. */
 const heard = (stream: StreamReader, count: number): boolean => {
   requireUnbroken(stream);
   return stream.deliveries.length >= count;
 };
 
+/** Resolves with the first delivery of a stream. */
 const first = async (t: ServerTest, stream: StreamReader): Promise<Json> => {
   await t.until('the first delivery of a stream', () => heard(stream, 1));
   return stream.deliveries[0];
@@ -75,7 +76,7 @@ export const stream = [
       );
       await t.check(
         'stream-tag',
-        'every notification carries the id of its request, as a number for a number',
+        'every notification carries the id of its request, with the same JSON type',
         () => {
           for (const stream of [fromStart, fromFive]) {
             const tags = stream.messages
@@ -99,7 +100,7 @@ export const stream = [
 
   scenario({
     name: 'stream: window',
-    about: 'The window limits the events in flight, and an acknowledgment opens it.',
+    about: 'The window limits the events in flight, and an acknowledgement makes room for more.',
     checks: ['stream-window', 'stream-window-one'],
     needs: { drains: ['stream'], verbs: ['emit'], types: ['plain'] },
     async run(t) {
@@ -108,7 +109,7 @@ export const stream = [
       await t.emit(t.topicOf(subscription), 9);
       await t.check(
         'stream-window',
-        'a window of four holds four events, and an acknowledgment admits one more',
+        'a window of four lets four events through, and an acknowledgement lets one more through',
         async () => {
           const stream = await t.stream({ subscriptionId, window: { events: 4 } });
           await untilCarried(t, stream, 4);
@@ -138,7 +139,7 @@ export const stream = [
         'an event larger than the window is sent when nothing is in flight',
         () => untilCarried(t, narrow, 1),
       );
-      await t.check('stream-window', 'no other event is sent with it', async () => {
+      await t.check('stream-window', 'an event larger than the window is sent alone', async () => {
         await t.pause(300);
         assert.deepEqual(
           sequencesOf(narrow.deliveries),
@@ -148,7 +149,7 @@ export const stream = [
       });
       await t.check(
         'stream-window-one',
-        'the next large event is sent after its acknowledgment',
+        'after its acknowledgement the next large event is sent',
         async () => {
           await t.mcp.request('triggers/ack', {
             subscriptionId: large.subscriptionId,
@@ -190,21 +191,25 @@ export const stream = [
           }
         },
       );
-      await t.check('stream-log-stays', 'the subscription is unchanged', async () => {
-        const { epoch, head, acked, etag, status } = await t.mcp.request('triggers/get', {
-          subscriptionId,
-        });
-        assert.deepEqual(
-          { epoch, head, acked, etag, status },
-          {
-            epoch: before.epoch,
-            head: before.head,
-            acked: before.acked,
-            etag: before.etag,
-            status: before.status,
-          },
-        );
-      });
+      await t.check(
+        'stream-log-stays',
+        'closed streams leave the subscription unchanged',
+        async () => {
+          const { epoch, head, acked, etag, status } = await t.mcp.request('triggers/get', {
+            subscriptionId,
+          });
+          assert.deepEqual(
+            { epoch, head, acked, etag, status },
+            {
+              epoch: before.epoch,
+              head: before.head,
+              acked: before.acked,
+              etag: before.etag,
+              status: before.status,
+            },
+          );
+        },
+      );
       if (t.mcp.era === '2025-11-25') {
         await t.check(
           'stream-cancel',
@@ -230,7 +235,7 @@ export const stream = [
   scenario({
     name: 'stream: silence',
     about:
-      'A quiet stream sends a delivery every 15 seconds; a stream without acknowledgment ends after 60.',
+      'A quiet stream sends a delivery every 15 seconds; a stream with a full window ends after 60 seconds without an acknowledgement.',
     checks: ['stream-heartbeat', 'stream-stalled', 'stream-end', 'stream-log-stays'],
     needs: { drains: ['stream'], verbs: ['emit', 'advance'], types: ['plain'] },
     alone: true,
@@ -258,7 +263,7 @@ export const stream = [
       await untilCarried(t, stalled, 2);
       await t.check(
         'stream-stalled',
-        'a full window without an acknowledgment for 60 seconds ends the stream',
+        'a full window without an acknowledgement for 60 seconds ends the stream',
         async () => {
           for (
             let passed = 0;
@@ -271,7 +276,7 @@ export const stream = [
           await t.until('the end of the stream', () => stalled.ended, 5000);
         },
       );
-      await t.check('stream-end', 'a stream that the server ends has a result', async () => {
+      await t.check('stream-end', 'a stream that the server ends has an empty result', async () => {
         const ended = await t.until('the end of the stream', () => stalled.ended, 100);
         assert.deepEqual(withoutMeta(ended.result), {}, 'the result of the stream:');
       });

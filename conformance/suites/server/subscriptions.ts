@@ -9,8 +9,8 @@ import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
 /**
- * The input of the default key in the canonical form of RFC 8785, as far as strings, lists and
- * objects need it.
+ * The canonical form of a value by RFC 8785. It handles the input of a default key: null, strings,
+ * lists and objects.
  */
 const canonical = (value: Json): string => {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
@@ -31,7 +31,7 @@ export const subscriptions = [
   scenario({
     name: 'subscribe: keys',
     about:
-      'The same call finds the subscription; a call that differs is a conflict and changes nothing.',
+      'The same call finds the subscription; a different call with its key returns Conflict and changes nothing.',
     checks: [
       'subs-default-key',
       'subs-key-scope',
@@ -112,7 +112,7 @@ export const subscriptions = [
       for (const [what, params] of differing) {
         await t.check(
           'subs-conflict',
-          `${what} under the same key is a conflict that names the subscription`,
+          `${what} under the same key returns Conflict with the subscription`,
           async () => {
             const rejection = await t.mcp.errorOf('triggers/subscribe', { key, ...params });
             const now = await t.mcp.request('triggers/get', {
@@ -192,11 +192,11 @@ export const subscriptions = [
       );
       await t.check(
         'sub-id-unguessable',
-        'ids have room for 128 bits and differ in every part',
+        'ids have room for 128 bits and vary in at least 21 places',
         () => {
           for (const id of ids) assert.ok(id.length >= 22, `"${id}" is too short for 128 bits`);
-          // In 24 random texts at least 21 places have more than four different characters each; a
-          // counter or a time has few.
+          // In 24 random texts, at least 21 places have more than four different characters each. In
+          // counters and times, few places vary.
           const places = Array.from(
             { length: Math.min(...ids.map(({ length }) => length)) },
             (_, at) => new Set(ids.map((id) => id[at])).size,
@@ -272,7 +272,7 @@ export const subscriptions = [
         'subs-drain',
         'a callback for a type without the callback drain is rejected',
         async () => {
-          // When no type offers callbacks, the plain one does not.
+          // On a server without callbacks the plain type has no callback drain either.
           const able = t.settings.drains.includes('callback');
           const callback = able
             ? (await t.endpoint()).callback
@@ -310,7 +310,7 @@ export const subscriptions = [
       t.defer(() => t.control.do('permit', { principal: 'main', name, allowed: true }));
       await t.check(
         'subs-permission',
-        'the error is Forbidden, or unknown when the list hides the type',
+        'the call returns Forbidden, or NotFound when the list hides the type',
         async () => {
           const { code, data } = await t.mcp.errorOf('triggers/subscribe', {
             key: t.unique(),
@@ -325,7 +325,7 @@ export const subscriptions = [
       await t.control.do('permit', { principal: 'main', name, allowed: true });
       await t.check(
         'subs-permission',
-        'the principal can subscribe again once permission returns',
+        'the principal can subscribe again after its permission is restored',
         async () => {
           await t.subscribe();
         },
@@ -354,7 +354,7 @@ export const subscriptions = [
         );
       await t.check(
         'subs-since',
-        'since returns the events accepted at or after the instant, from sequence number 1',
+        'a log with `since` starts with the events accepted at or after the instant, from sequence number 1',
         async () => {
           const made = await t.subscribe({ select, since: between });
           const [delivery] = await t.pullAll(made.subscriptionId, 1);
@@ -370,19 +370,21 @@ export const subscriptions = [
       );
       await t.check(
         'subs-since-bound',
-        'an instant before all events is answered with the honored one',
+        'the result for an instant before all events contains the instant that the server honored',
         async () => {
           const asked = '2001-01-01T00:00:00.000Z';
           const { since } = await t.subscribe({ select, since: asked });
           assert.ok(Date.parse(since) > Date.parse(asked), `\`since\` of the answer is ${since}`);
         },
       );
-      await t.check('subs-from-now', 'without since the log contains no earlier events', async () =>
-        assert.deepEqual(await read({}), [], 'events in a new log:'),
+      await t.check(
+        'subs-from-now',
+        'without `since` the log contains no earlier events',
+        async () => assert.deepEqual(await read({}), [], 'events in a new log:'),
       );
       await t.check(
         'subs-since-existing',
-        'an existing subscription is returned unchanged',
+        'a call with `since` returns an existing subscription unchanged',
         async () => {
           const key = t.unique();
           await t.subscribe({ select, key });
@@ -399,7 +401,7 @@ export const subscriptions = [
       );
       await t.check(
         'subs-from-now',
-        'without since the log contains every event accepted after the answer',
+        'without `since` the log contains every event accepted after the result',
         async () => {
           const plain = await t.subscribe();
           await t.emit(t.topicOf(plain), 1);
@@ -443,7 +445,7 @@ export const subscriptions = [
   scenario({
     name: 'subscribe: callbacks',
     about:
-      'A callback consents before anything is stored, and no answer contains its secret or path.',
+      'A callback has to consent before a subscription is created, and no result contains its secret or path.',
     checks: ['subs-verified', 'subs-id-first', 'sub-no-secret', 'subs-resumes', 'subs-equal'],
     needs: { drains: ['callback'], types: ['plain'], verbs: ['emit'] },
     async run(t) {
@@ -453,7 +455,7 @@ export const subscriptions = [
       const key = t.unique();
       await t.check(
         'subs-verified',
-        'an endpoint that does not consent leads to no subscription',
+        'a call whose endpoint does not consent creates no subscription',
         async () => {
           const { code } = await t.mcp.errorOf('triggers/subscribe', {
             key,
@@ -481,7 +483,7 @@ export const subscriptions = [
       );
       await t.check(
         'sub-no-secret',
-        'no answer contains the secret, or more of the URL than its origin',
+        'no result or delivery contains the secret, or more of the URL than its origin',
         async () => {
           await t.emit(select[0].arguments.topic, 1);
           await t.until('a delivery', () => endpoint.events.length > 0);
@@ -493,16 +495,19 @@ export const subscriptions = [
             await t.mcp.request('triggers/pull', { subscriptionId }),
             endpoint.hits.map(({ raw }) => raw.toString()),
           ]);
-          assert.ok(!text.includes(endpoint.secret.slice(6)), 'an answer contains the secret');
+          assert.ok(
+            !text.includes(endpoint.secret.slice(6)),
+            'a result or delivery contains the secret',
+          );
           assert.ok(
             !text.includes(new URL(endpoint.url).pathname),
-            'an answer contains the path of the URL',
+            'a result or delivery contains the path of the URL',
           );
         },
       );
       await t.check(
         'subs-equal',
-        'the same callback is equal, and one with another secret is not',
+        'a call with the same callback finds the subscription, and one with another secret returns Conflict',
         async () => {
           const params = { key: made.key, select, callback: endpoint.callback };
           assert.equal(

@@ -35,7 +35,7 @@ const distance = (a: string, b: string): number =>
 interface Wrong {
   readonly what: string;
   readonly reason: string;
-  /** The answer repeats the challenge. */
+  /** Set when the answer repeats the challenge. */
   readonly echo?: true;
   readonly reply: (challenge: string, secret: string) => Reply;
 }
@@ -53,9 +53,9 @@ const WRONG: readonly Wrong[] = [
     reason: 'challenge_failed',
     reply: () => ({ headers: { 'content-type': 'text/html' }, body: '<html>OK</html>' }),
   },
-  { what: 'an acknowledgment', reason: 'challenge_failed', reply: () => ({ body: { ack: 0 } }) },
+  { what: 'an acknowledgement', reason: 'challenge_failed', reply: () => ({ body: { ack: 0 } }) },
   {
-    what: 'a list',
+    what: 'the correct answer in a list',
     reason: 'challenge_failed',
     reply: (challenge, secret) => ({ body: [correct(challenge, secret)] }),
   },
@@ -123,7 +123,7 @@ const WRONG: readonly Wrong[] = [
 export const verification = [
   scenario({
     name: 'verification: before the first event',
-    about: 'The first request to a URL is one challenge, and events follow the proof.',
+    about: 'The first request to a URL is one challenge, and events come only after the proof.',
     checks: ['cbv-before-events', 'cbv-challenge', 'cbv-one-request'],
     needs: { ...NEEDS, verbs: ['emit'] },
     async run(t) {
@@ -132,7 +132,7 @@ export const verification = [
       const early: string[] = [];
       const { consent } = endpoint;
       endpoint.consent = async (hit: Hit) => {
-        // Events are emitted meanwhile.
+        // Leaves time for an event to be emitted before the proof.
         if (proved.size > 0) await t.pause(150);
         proved.add(hit.path);
         return consent(hit);
@@ -163,21 +163,25 @@ export const verification = [
         );
         assert.deepEqual(early, [], 'paths that received an event before they were verified:');
       });
-      await t.check('cbv-one-request', 'each call sends one challenge', async () => {
-        // Wait to see that nothing more arrives.
-        await t.pause(200);
-        const asked = endpoint.challenges.map(({ path }) => path);
-        assert.equal(
-          asked.length,
-          new Set(asked).size,
-          `challenges to ${new Set(asked).size} URLs:`,
-        );
-        assert.equal(
-          asked.length,
-          urls.length + 1,
-          `challenges in ${urls.length + 1} calls with an unverified URL:`,
-        );
-      });
+      await t.check(
+        'cbv-one-request',
+        'each call with an unverified URL sends one challenge',
+        async () => {
+          // Wait to see that nothing more arrives.
+          await t.pause(200);
+          const asked = endpoint.challenges.map(({ path }) => path);
+          assert.equal(
+            asked.length,
+            new Set(asked).size,
+            `challenges to ${new Set(asked).size} URLs:`,
+          );
+          assert.equal(
+            asked.length,
+            urls.length + 1,
+            `challenges in ${urls.length + 1} calls with an unverified URL:`,
+          );
+        },
+      );
       await t.check('cbv-challenge', 'each challenge is new and has at least 128 bits', () => {
         const challenges = endpoint.challenges.map(({ delivery }) => String(delivery.challenge));
         assert.equal(
@@ -228,7 +232,7 @@ export const verification = [
 
   scenario({
     name: 'verification: invalid proofs',
-    about: 'Everything but the challenge with the correct proof fails, with a category.',
+    about: 'Every answer except the challenge with the correct proof fails, with a category.',
     checks: [
       'cbv-proof',
       'cbv-echo',
@@ -256,18 +260,21 @@ export const verification = [
             }),
         );
         if (refused !== undefined) refusals.push(refused);
-        await t.check(echo ? ['cbv-error', 'cbv-echo'] : 'cbv-error', `${what} is ${reason}`, () =>
-          assert.deepEqual(
-            [refused?.code, refused?.data?.reason],
-            [-32027, reason],
-            'code and `data.reason` of the error:',
-          ),
+        await t.check(
+          echo ? ['cbv-error', 'cbv-echo'] : 'cbv-error',
+          `${what} fails with reason ${reason}`,
+          () =>
+            assert.deepEqual(
+              [refused?.code, refused?.data?.reason],
+              [-32027, reason],
+              'code and `data.reason` of the error:',
+            ),
         );
         await t.check('cbv-one-request', `${what} leads to one challenge`, () =>
           assert.equal(endpoint.hits.length, 1, 'requests to the callback:'),
         );
       }
-      // A tunnel hides what a port does.
+      // Behind a tunnel, the server cannot see a closed port or missing TLS.
       if (t.subject.callbackBase === undefined) refusals.push(...(await unreachable(t)));
       await t.check('retry-categories', 'the reasons are categories of the SEP', () => {
         for (const { data } of refusals)
@@ -278,7 +285,7 @@ export const verification = [
       });
       await t.check(
         'cbv-before-events',
-        'after a failed verification the new URL receives nothing, and the old one stays',
+        'after a failed verification the new URL receives no delivery, and the old one stays in use',
         async () => {
           const [old, never] = [await t.endpoint(), await t.endpoint()];
           never.consent = ({ delivery: { challenge } }) => ({ body: { challenge } });
@@ -296,7 +303,7 @@ export const verification = [
   }),
 ];
 
-/** Callbacks that cannot be reached. */
+/** Subscribes with callbacks that cannot be reached. Returns the errors. */
 async function unreachable(t: ServerTest): Promise<RpcError[]> {
   const refusals: RpcError[] = [];
   const rows = [
@@ -309,22 +316,26 @@ async function unreachable(t: ServerTest): Promise<RpcError[]> {
     ],
   ] as const;
   for (const [what, reason, change, closed] of rows) {
-    await t.check(['cbv-proof', 'cbv-error'], `a URL ${what} is ${reason}`, async () => {
-      const endpoint = await t.endpoint();
-      const { url, secret } = endpoint.callback;
-      if (closed) await endpoint.close();
-      const refused = await rejection(t, 'triggers/subscribe', {
-        key: t.unique(),
-        select: quiet(t),
-        callback: { url: change(url), secret },
-      });
-      refusals.push(refused);
-      assert.deepEqual(
-        [refused.code, refused.data?.reason],
-        [-32027, reason],
-        'code and `data.reason` of the error:',
-      );
-    });
+    await t.check(
+      ['cbv-proof', 'cbv-error'],
+      `a URL ${what} fails with reason ${reason}`,
+      async () => {
+        const endpoint = await t.endpoint();
+        const { url, secret } = endpoint.callback;
+        if (closed) await endpoint.close();
+        const refused = await rejection(t, 'triggers/subscribe', {
+          key: t.unique(),
+          select: quiet(t),
+          callback: { url: change(url), secret },
+        });
+        refusals.push(refused);
+        assert.deepEqual(
+          [refused.code, refused.data?.reason],
+          [-32027, reason],
+          'code and `data.reason` of the error:',
+        );
+      },
+    );
   }
   return refusals;
 }

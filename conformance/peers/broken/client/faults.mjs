@@ -45,7 +45,7 @@ const ROWS = [
   },
   {
     check: 'cap-no-call',
-    wrong: 'calls methods that the server does not declare',
+    wrong: 'calls methods although the server does not declare the extension',
     overrides: { hasExtension: () => true },
   },
   {
@@ -67,7 +67,7 @@ const ROWS = [
   },
   {
     check: 'uns-client-idempotent',
-    wrong: 'treats NotFound as a failed unsubscribe',
+    wrong: 'treats NotFound for an unsubscribe as a failure',
     overrides: { isUnsubscribed: () => false },
   },
   { check: 'ttl-client-renews', wrong: 'never renews', overrides: { renewAfterMs: () => FAR } },
@@ -179,5 +179,5 @@ const ROWS = [
   },
 ];
 
-/** Faults by name: the requirement and the description. */
+/** The faults by name, which consists of the requirement and the description. */
 export const faults = byName([...READER_FAULTS, ...ROWS]);

@@ -37,7 +37,10 @@ export const onNotification = (
     message.method === `notifications/events/${kind}` ? change(message, proxied) : message,
 });
 
-/** Changes webhook requests of this type; undefined = occurrences. */
+/**
+ * Changes webhook requests of this type; undefined = occurrences. A returned answer replaces the
+ * request.
+ */
 export const onCallback = (
   type: string | undefined,
   change: (outgoing: CallbackRequest) => CallbackAnswer | void | Promise<CallbackAnswer | void>,
@@ -49,15 +52,16 @@ export const onCallback = (
 export const without = (value: Json, ...members: readonly string[]): Json =>
   Object.fromEntries(Object.entries(value).filter(([name]) => !members.includes(name)));
 
-/** Answers of an endpoint. */
+/** The answer of an endpoint that consents. */
 export const echo = ({ body: { challenge } }: CallbackRequest): CallbackAnswer => ({
   status: 200,
   headers: { 'content-type': 'application/json' },
   body: JSON.stringify({ challenge }),
 });
+/** The answer of an endpoint that accepts a request. */
 export const accepted: CallbackAnswer = { status: 204, headers: {}, body: '' };
 
-/** A result that claims success. */
+/** A result with these members. */
 export const emptySuccess = (result: object): Json => ({
   result: { resultType: 'complete', ...result },
 });

@@ -34,7 +34,7 @@ const ROWS = [
   },
   {
     check: 'client-poll-floor',
-    wrong: 'ignores its poll floor when hasMore is true',
+    wrong: 'ignores its poll floor',
     overrides: { pauseMs: ({ hasMore, nextPollMs }) => (hasMore ? 0 : nextPollMs) },
   },
   {
@@ -133,7 +133,7 @@ const ROWS = [
   },
   {
     check: 'client-truncated-persists-fresh-cursor',
-    wrong: 'keeps its old cursor after truncated',
+    wrong: 'keeps its old cursor after a truncated result',
     overrides: {
       kept: ({ cursor = null, truncated }, before) =>
         truncated && before !== null ? before : cursor,
@@ -151,5 +151,5 @@ const ROWS = [
   },
 ];
 
-/** Faults by name: the requirement and the description. */
+/** The faults by name, which consists of the requirement and the description. */
 export const faults = byName(ROWS);

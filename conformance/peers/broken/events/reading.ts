@@ -31,7 +31,7 @@ const descriptors = (change: (descriptor: Json) => Json): BrokenServer['fault'] 
 const occurrences = (change: (events: Json[]) => Json[]): BrokenServer['fault'] =>
   onResult('events/poll', (result) => ({ ...result, events: change(result.events) }));
 const topicOf = (params: Json): string => JSON.stringify([params.name, params.arguments]);
-/** Starts a later poll without a cursor where the first poll of the topic started. */
+/** Makes later polls without a cursor start where the first poll of their topic started. */
 const rewinds = (when: (params: Json) => boolean): BrokenServer['fault'] => ({
   ...onRequest('events/poll', (params, { memory }) => {
     if (params.cursor == null && when(params)) params.cursor = memory[topicOf(params)] ?? null;
@@ -296,7 +296,7 @@ const poll: readonly BrokenServer[] = [
   },
   {
     check: 'occurrence-event-id-from-upstream',
-    wrong: 'generates its own eventIds in a poll',
+    wrong: 'generates its own eventId values in a poll',
     fault: occurrences((events) => events.map((one, at) => ({ ...one, eventId: `own-${at}` }))),
   },
   {
@@ -323,7 +323,7 @@ const poll: readonly BrokenServer[] = [
   },
   {
     check: 'poll-max-events-cap',
-    wrong: 'always sends hasMore false',
+    wrong: 'always sends hasMore: false',
     fault: onResult('events/poll', has({ hasMore: false })),
   },
   {
@@ -355,7 +355,7 @@ const poll: readonly BrokenServer[] = [
   },
   {
     check: 'replay-ceiling-sets-truncated',
-    wrong: 'always sends truncated false',
+    wrong: 'always sends truncated: false',
     fault: onResult('events/poll', has({ truncated: false })),
   },
   {
@@ -382,7 +382,7 @@ const poll: readonly BrokenServer[] = [
   },
   {
     check: 'max-age-ms-sets-truncated',
-    wrong: 'skips events without truncated',
+    wrong: 'skips events by maxAgeMs without truncated',
     fault: onResult('events/poll', has({ truncated: false })),
   },
 ];
@@ -488,7 +488,7 @@ const push: readonly BrokenServer[] = [
   },
   {
     check: 'stream-gap-resends-active',
-    wrong: 'reports a gap with truncated false',
+    wrong: 'reports a gap with truncated: false',
     fault: onNotification('active', (message) => ({
       ...message,
       params: { ...message.params, truncated: false },

@@ -1,6 +1,5 @@
 /**
- * A correct SEP-3415 receiver in a few lines, and its faults: each row replaces some of its
- * decisions.
+ * A minimal correct receiver of SEP-3415, and its faults: each row replaces some of its decisions.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -14,18 +13,20 @@ import {
 import type { AddressInfo } from 'node:net';
 import type { Json } from '../proxy.ts';
 
+/** Every decision that a receiver can get wrong. */
 const CORRECT = {
   /** The bytes that the signature covers. */
   signed: (raw: Buffer): Buffer => raw,
   isSignature: (given: string, correct: string): boolean => given.split(' ').includes(correct),
   isFresh: (timestamp: number): boolean => Math.abs(Date.now() / 1000 - timestamp) <= 300,
-  /** Whether it accepts requests for an unknown subscription. */
+  /** Whether it rejects a request with a wrong or stale signature. */
   refuses: (_body: Json): boolean => true,
   echo: (challenge: string): object => ({ challenge }),
   isKnown: (id: unknown, own: string | undefined): boolean => id === own,
   unknownStatus: 503,
   /** The deduplication key of an event. */
   nameOf: ({ eventId }: Json, _headers: IncomingHttpHeaders): string => eventId,
+  /** The item that it hands to its application; undefined = none. */
   item: (body: Json): Json => {
     if (body.type === undefined)
       return { applied: 'event', eventId: body.eventId, cursor: body.cursor };
@@ -157,6 +158,7 @@ interface Registration {
   readonly seen: Set<string>;
 }
 
+/** A receiver on loopback, with its control interface. */
 export class MinimalEventsReceiver {
   readonly #overrides: typeof CORRECT;
   readonly #registrations = new Map<string, Registration>();

@@ -23,7 +23,7 @@ const keyOf = ({ name, arguments: args, delivery }: Json): string =>
   JSON.stringify([name, args, delivery?.url]);
 const isRedirect = ({ status }: CallbackAnswer): boolean => status >= 300 && status <= 399;
 
-/** Follows redirects. */
+/** Follows redirects of requests of this type; undefined = occurrences. */
 const follows = (type: string | undefined): Fault =>
   onCallback(type, async (outgoing) => {
     const answer = await outgoing.send();
@@ -35,14 +35,14 @@ const follows = (type: string | undefined): Fault =>
       });
     return answer;
   });
-/** Sends a request again after this status. */
+/** Sends an occurrence again after this status. */
 const repeats = (status: number): Fault =>
   onCallback(undefined, async (outgoing) => {
     const answer = await outgoing.send();
     if (answer.status === status) await outgoing.send();
     return answer;
   });
-/** Signs with another secret. */
+/** Replaces the signature by a wrong one. */
 const signedWithOtherSecret = (outgoing: CallbackRequest): void => {
   outgoing.headers['webhook-signature'] = `v1,${Buffer.alloc(32).toString('base64')}`;
   outgoing.resign = false;
@@ -116,7 +116,7 @@ const subscribing: readonly BrokenServer[] = [
   },
   {
     check: 'unsubscribe-by-key',
-    wrong: 'adds a member to the result of unsubscribe',
+    wrong: 'adds a member to the result of an unsubscribe',
     fault: onResult('events/unsubscribe', (result) => ({ ...result, ended: true })),
   },
   {
@@ -149,7 +149,7 @@ const subscribing: readonly BrokenServer[] = [
   },
   {
     check: 'ttl-null-only-when-requested',
-    wrong: 'grants no expiry when ttlMs is omitted',
+    wrong: 'grants a lifetime without expiry when ttlMs is omitted',
     fault: onResult(SUBSCRIBE, (result, { params }) =>
       params.ttlMs === undefined ? { ...result, refreshBefore: null } : result,
     ),
@@ -576,7 +576,7 @@ const delivery: readonly BrokenServer[] = [
   { check: 'ssrf-no-redirects', wrong: 'follows redirects', fault: follows(undefined) },
   {
     check: 'delivery-retries-bounded',
-    wrong: 'retries an old event with every verification',
+    wrong: 'sends an old event again with every later request',
     fault: {
       callback: async (outgoing) => {
         const { memory, body } = outgoing;

@@ -31,7 +31,7 @@ const isMember = (allowed) => (header) =>
     .filter((name) => !allowed.includes(name))
     .sort()
     .join() === 'alg,b64,crit,htm,iat,kid,origin,sub,typ,uh';
-/** Whether the header is correct, apart from one member. */
+/** Checks a header as if this member had this value. */
 const isJwsBut = (name, value) => (header) => RECEIVER.isJws({ ...header, [name]: value });
 const had = new Set();
 const isFirst = ({ eventId }) => had.size < had.add(eventId).size;
@@ -414,5 +414,5 @@ const ROWS = [
   },
 ];
 
-/** Faults by name: the requirement and the description. */
+/** The faults by name, which consists of the requirement and the description. */
 export const faults = byName([...READER_FAULTS, ...ROWS]);

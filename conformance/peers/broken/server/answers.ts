@@ -1,4 +1,4 @@
-/** Servers that misread what endpoints answer. */
+/** Servers that misinterpret the answers of endpoints. */
 import { lastOf } from '../../../runner/server/callback-endpoint.ts';
 import { onResult, withHealth } from '../fault-builders.ts';
 import type {
@@ -34,7 +34,7 @@ const status = (
 ): BrokenServer['fault'] =>
   onAnswer((answer, _, outgoing) => (from(answer, outgoing) ? { ...answer, status: to } : answer));
 const good = ({ status: one }: CallbackAnswer): boolean => one >= 200 && one < 300;
-/** Treats an answer as a success without progress, so that no failure is reported. */
+/** Treats matching answers as a success without progress: reports no failure for them. */
 const content = (
   fits: (said: Json, outgoing: CallbackRequest) => boolean,
 ): BrokenServer['fault'] => ({
@@ -102,7 +102,7 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-ack',
-    wrong: 'advances one sequence number for each answer',
+    wrong: 'advances by one sequence number for each answer',
     fault: onAnswer((answer, said, { body }) =>
       said?.ack > body.params.after + 1 ? jsonAnswer({ ack: body.params.after + 1 }) : answer,
     ),
@@ -123,7 +123,7 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-no-ack',
-    wrong: 'treats any 2xx as an acknowledgment',
+    wrong: 'treats any 2xx as an acknowledgement',
     fault: onAnswer((answer, said, outgoing) =>
       good(answer) && said?.ack === undefined ? all(outgoing) : answer,
     ),
@@ -186,19 +186,19 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-reject',
-    wrong: 'treats reject as an acknowledgment',
+    wrong: 'treats reject as an acknowledgement',
     fault: onAnswer((answer, said) =>
       said?.reject === undefined ? answer : jsonAnswer({ ack: said.reject.sequence }),
     ),
   },
   {
     check: 'ans-reject',
-    wrong: 'reports the gap as abandoned',
+    wrong: 'reports the gap of a rejected event as abandoned',
     fault: renamed('rejected', 'abandoned'),
   },
   {
     check: 'ans-reject',
-    wrong: 'reports another gap reason',
+    wrong: 'reports a redacted event as rejected when the endpoint rejects it',
     fault: renamed('redacted', 'rejected'),
   },
   {
@@ -286,7 +286,7 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'retry-categories',
-    wrong: 'uses the wrong failure category',
+    wrong: 'uses a failure category of its own',
     fault: got((result) =>
       result.callback?.health.lastError === 'http_4xx'
         ? withHealth(result, { lastError: 'redirect' })
@@ -391,7 +391,7 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-413-single',
-    wrong: 'reports the gap as abandoned',
+    wrong: 'reports the gap of an event that is too large as abandoned',
     fault: renamed('too_large', 'abandoned'),
   },
   {

@@ -1,4 +1,4 @@
-/** Servers whose requests to callbacks are broken, or that misread answers. */
+/** Servers whose callback requests are broken, or that read answers wrongly. */
 import { randomBytes } from 'node:crypto';
 import { webhookIdOf } from '../../../runner/wire/sender.ts';
 import type { BrokenServer, CallbackAnswer, CallbackRequest } from '../proxy.ts';
@@ -231,7 +231,7 @@ export const callback: readonly BrokenServer[] = [
       }),
     },
   },
-  // `fetch`, which the proxy uses, decompresses the answer.
+  // The proxy reads answers by `fetch`, which decompresses them.
   { check: 'cb-no-decoding', wrong: 'decompresses answers', fault: sent(() => undefined) },
 ];
 

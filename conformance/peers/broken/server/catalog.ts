@@ -57,7 +57,7 @@ export const catalog: readonly BrokenServer[] = [
   },
   {
     check: 'list-etag-pages',
-    wrong: 'uses an ETag for each page',
+    wrong: 'uses another ETag for each page',
     fault: listed((result, { params }) => ({
       ...result,
       etag: result.etag + (params.cursor === undefined ? '' : `-${params.cursor}`),

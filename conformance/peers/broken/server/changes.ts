@@ -324,7 +324,7 @@ export const changes: readonly BrokenServer[] = [
         if (method === 'triggers/get' && result.status === 'suspended') {
           memory['seen'] = (memory['seen'] ?? 0) + 1;
           if (memory['seen'] > 2)
-            // Several times: the endpoint may still fail at the first one.
+            // Resume several times, because the endpoint may still fail at the first attempt.
             for (const delayMs of [100, 500, 1000])
               setTimeout(
                 () =>
@@ -340,7 +340,7 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'sub-health-kept',
-    wrong: 'clears health on resume',
+    wrong: 'clears the health of the callback on resume',
     fault: {
       result: (result, proxied) =>
         isUpdate(proxied) && result.callback?.health

@@ -64,7 +64,7 @@ export const delivery: readonly BrokenServer[] = [
   },
   {
     check: 'dlv-order',
-    wrong: 'sends later deliveries first',
+    wrong: 'sends later events first',
     fault: {
       notification: (message) => {
         const { events = [] } = isDelivery(message) ? message.params : {};
@@ -79,7 +79,7 @@ export const delivery: readonly BrokenServer[] = [
   },
   {
     check: 'dlv-same-object',
-    wrong: 'adds a member on streams',
+    wrong: 'adds a member to events on streams',
     fault: onDelivery(
       (one) => ({ ...one, events: one.events.map((event: Json) => ({ ...event, via: 'stream' })) }),
       ['stream'],
@@ -87,7 +87,7 @@ export const delivery: readonly BrokenServer[] = [
   },
   {
     check: 'dlv-same-object',
-    wrong: 'omits data in callback deliveries',
+    wrong: 'omits a member of data in callback deliveries',
     fault: onDelivery(
       (one) => ({
         ...one,

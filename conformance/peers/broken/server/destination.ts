@@ -2,13 +2,13 @@
 import { randomBytes } from 'node:crypto';
 import type { BrokenServer, CallbackAnswer, Json } from '../proxy.ts';
 
-/** Accepts forbidden URLs: the correct server receives an allowed one instead. */
+/** Accepts forbidden URLs: the correct server receives the allowed URL that `change` returns. */
 const takes = (change: (url: string) => string): BrokenServer['fault'] => ({
   request: ({ params }) => {
     if (typeof params.callback?.url === 'string') params.callback.url = change(params.callback.url);
   },
 });
-/** Tries the URLs that match: the correct server receives a name that does not resolve. */
+/** Calls the URLs that match: the correct server receives a name that does not resolve. */
 const tries = (fits: (url: string) => boolean): BrokenServer['fault'] =>
   takes((url) => (fits(url) ? `https://${randomBytes(8).toString('hex')}.invalid/in` : url));
 const normal = (url: string): string => (URL.canParse(url) ? new URL(url).href : url);
@@ -99,7 +99,7 @@ export const destination: readonly BrokenServer[] = [
   },
   {
     check: 'ssrf-literal',
-    wrong: 'tries any IPv4 address',
+    wrong: 'calls any IPv4 address',
     fault: tries((url) => /^https:\/\/[0-9.]+\//.test(url)),
   },
   {
@@ -114,12 +114,12 @@ export const destination: readonly BrokenServer[] = [
   },
   {
     check: 'ssrf-literal',
-    wrong: 'tries an IPv4-mapped IPv6 address',
+    wrong: 'calls an IPv6 address that embeds private IPv4',
     fault: tries((url) => url.includes('a00:1')),
   },
   {
     check: 'ssrf-literal',
-    wrong: 'tries an address written as one number',
+    wrong: 'calls an address that is written as one number',
     fault: tries((url) => /^https:\/\/\d+\//.test(url)),
   },
   {
@@ -158,7 +158,7 @@ export const destination: readonly BrokenServer[] = [
     wrong: 'reads the answer to a challenge beyond the limit',
     fault: challenge((answer) => ({ ...answer, body: answer.body.replace(/ {2,}/, '') })),
   },
-  // `fetch`, which the proxy uses, decompresses the answer.
+  // The proxy reads answers by `fetch`, which decompresses them.
   {
     check: 'ssrf-verification-too',
     wrong: 'decompresses the answer to a challenge',

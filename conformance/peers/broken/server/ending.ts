@@ -16,7 +16,7 @@ const last = (message: Json): boolean =>
 /** Changes how an ended subscription is reported. */
 const tombstone = (change: (data: Json) => Json): BrokenServer['fault'] =>
   onError((error) => (ended(error) ? { ...error, data: change(error.data) } : error));
-/** Keeps the permission of the n-th subscription of a scenario after it was withdrawn. */
+/** Keeps the permission of the n-th subscription after it was withdrawn. */
 const keepingPermission = (n: number): BrokenServer['fault'] => ({
   result: (result, { method, memory }) => {
     if (method === 'triggers/subscribe' && (memory['made'] = (memory['made'] ?? 0) + 1) === n)
@@ -41,7 +41,7 @@ export const ending: readonly BrokenServer[] = [
   },
   {
     check: 'end-tombstone',
-    wrong: 'omits the final position',
+    wrong: 'omits the final state of the log',
     fault: tombstone((data) => without(data, 'final')),
   },
   {
@@ -145,7 +145,7 @@ export const ending: readonly BrokenServer[] = [
   { check: 'end-revoked', wrong: 'keeps serving a revoked principal', fault: keepingPermission(1) },
   {
     check: 'end-revoked',
-    wrong: 'omits the reason revoked',
+    wrong: 'reports a revoked subscription as failed',
     fault: tombstone((data) => (data.reason === 'revoked' ? { ...data, reason: 'failed' } : data)),
   },
   { check: 'end-recheck', wrong: 'does not check permissions again', fault: keepingPermission(2) },

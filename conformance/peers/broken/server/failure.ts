@@ -2,7 +2,7 @@
 import { onResult, withHealth } from '../fault-builders.ts';
 import type { BrokenServer, CallbackAnswer, CallbackRequest, Json } from '../proxy.ts';
 
-/** Changes the answer to a delivery; `n` counts the failures of one subscription so far. */
+/** Changes the answer to a delivery; `n` is the number of failures of its subscription so far. */
 const onAnswer = (
   change: (answer: CallbackAnswer, outgoing: CallbackRequest, n: number) => CallbackAnswer,
 ): BrokenServer['fault'] => ({
@@ -122,7 +122,7 @@ export const failure: readonly BrokenServer[] = [
   },
   {
     check: 'retry-success',
-    wrong: 'keeps the failure after a success',
+    wrong: 'keeps the last error after a success',
     fault: got((result) =>
       result.acked > 0 && result.callback?.health.attempts === 0
         ? withHealth(result, { failingSince: result.createdAt, lastError: 'http_4xx' })

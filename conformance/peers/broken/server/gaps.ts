@@ -1,4 +1,4 @@
-/** Servers that lose sequence numbers or restore them. */
+/** Servers that lose sequence numbers, or that turn gaps back into events. */
 import type { BrokenServer, Json } from '../proxy.ts';
 import { onResult, onDelivery, without } from '../fault-builders.ts';
 
@@ -16,7 +16,7 @@ const eventFor = ({ from }: Json): Json => ({
   timestamp: '2026-01-01T00:00:00.000Z',
   data: { topic: 'any', n: from },
 });
-/** Reports gaps with these reasons as events. */
+/** Reports gaps of one sequence number as events, except those for which `unless` holds. */
 const filled = (delivery: Json, unless: (gap: Json) => boolean): Json => {
   const found = (delivery.gaps ?? []).filter((gap: Json) => gap.from === gap.to && !unless(gap));
   const gaps = (delivery.gaps ?? []).filter((gap: Json) => !found.includes(gap));
@@ -26,7 +26,7 @@ const filled = (delivery: Json, unless: (gap: Json) => boolean): Json => {
     ...(gaps.length > 0 ? { gaps } : {}),
   };
 };
-/** Splits gaps into single sequence numbers, so that a fault can change each. */
+/** Splits gaps into gaps of one sequence number, so that a fault can change each. */
 const singly = (delivery: Json): Json =>
   delivery.gaps === undefined
     ? delivery
@@ -40,6 +40,7 @@ const singly = (delivery: Json): Json =>
           })),
         ),
       };
+/** Removes the gaps with this reason. */
 const nothingOf = (reason: string, delivery: Json): Json => {
   const gaps = (delivery.gaps ?? []).filter((gap: Json) => gap.reason !== reason);
   return { ...without(delivery, 'gaps'), ...(gaps.length > 0 ? { gaps } : {}) };

@@ -1,4 +1,4 @@
-/** Servers that break requirements of every method. */
+/** Servers that break requirements that apply to every method. */
 import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
 
 const isTriggers = ({ method }: ProxiedRequest): boolean => method.startsWith('triggers/');
@@ -14,7 +14,7 @@ const declared = (change: (settings: Json) => void): BrokenServer['fault'] => ({
     return copy;
   },
 });
-/** Moves the settings to the wrong place. */
+/** Moves the declared settings to the place of another revision. */
 const misplaced = (from: string, to: string): BrokenServer['fault'] => ({
   result: (result, { method }) => {
     if (method !== 'server/discover' && method !== 'initialize') return result;
@@ -25,7 +25,7 @@ const misplaced = (from: string, to: string): BrokenServer['fault'] => ({
 const errors = (change: (error: Json, proxied: ProxiedRequest) => Json): BrokenServer['fault'] => ({
   error: (error, proxied) => ({ error: isTriggers(proxied) ? change(error, proxied) : error }),
 });
-/** Changes every instant of a message. */
+/** Removes the milliseconds from every instant of a message. */
 const instants = (value: Json): Json => {
   if (typeof value === 'string')
     return value.replace(/^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})\.\d{3}Z$/, '$1Z');
@@ -38,12 +38,12 @@ const instants = (value: Json): Json => {
 export const general: readonly BrokenServer[] = [
   {
     check: 'cap-extensions',
-    wrong: 'declares under experimental in 2026-07-28',
+    wrong: 'declares its settings under experimental in 2026-07-28',
     fault: misplaced('extensions', 'experimental'),
   },
   {
     check: 'cap-experimental',
-    wrong: 'declares under extensions in 2025-11-25',
+    wrong: 'declares its settings under extensions in 2025-11-25',
     fault: misplaced('experimental', 'extensions'),
   },
   {
@@ -172,7 +172,7 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'gen-check-order',
-    wrong: 'checks preconditions before permissions',
+    wrong: 'checks preconditions before everything else',
     fault: {
       request: ({ method, params }) =>
         method === 'triggers/update' && params.ifMatch === 'stale'
@@ -236,7 +236,7 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'err-internal',
-    wrong: 'words every internal error differently',
+    wrong: 'sends another message for each internal error',
     fault: errors((_, { method }) => ({ code: -32603, message: `Could not run ${method}.` })),
   },
   {

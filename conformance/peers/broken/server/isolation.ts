@@ -1,7 +1,7 @@
 /** Servers that do not isolate their clients. */
 import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
 
-/** Remembers the first client's token, so that the server treats later clients as the first. */
+/** Remembers the first client's token, which a fault can send in place of a later client's. */
 const asFirst = (proxied: ProxiedRequest): void => {
   proxied.memory['first'] ??= proxied.headers['authorization'];
 };
@@ -43,7 +43,7 @@ export const isolation: readonly BrokenServer[] = [
   },
   {
     check: 'iso-not-found',
-    wrong: 'words foreign and unknown subscriptions differently',
+    wrong: 'sends different messages for foreign and unknown subscriptions',
     fault: errors((error, { params, memory }) =>
       memory[params.subscriptionId] === true ? { ...error, message: `${error.message} ` } : error,
     ),

@@ -1,4 +1,4 @@
-/** Servers that break the lifetimes they grant. */
+/** Servers that grant wrong lifetimes, or do not keep those that they grant. */
 import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
 import { onResult, onRequest, onDelivery, onError } from '../fault-builders.ts';
 
@@ -21,6 +21,7 @@ const declared = (change: (settings: Json) => Json): BrokenServer['fault'] => ({
       : result;
   },
 });
+/** Replaces `renewAfterMs`. */
 const hinted = (hint: (ttlMs: number) => number): BrokenServer['fault'] =>
   onResult([...GRANTING, 'get'], (result) =>
     result.ttlMs === null ? result : { ...result, renewAfterMs: hint(result.ttlMs) },
@@ -78,12 +79,12 @@ export const lifetime: readonly BrokenServer[] = [
   },
   {
     check: 'ttl-null-durable',
-    wrong: 'grants no expiry without a durable store',
+    wrong: 'grants a lifetime without expiry although its logs are not durable',
     fault: declared((settings) => ({ ...settings, durability: 'volatile' })),
   },
   {
     check: 'ttl-null-finite',
-    wrong: 'grants one hour when no expiry is requested',
+    wrong: 'grants one hour for ttlMs null',
     fault: onRequest(GRANTING, (params) => {
       if (params.ttlMs === null) params.ttlMs = HOUR_MS;
     }),
@@ -95,21 +96,25 @@ export const lifetime: readonly BrokenServer[] = [
       params.ttlMs ??= 60_000;
     }),
   },
-  { check: 'ttl-renew-hint', wrong: 'hints at the expiry itself', fault: hinted((ttlMs) => ttlMs) },
+  {
+    check: 'ttl-renew-hint',
+    wrong: 'sends the whole lifetime as renewAfterMs',
+    fault: hinted((ttlMs) => ttlMs),
+  },
   {
     check: 'ttl-renew-jitter',
-    wrong: 'hints without jitter',
+    wrong: 'sends renewAfterMs without jitter',
     fault: hinted((ttlMs) => Math.floor(ttlMs * 0.65)),
   },
   {
     check: 'ttl-renew-jitter',
-    wrong: 'hints too late',
+    wrong: 'sends a renewAfterMs that is too late',
     fault: hinted((ttlMs) => Math.floor(ttlMs * (0.8 + 0.15 * Math.random()))),
   },
   { check: 'ttl-not-by-reading', wrong: 'renews with every pull', fault: renews(['pull']) },
   {
     check: 'ttl-not-by-reading',
-    wrong: 'renews with every acknowledgment',
+    wrong: 'renews with every acknowledgement',
     fault: renews(['ack']),
   },
   {

@@ -3,7 +3,7 @@ import type { BrokenServer, Json } from '../proxy.ts';
 import { onResult, onDelivery, isDelivery, without } from '../fault-builders.ts';
 
 const UNUSED = 'AAAAAAAAAAAAAAAAAAAAAA';
-/** Position requests against a log that counts differently. */
+/** Changes the events of every delivery. */
 const events = (
   change: (events: Json[], delivery: Json, memory: Record<string, Json>) => Json[],
 ): BrokenServer['fault'] =>
@@ -11,7 +11,7 @@ const events = (
     ...delivery,
     events: change(delivery.events, delivery, memory),
   }));
-/** Changes how a log is shown once its epoch differs from its first. */
+/** Changes the results for a log after an epoch rotation; `first` is its first epoch. */
 const inNewEpoch = (change: (result: Json, first: string) => Json): BrokenServer['fault'] =>
   onResult(['get', 'pull'], (result, { params: { subscriptionId }, memory }) => {
     const first = (memory[subscriptionId] ??= result.epoch);
@@ -37,7 +37,7 @@ export const log: readonly BrokenServer[] = [
   },
   {
     check: 'log-accept-order',
-    wrong: 'numbers a batch in reverse order',
+    wrong: 'assigns sequence numbers to a batch in reverse order',
     fault: events((all) =>
       all.map(({ sequence }, at) => ({ ...all[all.length - 1 - at], sequence })),
     ),
@@ -150,7 +150,7 @@ export const log: readonly BrokenServer[] = [
   },
   {
     check: 'log-epoch-renumber',
-    wrong: 'continues the old numbering in a new epoch',
+    wrong: 'continues the old sequence numbers in a new epoch',
     fault: inNewEpoch((result) =>
       result.events === undefined
         ? result

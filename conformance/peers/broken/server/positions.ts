@@ -1,4 +1,4 @@
-/** Servers that handle positions and acknowledgments wrongly. */
+/** Servers that handle positions and acknowledgements wrongly. */
 import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
 import { onResult, onRequest, emptySuccess, onError, without } from '../fault-builders.ts';
 
@@ -12,7 +12,7 @@ const conflict = (kind: string): Json => ({
   },
 });
 
-/** The position of a log, as the correct server reports it. */
+/** The subscription, as the correct server reports it. */
 const state = async ({ ask, params: { subscriptionId } }: ProxiedRequest): Promise<Json> =>
   (await ask('triggers/get', { subscriptionId })).result;
 /** Changes each position of a request before the server receives it. */
@@ -30,7 +30,7 @@ const positioned = (change: (position: Json, log: Json) => Json): BrokenServer['
         ),
       };
   });
-/** Runs where the server rejects a position. */
+/** Runs `act` when the server returns an error; what `act` returns replaces the error. */
 const instead = (
   act: (error: Json, proxied: ProxiedRequest) => Promise<Json | undefined>,
 ): BrokenServer['fault'] => ({
@@ -207,14 +207,14 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'ack-below',
-    wrong: 'rejects an acknowledgment below acked',
+    wrong: 'rejects an acknowledgement below acked',
     fault: onRequest(['ack'], async ({ position }, proxied) =>
       position.sequence <= (await state(proxied))?.acked ? conflict('position') : undefined,
     ),
   },
   {
     check: 'ack-below',
-    wrong: 'changes the ETag with each acknowledgment',
+    wrong: 'changes the ETag with each acknowledgement',
     fault: {
       ...onRequest(['ack'], (_, { memory }) => {
         memory['acks'] = (memory['acks'] ?? 0) + 1;
@@ -227,7 +227,7 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'ack-sent',
-    wrong: 'accepts an acknowledgment beyond what it sent',
+    wrong: 'accepts an acknowledgement beyond what it sent',
     fault: instead(async ({ data }, { method, params, ask }) => {
       if (data?.kind !== 'position' || data.sent === undefined) return undefined;
       await ask('triggers/pull', { subscriptionId: params.subscriptionId });
@@ -243,7 +243,7 @@ export const positions: readonly BrokenServer[] = [
   },
   {
     check: 'ack-only-said',
-    wrong: 'treats a pull as an acknowledgment',
+    wrong: 'treats a pull as an acknowledgement',
     fault: onResult(['pull'], async (result, { params: { subscriptionId }, ask }) => {
       const sequence = result.events.at(-1)?.sequence;
       if (sequence !== undefined && result.events.length > 1)

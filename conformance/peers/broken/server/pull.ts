@@ -40,7 +40,7 @@ export const pull: readonly BrokenServer[] = [
   },
   {
     check: 'pull-has-more',
-    wrong: 'always sends hasMore false',
+    wrong: 'always sends hasMore: false',
     fault: answered((result) => ({ ...result, hasMore: false })),
   },
   {
@@ -57,7 +57,7 @@ export const pull: readonly BrokenServer[] = [
   },
   {
     check: 'pull-no-ack',
-    wrong: 'treats after as an acknowledgment',
+    wrong: 'treats after as an acknowledgement',
     fault: asked((params) => {
       if (params.after) params.ack ??= params.after;
     }),

@@ -87,7 +87,7 @@ export const signature: readonly BrokenServer[] = [
   },
   {
     check: 'sig-secret-format',
-    wrong: 'omits the path of the invalid member',
+    wrong: 'reports the path of the callback instead of the secret',
     fault: {
       error: (error) => ({
         error:
@@ -233,7 +233,7 @@ export const signature: readonly BrokenServer[] = [
     wrong: "sends challenges without the server's signature",
     fault: identity((header, outgoing) => (isChallenge(outgoing) ? null : header)),
   },
-  // Keeps the server's signature, whose key is not in the proxy's key set.
+  // Undefined keeps the server's signature, whose key is not in the proxy's key set.
   {
     check: 'jws-key',
     wrong: 'signs with an unpublished key',

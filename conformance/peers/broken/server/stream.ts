@@ -64,7 +64,7 @@ export const stream: readonly BrokenServer[] = [
   },
   {
     check: 'stream-no-ack',
-    wrong: 'treats a streamed delivery as an acknowledgment',
+    wrong: 'treats a streamed delivery as an acknowledgement',
     fault: {
       notification: async (message, proxied) => {
         const { events = [], epoch, subscriptionId } = message.params;

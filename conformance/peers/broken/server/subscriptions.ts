@@ -54,7 +54,7 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'subs-equal',
-    wrong: 'compares the text of the selection',
+    wrong: 'compares selections as text',
     fault: asked((params, { memory }) => {
       const text = JSON.stringify(params.select);
       const before = (memory[params.key] ??= text);
@@ -258,7 +258,7 @@ export const subscriptions: readonly BrokenServer[] = [
   },
   {
     check: 'subs-quota',
-    wrong: 'omits the name of the limit',
+    wrong: 'names another limit',
     fault: refused((error) =>
       error.code === -32025 ? { ...error, data: { limit: 'things' } } : error,
     ),

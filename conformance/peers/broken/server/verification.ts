@@ -16,7 +16,7 @@ const consent = ({ callback }: CallbackRequest, challenge: string): CallbackAnsw
   headers: {},
   body: JSON.stringify({ challenge, proof: hmac(callback.secret, `challenge.${challenge}`) }),
 });
-/** Accepts an answer to a challenge when it matches. */
+/** Accepts the answers to a challenge that match. */
 const takes = (
   fits: (answer: CallbackAnswer, said: Json, outgoing: CallbackRequest) => boolean,
 ): BrokenServer['fault'] => ({
@@ -27,7 +27,7 @@ const takes = (
       : answer;
   },
 });
-/** Sends another challenge than the correct server's. */
+/** Sends another challenge in place of the correct server's. */
 const asks = (draw: (outgoing: CallbackRequest) => string): BrokenServer['fault'] => ({
   callback: async (outgoing) => {
     const challenge = challengeOf(outgoing);

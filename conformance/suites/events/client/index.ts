@@ -6,9 +6,9 @@ import { NotApplicable } from '../../../runner/observations.ts';
 import type { Json } from '../../../runner/wire/session.ts';
 
 const POLL_MS = 900;
-/** A pause may be shorter by this share. */
+/** Time by which a pause may be shorter than required. */
 const JITTER_MS = 100;
-/** "At once", on a slow machine. */
+/** Maximum wait for something that should happen at once, on a slow machine. */
 const SOON_MS = 3000;
 const LONG_MS = 60_000;
 const REQUEST_TIMEOUT_MS = 700;
@@ -16,11 +16,11 @@ const SILENCE_MS = 1000;
 const GRANT_MS = 2500;
 const SECRET = /^whsec_([A-Za-z0-9+/]+={0,2})$/;
 
-/** The time between a poll and the one before it. */
+/** The time between the poll at this index and the one before it, in milliseconds. */
 const pauseBefore = (t: EventsClientTest, at: number): number =>
   t.polls[at]!.at - t.polls[at - 1]!.at;
 const cursorOf = (call: EventsCall): unknown => call.params.cursor ?? null;
-/** Answers the next polls with these results; later ones are correct again. */
+/** Overrides members of the next poll results; later results are correct again. */
 function script(t: EventsClientTest, answers: readonly Json[]): void {
   const left = [...answers];
   t.server.override('events/poll', (_params, correct) => {
@@ -99,7 +99,7 @@ export const eventsClient: readonly EventsClientScenario[] = [
       await t.follow('poll', { pollFloorMs: 100 });
       await t.check(
         'client-poll-cursor',
-        'the first poll has no cursor, and each later one has the cursor of the answer before',
+        'the first poll has no cursor, and each later one has the cursor of the previous result',
         async () => {
           await t.poll(3);
           assert.deepEqual(
@@ -131,7 +131,7 @@ export const eventsClient: readonly EventsClientScenario[] = [
       );
       await t.check(
         'client-truncated-persists-fresh-cursor',
-        'the client continues from the new cursor after truncated',
+        'after a truncated result the client continues from the new cursor',
         async () => assert.equal(cursorOf(await t.poll(5)), 'fresh', 'the cursor:'),
       );
       await t.check(
@@ -149,7 +149,7 @@ export const eventsClient: readonly EventsClientScenario[] = [
   },
   {
     name: 'client: missing cursors',
-    about: 'Without replay a server sends no cursor.',
+    about: 'A server without replay sends no cursor.',
     checks: ['client-null-cursor-not-replayed', 'client-cursor-absent-tolerated'],
     async run(t) {
       script(t, [
@@ -173,7 +173,8 @@ export const eventsClient: readonly EventsClientScenario[] = [
   },
   {
     name: 'client: a stream',
-    about: 'The client keeps a stream as long as it lives, and reopens it from the last cursor.',
+    about:
+      'The client keeps a stream open while it sends messages, and replaces it from the last cursor.',
     checks: [
       'client-stream-no-timeout',
       'client-error-is-recoverable',
@@ -223,7 +224,7 @@ export const eventsClient: readonly EventsClientScenario[] = [
           assert.equal(first.closed, undefined, 'closed by:');
           assert.ok(
             t.applied.length === 0 || t.hasApplied(eventId),
-            'the event after the error was not handed on',
+            'the client did not hand on the event after the error',
           );
         },
       );
@@ -238,7 +239,7 @@ export const eventsClient: readonly EventsClientScenario[] = [
       );
       await t.check(
         'client-stream-reconnect-with-cursor',
-        'the client replaces a silent stream, with the last cursor',
+        'the client replaces a silent stream by one from the last cursor',
         async () => {
           t.requireTook('streamSilenceMs');
           const second = await t.stream(1);

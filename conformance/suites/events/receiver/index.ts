@@ -53,7 +53,7 @@ export const eventsReceiver: readonly EventsReceiverScenario[] = [
       );
       await t.check(
         'receiver-raw-bytes',
-        'the receiver accepts an unusually formatted body as received',
+        'the receiver verifies an unusually formatted body as received',
         async () => {
           await t.requireKnown();
           const { eventId, cursor } = t.occurrence();
@@ -110,7 +110,7 @@ export const eventsReceiver: readonly EventsReceiverScenario[] = [
       isTaken(await t.send(second));
       await t.check(
         'receiver-dedupe',
-        'the receiver hands on once an event that arrives three times',
+        'the receiver hands on an event once although it arrives three times',
         async () => {
           assert.deepEqual(
             (await t.applied())
@@ -134,7 +134,7 @@ export const eventsReceiver: readonly EventsReceiverScenario[] = [
       );
       await t.check(
         'receiver-forwards-control',
-        'the receiver hands on a gap and the end',
+        'the receiver hands on a gap and the end of the subscription',
         async () => {
           isTaken(await t.send({ type: 'gap', cursor: 'cursor-after-the-gap' }));
           isTaken(
@@ -157,7 +157,7 @@ export const eventsReceiver: readonly EventsReceiverScenario[] = [
   },
   {
     name: 'receiver: an unknown subscription',
-    about: 'A server may deliver before its answer has reached the client.',
+    about: 'A server may deliver before the client has received its subscription id.',
     checks: ['receiver-unknown-subscription-retryable'],
     async run(t) {
       await t.check(
@@ -172,7 +172,7 @@ export const eventsReceiver: readonly EventsReceiverScenario[] = [
   },
 ];
 
-/** The correct signature of this body. */
+/** The correct signatures of this body. Sends the body once, with a wrong signature. */
 async function signedOver(
   t: Parameters<EventsReceiverScenario['run']>[0],
   body: object,

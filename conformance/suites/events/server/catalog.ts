@@ -1,4 +1,4 @@
-/** The catalog of an SEP-3415 server, and its change notifications. */
+/** The list of event types of an SEP-3415 server, and its change notifications. */
 import assert from 'node:assert/strict';
 import { eventsScenario, INVALID_PARAMS, means } from '../../../runner/events/scenario.ts';
 import { NotApplicable } from '../../../runner/observations.ts';
@@ -10,7 +10,7 @@ import { isObject } from './shapes.ts';
 const MODES = ['poll', 'push', 'webhook'];
 const LISTEN = 'subscriptions/listen';
 
-/** Subscribes to list changes. */
+/** Opens a `subscriptions/listen` stream for list changes and waits for its first message. */
 async function listen(t: ServerTest): Promise<StreamReader> {
   const reader = new StreamReader(
     await t.mcp.open(LISTEN, { notifications: { eventsListChanged: true } }),
@@ -29,7 +29,7 @@ const listChanges = ({ messages }: StreamReader): number =>
 export const catalog = [
   eventsScenario({
     name: 'catalog: the offer',
-    about: 'The capability and the list of event types describe the offer.',
+    about: 'The capability and the list of event types have the shape of the SEP.',
     checks: [
       'capability-events-object',
       'result-type',
@@ -69,7 +69,7 @@ export const catalog = [
       );
       const first = await t.check(
         'list-implemented',
-        'every descriptor has its members',
+        'every descriptor has all its members',
         async () => {
           const page = await t.mcp.request('events/list');
           assert.ok(
@@ -128,15 +128,19 @@ export const catalog = [
     async run(t, events) {
       const { listChanged = false } = t.settings;
       const stream = await listen(t);
-      await t.check('listen-acknowledged', `${LISTEN} confirms whether it reports changes`, () => {
-        const { method, params } = (stream.messages[0] as Json) ?? {};
-        assert.equal(method, 'notifications/subscriptions/acknowledged', 'the first message:');
-        assert.equal(
-          params?.notifications?.eventsListChanged ?? false,
-          listChanged,
-          'eventsListChanged in the acknowledged filter:',
-        );
-      });
+      await t.check(
+        'listen-acknowledged',
+        `${LISTEN} acknowledges eventsListChanged exactly when the server declares listChanged`,
+        () => {
+          const { method, params } = (stream.messages[0] as Json) ?? {};
+          assert.equal(method, 'notifications/subscriptions/acknowledged', 'the first message:');
+          assert.equal(
+            params?.notifications?.eventsListChanged ?? false,
+            listChanged,
+            'eventsListChanged in the acknowledged filter:',
+          );
+        },
+      );
       await t.check(
         'list-changed-notification',
         'the server reports an added and a removed type',
@@ -164,7 +168,7 @@ export const catalog = [
 
   eventsScenario({
     name: 'catalog: errors',
-    about: 'Invalid requests get the error code of their cause.',
+    about: 'An invalid request returns the error code of its cause.',
     checks: [
       'poll-errors-are-jsonrpc',
       'stream-error-before-open',
@@ -187,13 +191,17 @@ export const catalog = [
         seen.push(error.code);
         return error;
       };
-      await t.check('poll-errors-are-jsonrpc', 'an unknown name is NotFound', async () => {
-        const { code } = await refused('events/poll', { ...unknown, cursor: null });
-        assert.ok(means(code, 'NotFound'), `the code is ${code}`);
-      });
       await t.check(
         'poll-errors-are-jsonrpc',
-        'arguments that do not fit the inputSchema are InvalidParams',
+        'a poll of an unknown name returns NotFound',
+        async () => {
+          const { code } = await refused('events/poll', { ...unknown, cursor: null });
+          assert.ok(means(code, 'NotFound'), `the code is ${code}`);
+        },
+      );
+      await t.check(
+        'poll-errors-are-jsonrpc',
+        'a poll with arguments that do not fit the inputSchema returns InvalidParams',
         async () =>
           assert.equal(
             (await refused('events/poll', { ...unfit, cursor: null })).code,
@@ -203,7 +211,7 @@ export const catalog = [
       );
       await t.check(
         'stream-error-before-open',
-        'a stream with an unknown name or invalid arguments gets an error and nothing else',
+        'a stream with an unknown name or invalid arguments receives an error and nothing else',
         async () => {
           for (const [followed, isRight] of [
             [unknown, (code: number) => means(code, 'NotFound')],
@@ -226,7 +234,7 @@ export const catalog = [
       const pullOnly = { name: t.control.type('pullOnly'), arguments: {} };
       await t.check(
         'error-unsupported',
-        'a mode that the type does not offer is Unsupported, with the feature',
+        'a mode that the type does not offer returns Unsupported with the feature',
         async () => {
           const { ended } = await events.stream(pullOnly);
           const refusals: Json[] = [

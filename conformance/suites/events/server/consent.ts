@@ -15,14 +15,14 @@ const CATEGORIES = [
 ];
 /** Time to watch for requests that must not come. */
 const QUIET_MS = 300;
-/** More than any limit allows at once. */
+/** More verifications than a server would send to one endpoint without a pause. */
 const ATTEMPTS = 20;
 const CANARY = 'canary-4711';
 
 export const consent = [
   eventsScenario({
     name: 'consent: given',
-    about: 'An endpoint echoes one challenge for each principal.',
+    about: 'An endpoint consents by an echo, once for each principal.',
     checks: [
       'verification-challenge-echo',
       'envelope-type-discriminator',
@@ -99,7 +99,8 @@ export const consent = [
 
   eventsScenario({
     name: 'consent: not given',
-    about: 'Any answer but an echo fails the verification, and no client learns its content.',
+    about:
+      'Every answer except an echo fails the verification, and the error contains nothing of the answer.',
     checks: [
       'verification-required-before-delivery',
       'verification-challenge-echo',
@@ -142,7 +143,7 @@ export const consent = [
       const nobody = await t.mcp.ask('events/subscribe', { ...followed, delivery });
       await t.check(
         'verification-failure-error',
-        'each failed verification is a CallbackEndpointError with its category',
+        'each failed verification returns CallbackEndpointError with its category',
         () => {
           for (const { error, reason, summary } of refused) {
             assert.ok(means(error?.code, 'CallbackEndpointError'), `the answer is ${summary}`);
@@ -165,7 +166,7 @@ export const consent = [
       );
       await t.check(
         'verification-challenge-echo',
-        'an answer with another text than the challenge fails the verification',
+        'an answer that contains another text instead of the challenge fails the verification',
         () => assert.ok(refused[0]?.error !== undefined, `it was accepted: ${refused[0]?.summary}`),
       );
       await t.check(

@@ -1,4 +1,4 @@
-/** Deliveries to webhooks, and what happens to rejected ones. */
+/** Deliveries to webhooks, and what the server does with rejected ones. */
 import assert from 'node:assert/strict';
 import { eventsScenario, type Events, type Followed } from '../../../runner/events/scenario.ts';
 import { isSigned, type Webhook } from '../../../runner/events/webhook.ts';
@@ -10,7 +10,7 @@ import { isCursor, isOccurrence, isText } from './shapes.ts';
 
 const BODY_BYTES_MAX = 256 * 1024;
 const HOUR_MS = 3_600_000;
-/** Longer than any known rate limit window. */
+/** Time after which a server no longer retries an event. */
 const WINDOW_MS = 72 * HOUR_MS;
 /** Time to watch for requests that must not come. */
 const QUIET_MS = 300;
@@ -25,7 +25,8 @@ const CATEGORIES = [
 const CANARY = 'canary-4712';
 
 /**
- * A webhook that accepts everything but the event with this number, which it answers with a status.
+ * Subscribes a webhook that accepts every event except the one with `data.n` equal to `n`, which it
+ * answers with this status.
  */
 async function refusing(
   events: Events,
@@ -37,10 +38,14 @@ async function refusing(
   return { hook, followed, made: await events.subscribe(hook, followed, { ttlMs: null }) };
 }
 
+/** The requests that carried this event. */
 const attemptsAt = (hook: Webhook, n: number): Hit[] =>
   hook.events.filter(({ message }) => message.data?.n === n);
 
-/** Resolves with the requests for the second event, rejected once, and the ones after it. */
+/**
+ * Emits three events to a webhook that answers the second with this status. Resolves when the third
+ * has arrived.
+ */
 async function refusedOnce(t: ServerTest, events: Events, status: number) {
   const { hook, followed, made } = await refusing(events, 2, () => status);
   await events.emit(followed, 3);
@@ -119,12 +124,16 @@ export const delivery = [
       );
       await t.check(
         'cursor-null-starts-from-now',
-        'no event from before the subscription is delivered',
-        () => assert.ok(!hook.numbers.includes(1), 'the event from before was delivered'),
+        'the server delivers no event from before the subscription',
+        () =>
+          assert.ok(
+            !hook.numbers.includes(1),
+            'the event from before the subscription was delivered',
+          ),
       );
       await t.check(
         'delivery-standard-webhooks-headers',
-        'the three headers are present, with the current time',
+        'a delivery has the three headers, with the current time',
         () => {
           for (const { headers } of hits) {
             isText(headers['webhook-id'], 'webhook-id');
@@ -171,7 +180,7 @@ export const delivery = [
 
   eventsScenario({
     name: 'delivery: size',
-    about: 'A body is small enough for any gateway.',
+    about: 'A body has at most 256 KiB.',
     checks: ['delivery-body-size'],
     modes: ['webhook'],
     verbs: ['emit'],
@@ -222,7 +231,8 @@ export const delivery = [
     async run(t, events) {
       const [hook, followed] = [await events.webhook(), events.topic()];
       let down = false;
-      // One second later the timestamp has to differ; a server that honors Retry-After saves time.
+      // Timestamps count seconds, so only attempts more than a second apart have different ones.
+      // Retry-After makes such attempts come soon, on a server that honors it.
       hook.answer = () =>
         down
           ? {
@@ -300,7 +310,7 @@ export const delivery = [
       );
       await t.check(
         'delivery-cursor-watermark',
-        'the cursor in the body is the same in every attempt and lies after the first event',
+        'the cursor in the body is the same in every attempt and is after the first event',
         () => {
           const [first] = attemptsAt(hook, 1);
           assert.equal(
@@ -324,7 +334,7 @@ export const delivery = [
       await t.until('another attempt', () => attemptsAt(hook, 2).length > attempts.length);
       await t.check(
         'subscribe-response-cursor',
-        'the cursor of a refresh moves past the first event at once, and past the second when it is accepted',
+        'the cursor of a refresh is past the first event at once, and past the second when it is accepted',
         async () => {
           assert.ok(
             stuck !== begin,
@@ -346,7 +356,7 @@ export const delivery = [
 
   eventsScenario({
     name: 'delivery: permanent rejection',
-    about: '410 and 413 concern one event, which the server skips.',
+    about: 'After 410 or 413 the server skips the event and continues.',
     checks: [
       'delivery-410-non-retryable',
       'delivery-413-non-retryable',
@@ -359,7 +369,7 @@ export const delivery = [
     verbs: ['emit'],
     async run(t, events) {
       const [gone, large] = [await refusedOnce(t, events, 410), await refusedOnce(t, events, 413)];
-      // As long as the first pause before a retry usually is.
+      // Long enough for a first retry, which must not come.
       await t.pause(1500);
       for (const [check, { hook, followed }] of [
         ['delivery-410-non-retryable', gone],
@@ -462,7 +472,7 @@ export const delivery = [
         for (let passed = 0; passed < ms; passed += step) {
           const before = hook.hits.length;
           await t.control.do('advance', { ms: step });
-          // Answer running attempts before the clock moves, or they count as lost.
+          // The running attempt has to be answered before the clock moves, or it counts as lost.
           await t.until('an attempt', () => hook.hits.length > before, 150).catch(() => undefined);
         }
       };
@@ -483,7 +493,7 @@ export const delivery = [
   }),
 ];
 
-/** Refreshes a subscription and returns the result. */
+/** Refreshes a subscription and returns members of the result, and the result as text. */
 async function statusOf(
   t: ServerTest,
   hook: Webhook,

@@ -1,4 +1,4 @@
-/** How the server ends SEP-3415 subscriptions, and who may have one. */
+/** How a server ends subscriptions of SEP-3415, and which principals may have one. */
 import assert from 'node:assert/strict';
 import {
   eventsScenario,
@@ -33,12 +33,13 @@ async function watch(events: Events, name: string): Promise<Watched> {
   return { followed, stream, hook, id };
 }
 
-/** The errors that the stream and the webhook receive. Throws when they receive none. */
+/** The error with which the stream ends. Throws when it does not end. */
 const streamEnd = (t: ServerTest, stream: StreamReader): Promise<Json> =>
   t.until(
     'notifications/events/terminated on the stream',
     () => notes(stream, 'terminated')[0]?.error,
   );
+/** The error with which the webhook ends. Throws when it does not end. */
 const hookEnd = (t: ServerTest, hook: Webhook): Promise<Json> =>
   t.until(
     'a terminated envelope at the webhook',
@@ -48,7 +49,7 @@ const hookEnd = (t: ServerTest, hook: Webhook): Promise<Json> =>
 export const ending = [
   eventsScenario({
     name: 'ending: a type is removed',
-    about: 'Subscriptions of a removed event type end, each with the signal of its mode.',
+    about: 'Removing an event type ends its subscriptions, each with the signal of its mode.',
     checks: [
       'removal-terminates-subscriptions',
       'removal-error-not-found',
@@ -79,7 +80,7 @@ export const ending = [
       });
       await t.check(
         'removal-error-not-found',
-        'both receive NotFound with kind event',
+        'the stream and the webhook receive NotFound with kind event',
         async () => {
           for (const error of [await streamEnd(t, stream), await hookEnd(t, hook)]) {
             assert.ok(means(error.code, 'NotFound'), `the code is ${error.code}`);
@@ -89,7 +90,7 @@ export const ending = [
       );
       await t.check(
         'removal-poll-not-found',
-        'a poll with or without the old cursor is rejected with NotFound',
+        'a poll with or without the old cursor returns NotFound',
         async () => {
           for (const params of [{ cursor }, { cursor: null }]) {
             const { code, data } = await t.mcp.errorOf('events/poll', { ...followed, ...params });
@@ -135,7 +136,7 @@ export const ending = [
 
   eventsScenario({
     name: 'ending: a type is changed in place',
-    about: 'Followers of a changed event type learn of the change.',
+    about: 'A stream and a webhook end when the schema of their event type changes.',
     checks: ['removal-error-schema-changed'],
     modes: ['push', 'webhook'],
     verbs: ['emit', 'declare', 'remove'],
@@ -145,7 +146,7 @@ export const ending = [
       await t.control.do('remove', { name, reason: 'schema_changed' });
       await t.check(
         'removal-error-schema-changed',
-        'both modes receive Unsupported with the schema and the reason',
+        'the stream and the webhook receive Unsupported with the schema and the reason',
         async () => {
           for (const error of [await streamEnd(t, stream), await hookEnd(t, hook)]) {
             assert.ok(means(error.code, 'Unsupported'), `the code is ${error.code}`);
@@ -167,7 +168,7 @@ export const ending = [
       const hook = await events.webhook();
       await t.check(
         'authz-subscribe-time',
-        'poll, stream and subscribe of a principal without permission are Forbidden or NotFound',
+        'poll, stream and subscribe of a principal without permission return Forbidden or NotFound',
         async () => {
           const followed = events.topic();
           const refusals = [
@@ -193,7 +194,7 @@ export const ending = [
       const anybody = { ...t.mcp.access, token: undefined };
       await t.check(
         'subscribe-auth-required',
-        'subscribe and unsubscribe without a token are rejected by HTTP or as Forbidden',
+        'subscribe and unsubscribe without a token are rejected with HTTP 401 or 403, or with Forbidden',
         async () => {
           if (t.mcp.access.token === undefined) return;
           for (const method of ['events/subscribe', 'events/unsubscribe']) {
@@ -214,7 +215,7 @@ export const ending = [
 
   eventsScenario({
     name: 'ending: permission lost',
-    about: 'A withdrawn permission ends a subscription although the server gets no notice.',
+    about: 'A withdrawn permission ends a subscription although nothing notifies the server.',
     checks: ['authz-delivery-time-reverify'],
     modes: ['push', 'webhook'],
     verbs: ['emit', 'declare', 'remove', 'permit', 'advance'],
@@ -246,7 +247,7 @@ export const ending = [
   }),
 ];
 
-/** A request without a token. */
+/** Sends a request without a token. */
 async function bare(
   t: ServerTest,
   url: string,

@@ -9,12 +9,12 @@ import {
 import type { Json } from '../../../runner/wire/session.ts';
 import { isCursor, isOccurrence, isText } from './shapes.ts';
 
-/** The type `short` of the control interface keeps no more. */
+/** The most events that the type `short` of the control interface keeps. */
 const SHORT_EVENTS = 20;
-/** A server may keep more than it announces, for a while. */
+/** Many times the retention, because a server may trim late. */
 const EMITTED = 10 * SHORT_EVENTS;
 
-/** The answers to polls from a cursor until the end, a few events each. */
+/** Polls from a cursor, at most 15 events each, until `hasMore` is false. Returns the results. */
 async function readOn(events: Events, followed: Followed, cursor: Json): Promise<Json[]> {
   const answers: Json[] = [];
   for (let hasMore = true; hasMore && answers.length < EMITTED;) {
@@ -28,7 +28,7 @@ async function readOn(events: Events, followed: Followed, cursor: Json): Promise
 export const poll = [
   eventsScenario({
     name: 'poll: start',
-    about: 'A client without a cursor starts now.',
+    about: 'A poll without a cursor starts at the present.',
     checks: [
       'poll-bootstraps-subscription',
       'poll-result-shape',
@@ -89,7 +89,7 @@ export const poll = [
       });
       await t.check(
         'max-age-ms-ignored-when-cursor-null',
-        'maxAgeMs returns no earlier events',
+        'a poll with maxAgeMs but without a cursor returns no earlier events',
         async () => {
           const { events: none, truncated } = await events.poll(followed, {
             cursor: null,
@@ -98,23 +98,27 @@ export const poll = [
           assert.deepEqual([none, truncated], [[], false], 'events and truncated:');
         },
       );
-      await t.check('cursor-consistency', 'every answer has a cursor, or none has', async () => {
-        const kinds = new Set<string>();
-        for (const params of [
-          { cursor: null },
-          {},
-          { cursor: first?.cursor },
-          { cursor: first?.cursor, maxEvents: 1 },
-        ])
-          kinds.add((await events.poll(followed, params)).cursor == null ? 'null' : 'a cursor');
-        assert.equal([...kinds].join(' and '), [...kinds][0], 'kinds of cursor:');
-      });
+      await t.check(
+        'cursor-consistency',
+        'either every result has a cursor or none has',
+        async () => {
+          const kinds = new Set<string>();
+          for (const params of [
+            { cursor: null },
+            {},
+            { cursor: first?.cursor },
+            { cursor: first?.cursor, maxEvents: 1 },
+          ])
+            kinds.add((await events.poll(followed, params)).cursor == null ? 'null' : 'a cursor');
+          assert.equal([...kinds].join(' and '), [...kinds][0], 'kinds of cursor:');
+        },
+      );
     },
   }),
 
   eventsScenario({
     name: 'poll: pages',
-    about: 'Events come in order from the cursor, at most as many as the client asks for.',
+    about: 'Events come in order from the cursor, at most maxEvents at a time.',
     checks: [
       'occurrence-shape',
       'occurrence-event-id-from-upstream',
@@ -133,7 +137,7 @@ export const poll = [
         events: [{ name: followed.name, eventId: upstream, data: { ...followed.arguments, n: 5 } }],
       });
       const all = await events.pollAll(followed, begin, 5);
-      await t.check('occurrence-shape', 'a polled event has its members', () => {
+      await t.check('occurrence-shape', 'a polled event has all its members', () => {
         for (const one of all) isOccurrence(one, followed.name);
       });
       await t.check(
@@ -146,7 +150,7 @@ export const poll = [
       );
       await t.check(
         'poll-max-events-cap',
-        'two of five events arrive with hasMore, and their cursor leads to the rest',
+        'a poll for two of five events has hasMore, and its cursor leads to the rest',
         async () => {
           const some = await events.poll(followed, { cursor: begin, maxEvents: 2 });
           assert.deepEqual(
@@ -180,7 +184,7 @@ export const poll = [
 
   eventsScenario({
     name: 'poll: trimmed events',
-    about: 'A cursor older than the retained events is not an error; the answer reports the loss.',
+    about: 'A cursor older than the retained events is not an error; the result reports the loss.',
     checks: ['replay-ceiling-sets-truncated', 'truncated-returns-fresh-cursor'],
     verbs: ['emit'],
     types: ['short'],
@@ -195,7 +199,7 @@ export const poll = [
       const [first, ...rest] = await readOn(events, followed, begin);
       await t.check(
         'replay-ceiling-sets-truncated',
-        `the first answer is truncated when ${EMITTED} events exceed a retention of about ${SHORT_EVENTS}`,
+        `the first result is truncated when ${EMITTED} events exceed a retention of about ${SHORT_EVENTS}`,
         () => {
           assert.ok(
             first?.events[0]?.data.n !== 1,
@@ -206,7 +210,7 @@ export const poll = [
       );
       await t.check(
         'truncated-returns-fresh-cursor',
-        'the answer has a new cursor, from which reading continues without a gap',
+        'the truncated result has a new cursor, from which reading continues without a gap',
         () => {
           isText(first?.cursor, 'the cursor');
           assert.ok(first?.cursor !== begin, 'the cursor is still the old one');
@@ -228,7 +232,7 @@ export const poll = [
 
   eventsScenario({
     name: 'poll: age',
-    about: 'A client that was away limits the age of events.',
+    about: 'A client that was offline can limit the age of the events that it receives.',
     checks: ['max-age-ms-sets-truncated'],
     modes: ['poll'],
     verbs: ['emit', 'advance'],
@@ -257,13 +261,13 @@ export const poll = [
           assert.deepEqual(
             [numbersOf(plain.events), plain.truncated],
             [[1, 2, 3], false],
-            'the same without maxAgeMs:',
+            'events and truncated without maxAgeMs:',
           );
           const wide = await events.poll(followed, { cursor: begin, maxAgeMs: 3_000_000 });
           assert.deepEqual(
             [numbersOf(wide.events), wide.truncated],
             [[1, 2, 3], false],
-            'the same with a maxAgeMs that skips nothing:',
+            'events and truncated with a maxAgeMs that skips nothing:',
           );
         },
       );

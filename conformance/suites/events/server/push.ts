@@ -4,8 +4,9 @@ import { eventsScenario, notes, numbersOf } from '../../../runner/events/scenari
 import { SUBSCRIPTION_META, type Json } from '../../../runner/wire/session.ts';
 import { isCursor, isOccurrence, isText } from './shapes.ts';
 
-/** More streams than a server would allow concurrent requests. */
+/** More streams than a usual limit on concurrent requests. */
 const MANY_STREAMS = 24;
+/** Longest pause between two heartbeats. */
 const HEARTBEAT_MS = 30_000;
 const HALF_MINUTES = 2;
 /** Time to watch for messages that must not come. */
@@ -42,7 +43,7 @@ export const push = [
       ];
       await t.check(
         'stream-active-confirmation',
-        'the first message is active with a cursor and truncated',
+        'the first message is notifications/events/active with a cursor and truncated',
         () => {
           const [first] = stream.messages;
           assert.equal(first?.method, 'notifications/events/active', 'the first message:');
@@ -65,7 +66,7 @@ export const push = [
             return found;
           },
         )) ?? [];
-      await t.check('occurrence-shape', 'a streamed event has its members', () => {
+      await t.check('occurrence-shape', 'a streamed event has all its members', () => {
         assert.ok(came.length > 0, 'no event arrived');
         for (const one of came) isOccurrence(one, followed.name);
       });
@@ -101,7 +102,7 @@ export const push = [
       );
       await t.check(
         'stream-carries-only-event-notifications',
-        'the stream carries messages of this subscription only',
+        'the stream carries event notifications of its own subscription only',
         async () => {
           await t.pause(QUIET_MS);
           for (const one of [stream, beside])
@@ -120,7 +121,7 @@ export const push = [
 
   eventsScenario({
     name: 'push: a gap',
-    about: 'The stream reports a lost event in its place.',
+    about: 'The stream reports a lost event at the place of the event.',
     checks: ['stream-gap-resends-active'],
     modes: ['push', 'poll'],
     verbs: ['emit', 'redact'],
@@ -137,7 +138,7 @@ export const push = [
       await t.control.do('redact', { name: followed.name, eventId });
       await t.check(
         'stream-gap-resends-active',
-        'a lost event appears as active with truncated between its neighbors',
+        'the stream sends active with truncated in place of a lost event',
         async () => {
           const stream = await events.stream(followed, { cursor: begin });
           const [first] = await events.streamed(stream, 2);
@@ -160,7 +161,7 @@ export const push = [
 
   eventsScenario({
     name: 'push: many streams',
-    about: 'Streams are open for long, so they do not count as concurrent requests.',
+    about: 'Streams stay open for long, so they do not count as concurrent requests.',
     checks: ['stream-exempt-from-concurrency-cap'],
     modes: ['push'],
     async run(t, events) {
@@ -222,22 +223,18 @@ export const push = [
             'half minutes with a heartbeat:',
           ),
       );
-      await t.check(
-        'stream-heartbeat-carries-cursor',
-        'a heartbeat is a message with a cursor',
-        () => {
-          assert.ok(beats().length > 0, 'the stream sent no heartbeat message');
-          for (const beat of beats()) {
-            assert.ok('cursor' in beat, `the heartbeat is ${JSON.stringify(beat)}`);
-            isCursor(beat.cursor);
-            assert.equal(
-              typeof beat.cursor,
-              typeof notes(stream, 'active')[0]?.cursor,
-              'the kind of cursor of active:',
-            );
-          }
-        },
-      );
+      await t.check('stream-heartbeat-carries-cursor', 'a heartbeat carries a cursor', () => {
+        assert.ok(beats().length > 0, 'the stream sent no heartbeat message');
+        for (const beat of beats()) {
+          assert.ok('cursor' in beat, `the heartbeat is ${JSON.stringify(beat)}`);
+          isCursor(beat.cursor);
+          assert.equal(
+            typeof beat.cursor,
+            typeof notes(stream, 'active')[0]?.cursor,
+            'the kind of cursor of active:',
+          );
+        }
+      });
     },
   }),
 ];

@@ -5,6 +5,7 @@ import type { Json } from '../../../runner/wire/session.ts';
 /** An ISO 8601 instant with a time zone. */
 const INSTANT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})$/;
 
+/** Asserts an occurrence of the event type `name`. */
 export function isOccurrence(raw: Json, name: string): void {
   assert.ok(
     typeof raw?.eventId === 'string' && raw.eventId !== '',

@@ -1,4 +1,4 @@
-/** Webhook subscriptions: their key, their lifetime and what the server rejects. */
+/** Webhook subscriptions: their key and lifetime, and what the server rejects. */
 import assert from 'node:assert/strict';
 import { eventsScenario, INVALID_PARAMS, means } from '../../../runner/events/scenario.ts';
 import { isSigned } from '../../../runner/events/webhook.ts';
@@ -37,7 +37,7 @@ export const subscribing = [
       const followed = events.topic();
       const hook = await events.webhook();
       const made = await events.subscribe(hook, followed);
-      await t.check('subscribe-result-shape', 'the result has its members', () => {
+      await t.check('subscribe-result-shape', 'the result has all its members', () => {
         isText(made.id, 'id');
         assert.ok('refreshBefore' in made, 'refreshBefore is missing');
         assert.ok(
@@ -47,7 +47,7 @@ export const subscribing = [
         isCursor(made.cursor);
         assert.equal(made.truncated, false, 'truncated:');
       });
-      await t.check('result-type', 'the result is complete', () =>
+      await t.check('result-type', 'the resultType of the result is complete', () =>
         assert.equal(made.resultType, 'complete', 'resultType:'),
       );
       await t.check(
@@ -86,7 +86,7 @@ export const subscribing = [
       );
       await t.check(
         'subscribe-idempotent-upsert',
-        'an event is delivered once after all these calls',
+        'one event is delivered once after repeated subscribe calls',
         async () => {
           await events.emit(followed, 1);
           const came = (): number =>
@@ -100,7 +100,7 @@ export const subscribing = [
       const other = await t.as('other');
       await t.check(
         'subscribe-cross-tenant-isolation',
-        'another principal with the same URL, name and arguments has its own subscription and ends only that',
+        'another principal with the same URL, name and arguments has its own subscription, and ending it leaves the first',
         async () => {
           // Both subscriptions have the same endpoint, which consents for each of them.
           const theirs = await events.subscribe(hook, followed, {}, other);
@@ -117,7 +117,7 @@ export const subscribing = [
       );
       await t.check(
         'unsubscribe-by-key',
-        'name, arguments and URL end the subscription, with an empty result',
+        'an unsubscribe with name, arguments and URL ends the subscription and has an empty result',
         async () => {
           const {
             resultType: _,
@@ -136,7 +136,7 @@ export const subscribing = [
       );
       await t.check(
         'unsubscribe-unknown-not-found',
-        'an unknown or ended subscription is NotFound',
+        'an unsubscribe from an unknown or ended subscription returns NotFound',
         async () => {
           for (const one of [followed, events.topic()]) {
             const { code } = await t.mcp.errorOf('events/unsubscribe', {
@@ -152,7 +152,7 @@ export const subscribing = [
 
   eventsScenario({
     name: 'subscribing: lifetimes',
-    about: 'The client suggests a lifetime and the server grants one; it rejects none.',
+    about: 'The server grants a lifetime for every suggestion and rejects no suggestion.',
     checks: [
       'ttl-omitted-means-default',
       'ttl-no-rejection-path',
@@ -165,7 +165,7 @@ export const subscribing = [
       const hook = await events.webhook();
       await events.subscribe(hook, followed);
       const now = (): number => Date.now() + t.control.aheadMs;
-      /** Null = no expiry. */
+      /** Subscribes with this suggestion. Returns the lifetime granted, in ms; null = no expiry. */
       const granted = async (ttlMs?: number | null): Promise<number | null> => {
         const { refreshBefore } = await events.refresh(
           hook,
@@ -194,7 +194,7 @@ export const subscribing = [
       );
       await t.check(
         'ttl-null-only-when-requested',
-        'the server grants no expiry only for ttlMs null',
+        'the server grants a lifetime without expiry only for ttlMs null',
         async () => {
           for (const ttlMs of [undefined, 60 * MINUTE_MS, YEAR_MS * 100])
             assert.ok((await granted(ttlMs)) !== null, `refreshBefore is null with ttlMs ${ttlMs}`);
@@ -202,7 +202,7 @@ export const subscribing = [
       );
       await t.check(
         'ttl-refresh-before-lte-suggestion',
-        'the server grants no more than suggested',
+        'the server grants no longer lifetime than suggested, apart from its minimum',
         async () => {
           const shortest = (await granted(0)) ?? Infinity;
           for (const ttlMs of [10 * MINUTE_MS, 60 * MINUTE_MS, 24 * 60 * MINUTE_MS]) {
@@ -238,7 +238,7 @@ export const subscribing = [
         });
       await t.check(
         'subscribe-secret-required',
-        'a webhook without a secret is InvalidParams',
+        'a webhook without a secret returns InvalidParams',
         async () => {
           assert.equal(
             (
@@ -255,7 +255,7 @@ export const subscribing = [
       );
       await t.check(
         'subscribe-secret-rejected',
-        'a secret with another prefix, of a wrong length or not in base64 is InvalidParams',
+        'a secret with another prefix, of a wrong length or not in base64 returns InvalidParams',
         async () => {
           for (const secret of [
             '',
@@ -286,7 +286,7 @@ export const subscribing = [
       );
       await t.check(
         'subscribe-url-non-https-rejected',
-        'another scheme than https is InvalidParams',
+        'a URL with another scheme than https returns InvalidParams',
         async () => {
           for (const url of [
             'http://callbacks.invalid/a',
