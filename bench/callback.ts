@@ -1,6 +1,6 @@
 /**
- * Callback deliveries: throughput, batches, the server's signature, and the latency from emit to
- * receipt.
+ * Measures callback deliveries: throughput, batches, the server's signature, and the latency from
+ * emit to receipt.
  */
 import { generateDeliveryKey, type EngineOptions } from 'mcp-triggers-experimental/server';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -39,8 +39,8 @@ async function subscribeLogs(bench: Bench, receiver: Receiver, count: number): P
 }
 
 /**
- * Emits `total` events, distributed over the logs, as fast as they are accepted, and waits until
- * the last one is acknowledged.
+ * Emits `total` events, distributed over `count` logs, as fast as they are accepted. Waits until
+ * the receiver has all of them. Resolves with events per second.
  */
 async function deliver(
   bench: Bench,
@@ -51,7 +51,7 @@ async function deliver(
   const data = filler(BODY_BYTES);
   await receiver.counted();
   const startedAt = performance.now();
-  // A few thousand in flight keep every log busy without measuring the emitter.
+  // A few thousand events in flight keep every log busy. More would measure the emitter.
   const pending = new Set<Promise<unknown>>();
   for (let at = 0; at < total; at += 1) {
     const one: Promise<unknown> = bench.engine
@@ -74,8 +74,8 @@ async function deliver(
 }
 
 /**
- * The limit: the same HTTP client posts bodies of the same size to the same receiver, 64 at once,
- * without this library.
+ * Measures the limit: the same HTTP client posts bodies of the same size to the same receiver, 64
+ * at once, without this library.
  */
 async function rawPosts(agent: Agent, receiver: Receiver, total: number): Promise<number> {
   const body = Buffer.from(
@@ -141,7 +141,9 @@ async function rawPosts(agent: Agent, receiver: Receiver, total: number): Promis
   return (total / (performance.now() - startedAt)) * 1000;
 }
 
-/** The limit of batches: rows per second into SQLite, 100 per commit, `synchronous=FULL`. */
+/**
+ * Measures the limit of batches: rows per second into SQLite, 100 per commit, `synchronous=FULL`.
+ */
 function rawRows(total: number): number {
   const folder = mkdtempSync(join(tmpdir(), 'mcp-triggers-bench-'));
   const database = new DatabaseSync(join(folder, 'raw.db'));
@@ -231,8 +233,8 @@ export async function callbackBench(rounds: number): Promise<Row[]> {
 }
 
 /**
- * Latency from emit to receipt at a steady rate, beside a bare POST plus one durable commit at the
- * same rate.
+ * Measures the latency from emit to receipt at a steady rate, beside a durable commit plus a bare
+ * POST at the same rate.
  */
 async function latency(receiver: Receiver, agent: Agent, rate: number): Promise<Row[]> {
   const seconds = 4;

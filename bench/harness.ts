@@ -1,6 +1,6 @@
 /**
- * Helpers of the benchmarks: the receiver's process, an engine with a real store in a temporary
- * folder, medians and a table.
+ * Helpers of the benchmarks: the process of the receiver, an engine with a real store in a
+ * temporary folder, medians, and a table.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -55,7 +55,7 @@ export async function startReceiver(): Promise<Receiver> {
   };
 }
 
-/** A trigger type whose `log` selects the subscription of an event. */
+/** A trigger type whose argument `log` selects the log of one subscription. */
 export const logs = defineTrigger({
   name: 'bench.log',
   description: 'One log of a benchmark.',
@@ -68,7 +68,10 @@ export interface Bench {
   close(): Promise<void>;
 }
 
-/** An engine with production settings: a durable store (`synchronous=FULL`) and the real egress. */
+/**
+ * Starts an engine with production settings: a durable store (`synchronous=FULL`) and the real
+ * egress.
+ */
 export async function startEngine(options: Partial<EngineOptions> = {}): Promise<Bench> {
   const folder = mkdtempSync(join(tmpdir(), 'mcp-triggers-bench-'));
   const engine = createEngine({
@@ -90,7 +93,7 @@ export async function startEngine(options: Partial<EngineOptions> = {}): Promise
 
 export const CALLER = { principal: 'bench' };
 
-/** Text of about this many bytes of JSON. */
+/** Returns text that is about this many bytes as JSON. */
 export const filler = (bytes: number): string => 'x'.repeat(bytes);
 
 export function percentile(values: readonly number[], fraction: number): number {
@@ -103,7 +106,9 @@ export const median = (values: readonly number[]): number => percentile(values, 
 export const sleep = (ms: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Runs two measurements alternately, so that changes in the speed of the machine affect both. */
+/**
+ * Runs the measurements in turn, so that changes in the speed of the machine affect all of them.
+ */
 export async function interleaved(
   rounds: number,
   runs: Readonly<Record<string, () => Promise<number>>>,

@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: measures this implementation, and the raw limit in the same run on the same
- * machine. Quote ratios: absolute figures differ between machines and runs. `-- callback`,
- * `protocol`, `memory` or `store` runs one group.
+ * machine. Quote the ratios: absolute figures differ between machines and runs.
+ * `npm run bench -- callback` runs one group; the others are `protocol`, `memory` and `store`.
  */
 import { cpus, release } from 'node:os';
 import { callbackBench } from './callback.ts';
@@ -29,7 +29,7 @@ const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => GROUPS[name] === undefined);
 if (unknown.length > 0) {
   console.error(
-    `no such group: ${unknown.join(', ')}; choose from ${Object.keys(GROUPS).join(', ')}`,
+    `There is no group ${unknown.join(', ')}. Groups are ${Object.keys(GROUPS).join(', ')}.`,
   );
   process.exit(2);
 }

@@ -1,4 +1,4 @@
-/** Memory of idle subscriptions, and the cost of deliveries beside many of them. */
+/** Measures the memory of idle subscriptions, and the cost of events beside many of them. */
 import {
   CALLER,
   filler,
@@ -46,7 +46,8 @@ export async function memoryBench(): Promise<Row[]> {
     await grow(count);
     const after = await collect();
     if (count === 100_000) bytes = (after - before) / (made - had);
-    // The same hundred logs each time; only the number of the others changes.
+    // The same hundred logs get events each time. Only the number of the other subscriptions
+    // changes.
     const samples: number[] = [];
     for (let round = 0; round < 3; round += 1) {
       const startedAt = performance.now();

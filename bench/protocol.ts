@@ -1,5 +1,6 @@
 /**
- * Streams and pulls through the MCP SDK, beside empty requests to the SDK and to the HTTP server.
+ * Measures streams and pulls through the MCP SDK. The limit of a pull is an empty request to the
+ * SDK; the limit of a stream is a bare HTTP route.
  */
 import { createServer } from 'node:http';
 import { serve, type HttpBindings } from '@hono/node-server';
@@ -31,7 +32,10 @@ const META = {
 };
 const EVENT_BYTES = 900;
 
-/** A server with the extension and an empty custom method. */
+/**
+ * Starts a server with the extension, an empty custom method, and a bare route that streams the
+ * same bytes.
+ */
 async function startHttp(bench: Bench): Promise<{ url: string; close(): Promise<void> }> {
   const handler = createMcpHandler(() => {
     const mcp = new McpServer({ name: 'bench', version: '1' }, { capabilities: {} });
@@ -49,8 +53,8 @@ async function startHttp(bench: Bench): Promise<{ url: string; close(): Promise<
   };
   app.all('/mcp', (c) => handler.fetch(c.req.raw, { authInfo: claims }));
   app.get('/raw', (c) => {
-    // The limit of streams: the same bytes as server-sent events, several per write, from a bare
-    // route.
+    // The limit of streams: a bare route sends the same bytes as server-sent events, several per
+    // write.
     const total = Number(c.req.query('total'));
     const frame = `event: message\ndata: ${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: { subscriptionId: 's', key: 'k', epoch: 'e', after: 0, head: 1, acked: 0, events: Array.from({ length: 100 }, (_, sequence) => ({ sequence, eventId: '0123456789abcdef', name: 'bench.log', timestamp: '2026-11-21T09:30:00.000Z', data: { log: 1, data: filler(EVENT_BYTES) } })) } })}\n\n`;
     let sent = 0;
@@ -107,14 +111,17 @@ async function requests(
         const response = await post(url, method, params);
         const text = await response.text();
         if (!text.includes('"result"'))
-          throw new Error(`${method} was refused: ${text.slice(0, 300)}`);
+          throw new Error(`The server rejected ${method}: ${text.slice(0, 300)}`);
       }
     }),
   );
   return (total / (performance.now() - startedAt)) * 1000;
 }
 
-/** Reads server-sent events until `total` events have arrived, and optionally acknowledges them. */
+/**
+ * Reads server-sent events until `total` events of logs have arrived. Calls `onLast` with the
+ * number of events so far.
+ */
 async function readEvents(
   response: Response,
   total: number,
@@ -132,7 +139,7 @@ async function readEvents(
     rest = frames.pop() ?? '';
     for (const frame of frames) {
       if (frame.includes('"error"') || frame.includes('"result"'))
-        throw new Error(`the stream was ended by the server: ${frame.slice(0, 300)}`);
+        throw new Error(`The server ended the stream: ${frame.slice(0, 300)}`);
       const count = frame.split('{"sequence":').length - 1;
       if (count === 0) continue;
       seen += count;
@@ -140,7 +147,7 @@ async function readEvents(
     }
   }
   await reader.cancel();
-  if (seen < total) throw new Error(`the stream ended after ${seen} of ${total} events`);
+  if (seen < total) throw new Error(`The stream ended after ${seen} of ${total} events.`);
 }
 
 export async function protocolBench(rounds: number): Promise<Row[]> {
@@ -152,7 +159,7 @@ export async function protocolBench(rounds: number): Promise<Row[]> {
     select: [{ name: logs.type.name, arguments: { log: 1 } }],
     ttlMs: null,
   });
-  // Fewer than a log keeps, so that nothing is trimmed before it is read.
+  // Fewer events than a log keeps, so that nothing is trimmed before it is read.
   const total = 9_000;
   const streamed = async (): Promise<number> => {
     const key = `stream-${performance.now()}`;

@@ -1,7 +1,8 @@
 /**
- * The overhead of the store over SQLite. Each figure is measured beside its limit: the same rows,
- * written by a loop over prepared statements with the same settings. The two alternate commit by
- * commit, so that other load on the machine affects both; the median of the rounds counts.
+ * Measures the overhead of the store over SQLite. Each figure is measured beside its limit: the
+ * same rows, written by a loop over prepared statements with the same settings. The two alternate
+ * commit by commit, so that other load on the machine affects both. The figure is the median of the
+ * rounds.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -34,7 +35,9 @@ const ENCODED = JSON.stringify({
 });
 const SUBSCRIPTIONS = 256;
 
-/** One kind of work: how many commits of how many rows, by the store and by a bare loop. */
+/**
+ * One kind of work: a number of commits, each of a number of rows, by the store and by a bare loop.
+ */
 interface Work {
   readonly name: string;
   readonly unit: string;
@@ -173,7 +176,7 @@ const delivery: Work = {
 };
 
 /**
- * Runs all kinds of work, alternately with the store and the bare loop, and returns the medians.
+ * Runs all kinds of work, alternately with the store and the bare loop. Resolves with the medians.
  */
 export async function storeBench(rounds = ROUNDS): Promise<Result[]> {
   const results: Result[] = [];
@@ -231,7 +234,8 @@ async function oneRound({
 }
 
 /**
- * Reads: batches of a log with their events, and whole subscriptions with an encrypted callback.
+ * Measures reads: batches of a log with their events, and whole subscriptions with an encrypted
+ * callback.
  */
 async function reading(rounds: number): Promise<Result[]> {
   return inDirectory(async (directory) => {

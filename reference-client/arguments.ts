@@ -1,7 +1,9 @@
 /** Parses arguments and options of the command line into protocol values. */
 import { check, type Position, type Selection } from 'mcp-triggers-experimental';
 
-/** The command line is wrong. The message says what was expected and contains no secret. */
+/**
+ * The error for a wrong command line. The message says what was expected, and contains no secret.
+ */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }

@@ -1,6 +1,6 @@
 /**
- * The commands that ask the server one thing: `list`, `subscriptions`, `get`, `update`, `ack` and
- * `unsubscribe`.
+ * The commands that make one request, or read one list: `list`, `subscriptions`, `get`, `update`,
+ * `ack` and `unsubscribe`.
  */
 import { Option } from 'commander';
 import type { OnFailure, Selection, UpdateParams } from 'mcp-triggers-experimental';
@@ -48,7 +48,7 @@ export function get(shell: Shell): void {
     .command('get')
     .description('show one subscription')
     .argument('<subscriptionId>')
-    .option('--if-none-match <etag>', 'only if its configuration has another ETag')
+    .option('--if-none-match <etag>', 'show it only if its configuration has another ETag')
     .action((subscriptionId: string, { ifNoneMatch }: { readonly ifNoneMatch?: string }) =>
       run(shell, async (client, printer) => {
         const found = await client.get(subscriptionId, ifNoneMatch, { signal: shell.stop });
@@ -72,13 +72,13 @@ interface UpdateOptions {
   readonly detachCallback?: true;
 }
 
-/** `update`: changes a subscription; with `--if-match` only if it has not changed in between. */
+/** `update`: changes a subscription; with `--if-match` only if its ETag is still the given one. */
 export function update(shell: Shell): void {
   shell.program
     .command('update')
     .description('change a subscription')
     .argument('<subscriptionId>')
-    .option('--if-match <etag>', 'only if its configuration still has this ETag')
+    .option('--if-match <etag>', 'change it only if its configuration still has this ETag')
     .option('--ttl <time>', 'suggest a lifetime: 90s, 1h, 7d or none', lifetime)
     .addOption(
       new Option('--pause', 'stop delivery; new events are still numbered').conflicts('resume'),
@@ -90,7 +90,7 @@ export function update(shell: Shell): void {
         'what the server does when a callback keeps failing',
       ).choices(['suspend', 'skip']),
     )
-    .option('--select <json>', 'replace the selections', selections)
+    .option('--select <json>', 'replace the selections by these, as JSON', selections)
     .option('--detach-callback', 'remove the callback and keep the log')
     .action(async (subscriptionId: string, options: UpdateOptions) => {
       const change = changeOf(options);
@@ -149,7 +149,7 @@ export function unsubscribe(shell: Shell): void {
     .command('unsubscribe')
     .description('end a subscription')
     .argument('<subscriptionId>')
-    .option('--if-match <etag>', 'only if its configuration still has this ETag')
+    .option('--if-match <etag>', 'end it only if its configuration still has this ETag')
     .action((subscriptionId: string, { ifMatch }: { readonly ifMatch?: string }) =>
       run(shell, async (client, printer) => {
         await client.unsubscribe(subscriptionId, ifMatch, { signal: shell.stop });

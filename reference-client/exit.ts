@@ -35,7 +35,7 @@ export const EXIT_MEANINGS: readonly (readonly [code: number, meaning: string])[
     EXIT.unsupported,
     'the server does not support the extension, the method, the drain or the protocol revision',
   ],
-  [EXIT.misbehaved, 'the server violated the protocol'],
+  [EXIT.misbehaved, 'the server broke the protocol'],
 ];
 
 /** A failure to print. */

@@ -1,6 +1,6 @@
 /**
- * Prints what a `Following` yields: the mode and its guarantee, every event with its number, every
- * loss, and every change of the connection or of a subscription's status.
+ * Prints the items of a `Following`: the mode and its guarantee, every event with its number, and
+ * every loss. Also prints every change of the connection, and of a subscription's status.
  */
 import type { SubscriptionStatus } from 'mcp-triggers-experimental';
 import type {
@@ -13,12 +13,12 @@ import type {
 import type { Printer } from './printer.ts';
 import { duration, printable, summary } from './text.ts';
 
-/** Interval between checks of the status, which also changes while no events arrive. */
+/** Interval between checks of the status, which can change while no events arrive. */
 const STATUS_CHECK_MS = 500;
 
 /**
- * Prints until the following is closed or `limit` events have been printed and acknowledged.
- * `names` are the names of what is followed.
+ * Prints until the following is closed, or until `limit` events were printed and acknowledged.
+ * `names`: the names of the selections.
  */
 export async function follow(
   following: Following,
@@ -109,7 +109,7 @@ function eventLine(
   return `${start}  ${summary(data, Math.max(30, width - start.length - 2))}`;
 }
 
-/** The item as JSON: without its method, errors with name and message. */
+/** The item for JSON: without its method `ack`; an error as its name and message. */
 function withoutAck(item: FollowItem): object {
   const {
     ack: _ack,
@@ -125,8 +125,8 @@ const briefly = (error: unknown): object => {
 };
 
 /**
- * Returns a listener that prints one line per change of the connection. It does not repeat what a
- * change of mode says.
+ * Returns a listener that prints one line per change of the connection. Omits a change that an item
+ * has already reported as a change of mode.
  */
 export function stateNotices(
   printer: Printer,

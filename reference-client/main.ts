@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * Runs one command of the reference client and sets the exit code (`exit.ts`). The first Ctrl+C
- * stops gracefully, the second immediately.
+ * Runs one command of the reference client, and sets the exit code (`exit.ts`). The first Ctrl+C
+ * stops the command gracefully, the second at once.
  */
 import { EXIT, failureOf } from './exit.ts';
 import { createPrinter, type Outputs } from './printer.ts';

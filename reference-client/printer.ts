@@ -1,6 +1,6 @@
 /**
- * Prints results to standard output, as text or as one JSON object per line. Notices as text go to
- * standard error, so that a pipe has only results.
+ * Prints results to standard output, as text or as one JSON object per line. Prints notices as text
+ * to standard error, so that a pipe gets only results.
  */
 import { printable } from './text.ts';
 import type { Failure } from './exit.ts';

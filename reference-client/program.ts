@@ -18,7 +18,7 @@ Examples:
   triggers list
   triggers watch github.push --drain stream --ledger positions.json
   triggers --stdio "npm run --silent server -- --stdio" list
-In this repository, "triggers" is: npm run client --
+In this repository, write "npm run client --" instead of "triggers".
 `;
 
 /** Creates the program. It never ends the process itself. */
@@ -32,10 +32,13 @@ export function createProgram(outputs: Outputs, stop: AbortSignal): Command {
     .exitOverride()
     .configureOutput({ writeOut: outputs.out, writeErr: outputs.err, outputError: () => undefined })
     .option('--url <url>', 'URL of the MCP endpoint', 'http://127.0.0.1:4600/mcp')
-    .option('--stdio <command>', 'start this command and use MCP on its pipe, instead of --url')
+    .option(
+      '--stdio <command>',
+      'start this command as the server and use its pipes instead of --url',
+    )
     .option(
       '--token <token>',
-      'access token; the variable MCP_TRIGGERS_TOKEN keeps it out of process lists',
+      'access token; process lists show it, so prefer the variable MCP_TRIGGERS_TOKEN',
     )
     .option(
       '--token-file <file>',

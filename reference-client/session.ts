@@ -33,7 +33,10 @@ export interface Globals {
   readonly ledger?: string;
 }
 
-/** Not TRIGGERS_TOKEN: the reference server rejects unknown variables with the prefix TRIGGERS_. */
+/**
+ * The variable with the access token. Not TRIGGERS_TOKEN: the reference server rejects unknown
+ * variables with the prefix TRIGGERS_.
+ */
 const TOKEN_VARIABLE = 'MCP_TRIGGERS_TOKEN';
 /** Where a development server, started in the same directory, writes its token. */
 const DEVELOPMENT_TOKEN_FILE = 'data/token';
@@ -88,7 +91,7 @@ async function tokenOf(globals: Globals): Promise<string | undefined> {
   try {
     return (await readFile(DEVELOPMENT_TOKEN_FILE, 'utf8')).trim();
   } catch {
-    return undefined; // Without a token the server answers with what it requires.
+    return undefined; // Without a token, the error of the server says what it requires.
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Formats text for a terminal. Control characters are removed from text of a peer, which could move
- * the cursor otherwise.
+ * Formats text for a terminal. Control characters in the text of a peer become spaces, because they
+ * could move the cursor.
  */
 
 const CONTROL = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
@@ -12,7 +12,7 @@ export const printable = (text: string): string => text.replace(CONTROL, ' ');
 export const cut = (text: string, width: number): string =>
   text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
 
-/** The members that represent a nested object in a summary, by preference. */
+/** The members that represent a nested object in a summary, in the order of preference. */
 const LABELS = ['full_name', 'login', 'name', 'title', 'path', 'number', 'id', 'sha'];
 
 /** Summarizes an event's data in one line. */

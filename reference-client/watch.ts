@@ -74,7 +74,7 @@ export function watch(shell: Shell): void {
     .option('--resource <uri>', 'resource to watch if the server does not have the trigger type')
     .option(
       '--tool <name>',
-      'tool to call repeatedly if the server has neither; it must not change anything',
+      'tool to call at intervals if the server has neither the trigger type nor the resource; it must not change anything',
     )
     .option(
       '--tool-arg <name=value>',
@@ -83,7 +83,7 @@ export function watch(shell: Shell): void {
     )
     .option(
       '--every <time>',
-      'how often to poll if the server does not say it: 10s, 5m',
+      'interval of polling if the server names none, for example 10s or 5m',
       duration('--every'),
     )
     .addOption(
@@ -102,7 +102,11 @@ export function watch(shell: Shell): void {
     )
     .option('--key <key>', 'key of the subscription; the same key continues the same log')
     .option('--ttl <time>', 'suggest a lifetime: 90s, 1h, 7d or none', lifetime)
-    .option('--since <instant>', 'start a new log with the events since this instant', instant)
+    .option(
+      '--since <instant>',
+      'start a new log with the events since this date and time',
+      instant,
+    )
     .addOption(
       new Option(
         '--on-failure <action>',
@@ -158,7 +162,7 @@ async function watchWith(
   let closing: Promise<void> | undefined;
   const stopped = () => {
     closing = close();
-    // It is awaited below; until then a rejection would be unhandled.
+    // The promise is awaited below. Until then a rejection would be unhandled.
     closing.catch(() => undefined);
   };
   shell.stop.addEventListener('abort', stopped, { once: true });
@@ -179,7 +183,7 @@ async function watchWith(
 }
 
 /**
- * Opens a callback endpoint if one can be used: a remote server cannot reach a loopback address.
+ * Opens a callback endpoint if one can be used. A remote server cannot reach a loopback address.
  */
 async function endpointFor(
   client: TriggersClient,
@@ -251,7 +255,9 @@ function selectionOf(
 ): Selection[] {
   if (select !== undefined) {
     if (trigger !== undefined || arg !== undefined)
-      throw new UsageError('Give either a trigger type with --arg, or --select.');
+      throw new UsageError(
+        'A trigger type or --arg cannot be combined with --select. Give one or the other.',
+      );
     return select;
   }
   if (trigger !== undefined)

@@ -2,9 +2,10 @@
  * Reports of the public API, one file for each TypeScript entry point in `exports` of package.json.
  *
  *     npm run api          builds and writes docs/api-report/*.api.md
- *     npm run api:check    builds and fails when a report differs; with `-- --built`, reads dist as it is
+ *     npm run api:check    builds, and fails if a report differs; `-- --built` reads dist as it is
  *
- * A reviewer sees in the diff of a report what a change does to users. The declarations are those of `npm run build`.
+ * The diff of a report shows a reviewer what a change does to users. The declarations are those of
+ * `npm run build`.
  */
 import { Extractor, ExtractorConfig, ExtractorLogLevel } from '@microsoft/api-extractor';
 import { mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
@@ -32,7 +33,9 @@ const entryPoints = Object.entries(manifest.exports).flatMap(([subpath, target])
     : [{ report: reportName(subpath), types: join(ROOT, target.types) }],
 );
 
-/** Writes the report, or compares it with the one in the repository. Returns whether they are the same. */
+/**
+ * Writes a report, or compares it with the one in the repository. Returns whether they are the same.
+ */
 function extract(report: string, types: string): boolean {
   const config = ExtractorConfig.prepare({
     configObjectFullPath: join(ROOT, 'api-extractor.json'),

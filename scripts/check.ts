@@ -1,10 +1,11 @@
 /**
- * Everything that can be checked without running a test, in about the order of its cost: `npm run check`. Prints a line for each step;
- * the output of a step only if it fails. `npm run check -- lint knip` runs the named steps.
+ * `npm run check`: runs every check except the tests, roughly the cheapest first. Prints one line
+ * for each step, and the output of a step only if it fails. `npm run check -- lint knip` runs the
+ * named steps.
  */
 import { spawnSync } from 'node:child_process';
 
-/** Scripts of package.json. The last two read the build. */
+/** The steps are scripts of package.json. The last two read the build. */
 const STEPS: readonly (readonly [name: string, script: string, ...args: string[]])[] = [
   ['format', 'format:check'],
   ['schema', 'schema', '--', '--check'],
@@ -21,13 +22,14 @@ const STEPS: readonly (readonly [name: string, script: string, ...args: string[]
 ];
 
 const NPM = process.env['npm_execpath'];
-if (NPM === undefined) throw new Error('npm is not known. Start this with "npm run check".');
+if (NPM === undefined)
+  throw new Error('The path of npm is not known. Start this script with "npm run check".');
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !STEPS.some(([step]) => step === name));
 if (unknown.length > 0) {
   throw new Error(
-    `"${unknown.join(', ')}" is not a step. Steps: ${STEPS.map(([step]) => step).join(', ')}.`,
+    `There is no step ${unknown.join(', ')}. Steps are ${STEPS.map(([step]) => step).join(', ')}.`,
   );
 }
 

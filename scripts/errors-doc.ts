@@ -1,6 +1,7 @@
 /**
- * Writes the table of wire errors in `docs/errors.md` from the registry `errors.json`. `node scripts/errors-doc.ts --check`
- * writes nothing and fails if the table is stale. The text outside the two markers is written by hand.
+ * Writes the table of wire errors in `docs/errors.md` from the registry `errors.json`.
+ * `node scripts/errors-doc.ts --check` writes nothing, and fails if the table is stale. The text
+ * outside the two markers is written by hand.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,7 +1,8 @@
 /**
- * Runs the tests with third-party peers and writes their results to the matrix of docs/interop.md, and the register of SEP-3415 below it.
- * `--register` writes the register only. `--check` writes nothing and runs no test: it fails if the register is stale, or if the rows of the
- * matrix differ from the rows that the tests declare with the installed versions.
+ * Runs the tests with third-party peers. Writes their results to the matrix of docs/interop.md, and
+ * the register of SEP-3415 below it. `--register` writes only the register. `--check` writes
+ * nothing and runs no test: it fails if the register is stale, or if the rows of the matrix differ
+ * from the rows that the tests declare with the installed versions.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -26,7 +27,7 @@ const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\
 const identity = ({ peer, version, role, era, drain, exercised }: VersionedRow): string =>
   [`\`${peer}\``, version, role, era ?? 'any', drain, exercised].map(cell).join(' | ');
 
-const verdict = (result: RowResult | undefined): string =>
+const resultText = (result: RowResult | undefined): string =>
   result === undefined
     ? 'did not run'
     : !result.passed
@@ -37,13 +38,13 @@ const verdict = (result: RowResult | undefined): string =>
 
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** Returns the table. It has every declared row, even if the test of a row did not finish. */
+/** Returns the table. It has every declared row, even if the test of that row did not finish. */
 export function matrix(rows: readonly VersionedRow[], results: readonly RowResult[]): string {
   const found = new Map(results.map((result) => [identity(result), result]));
   const lines = rows
     .map(identity)
     .sort(byText)
-    .map((row) => `| ${row} | ${cell(verdict(found.get(row)))} |`);
+    .map((row) => `| ${row} | ${cell(resultText(found.get(row)))} |`);
   return [`| ${COLUMNS.join(' | ')} |`, `|${'---|'.repeat(COLUMNS.length)}`, ...lines].join('\n');
 }
 
@@ -90,13 +91,16 @@ function replaced(document: string, name: string, text: string): string {
   return `${document.slice(0, from)}\n${text}\n${document.slice(to)}`;
 }
 
-/** The environment without what a run of vitest adds to it: one of its tests may call this script. */
+/** The environment without the variables of vitest: one of its tests may call this script. */
 const outsideOfVitest = (): NodeJS.ProcessEnv =>
   Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^(VITEST|VITEST_.*|TEST)$/.test(name)),
   );
 
-/** Runs the tests with an output file for their results. Resolves with the lines of that file and the exit code. */
+/**
+ * Runs the tests with an output file for their results. Resolves with the lines of that file and
+ * the exit code.
+ */
 async function runTests<T>(
   variable: 'INTEROP_RESULTS' | 'INTEROP_ROWS',
   options: readonly string[],
@@ -137,7 +141,7 @@ export async function declaredRows(): Promise<VersionedRow[]> {
   );
   if (code !== 0)
     throw new Error(
-      `A test file with peers cannot be loaded. Run one of them for the cause: ${files.join(', ')}`,
+      `A test file with peers cannot be loaded. Run these files one by one to find the cause: ${files.join(', ')}.`,
     );
   return lines;
 }
@@ -155,7 +159,10 @@ async function check(): Promise<number> {
   return wrong.length > 0 ? 1 : 0;
 }
 
-/** Replaces parts of the document. Reads the document here, because somebody may have edited it during the run. */
+/**
+ * Replaces parts of the document. Reads the document here, because somebody may have edited it
+ * during the run.
+ */
 async function write(parts: Readonly<Record<string, string>>): Promise<void> {
   const before = await readFile(DOCUMENT, 'utf8');
   await writeFile(

@@ -1,4 +1,7 @@
-/** Prints the constructions of `language/rules.ts` in the given folders: `npm run language -- src/server`. */
+/**
+ * Prints every construction of `language/rules.ts` that the given folders contain:
+ * `npm run language -- src/server`.
+ */
 import { readFileSync } from 'node:fs';
 import { filesBelow } from './language/files.ts';
 import { piecesOf } from './language/prose.ts';

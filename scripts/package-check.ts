@@ -1,6 +1,6 @@
 /**
- * Checks the package as it would be published: `publint` reads its manifest and files, `attw` resolves the types of every entry
- * point. Builds first; with `--built`, reads dist as it is.
+ * Checks the package as it would be published: `publint` reads its manifest and files, `attw`
+ * resolves the types of every entry point. Builds first; `--built` reads dist as it is.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -38,7 +38,7 @@ try {
     'ascii',
   );
 } catch {
-  // The tool that failed has printed why.
+  // The tool that failed has printed the cause.
   process.exitCode = 1;
 } finally {
   rmSync(folder, { recursive: true, force: true });

@@ -1,8 +1,12 @@
-/** Adds up the JSON reports of several test runs: `node scripts/test-totals.ts <folder>`. Fails if a test failed or a report is missing. */
+/**
+ * Adds up the JSON reports of several test runs: `node scripts/test-totals.ts <folder>`. Fails if a
+ * test failed, or if there is no report.
+ */
 import { globSync, readFileSync } from 'node:fs';
 
 const folder = process.argv[2];
-if (folder === undefined) throw new Error('Name the folder with the reports of vitest.');
+if (folder === undefined)
+  throw new Error('No folder is named. Pass the folder with the JSON reports of vitest.');
 
 const reports = globSync(`${folder}/*.json`).map(
   (file) =>

@@ -1,6 +1,7 @@
 /**
- * Imitates GitHub: posts example payloads of its documentation over HTTP, signed as GitHub signs
- * them. A webhook without a response is posted again with the same delivery id, as a redelivery is.
+ * Imitates GitHub: posts the example payloads of GitHub's documentation over HTTP, signed as GitHub
+ * signs them. A webhook without a response is posted again with the same delivery id, as GitHub
+ * redelivers it.
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,10 +20,10 @@ export interface Webhook {
 export interface Posted {
   readonly webhook: Webhook;
   readonly status: number;
-  /** Whether the server had accepted an earlier attempt, whose response was lost. */
+  /** Whether the server had already accepted an earlier attempt, whose response was lost. */
   readonly duplicate: boolean;
   readonly attempts: number;
-  /** When the first attempt started, by `performance.now()`. */
+  /** The time at which the first attempt started, by `performance.now()`. */
   readonly firstAt: number;
 }
 
@@ -76,7 +77,10 @@ export class GitHub {
     return { status: response.status, text: await response.text() };
   }
 
-  /** Posts until there is a response other than 503. Rejects when `signal` fires. */
+  /**
+   * Posts until there is a response other than 503. Calls `onNoResponse` before each further
+   * attempt. Rejects when `signal` fires.
+   */
   async post(webhook: Webhook, signal: AbortSignal, onNoResponse?: () => void): Promise<Posted> {
     const firstAt = performance.now();
     for (let attempts = 1; ; attempts++) {

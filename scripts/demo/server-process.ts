@@ -35,7 +35,7 @@ export const inheritedEnv = (): Record<string, string> =>
 export interface ServerOptions {
   readonly dataDir: string;
   readonly port: number;
-  /** Additional TRIGGERS_* variables. */
+  /** More environment variables. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -56,12 +56,12 @@ export class ServerProcess {
   get pid(): number | undefined {
     return this.#child?.pid;
   }
-  /** The end of its log. */
+  /** The last characters of its log. */
   get stderr(): string {
     return this.#stderr;
   }
 
-  /** Starts the server. Resolves with the time in milliseconds until it listened. */
+  /** Starts the server. Resolves with the milliseconds until it listened. */
   async start(): Promise<number> {
     const startedAt = performance.now();
     this.#stderr = '';
@@ -79,7 +79,9 @@ export class ServerProcess {
       const timer = setTimeout(
         () =>
           reject(
-            new Error(`The server did not start within ${START_TIMEOUT_MS} ms. ${this.#stderr}`),
+            new Error(
+              `The server did not start within ${START_TIMEOUT_MS} ms. Its log: ${this.#stderr}`,
+            ),
           ),
         START_TIMEOUT_MS,
       );
@@ -94,7 +96,9 @@ export class ServerProcess {
       });
       child.once('exit', (code) =>
         settle(() =>
-          reject(new Error(`The server failed to start (exit code ${code}). ${this.#stderr}`)),
+          reject(
+            new Error(`The server failed to start (exit code ${code}). Its log: ${this.#stderr}`),
+          ),
         ),
       );
       child.once('error', (error) => settle(() => reject(error)));

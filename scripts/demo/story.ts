@@ -32,7 +32,7 @@ export interface DemoOptions {
   readonly screen: Screen;
   /** Fires when the demo has to end early. */
   readonly signal: AbortSignal;
-  /** Adds a function that runs at the end in any case, in reverse order. */
+  /** Adds a function that runs at the end in any case. The functions run in reverse order. */
   readonly defer: (run: () => Promise<unknown>) => void;
 }
 
@@ -53,13 +53,15 @@ export async function runDemo({
   const post = async (webhook: Webhook, onNoResponse?: () => void): Promise<Posted> => {
     const posted = await upstream.post(webhook, signal, onNoResponse);
     if (posted.status !== 202)
-      throw new Error(`The server rejected a valid webhook with ${posted.status}.`);
+      throw new Error(
+        `The server rejected a valid webhook with ${posted.status}. Report this as a bug.`,
+      );
     accepted.push(posted);
     return posted;
   };
   /**
-   * Waits until every client has every accepted event. If the time is over first, the checks of the
-   * last part fail.
+   * Waits until every client has every accepted event, for a limited time. If an event is still
+   * missing then, the checks of the last part fail.
    */
   const settle = async (): Promise<void> => {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(ARRIVE_WITHIN_MS)]);
@@ -170,7 +172,7 @@ interface Crash {
 }
 
 /**
- * Posts several webhooks at once; kills the server after some responses and starts it again a
+ * Posts several webhooks at once. Kills the server after some responses, and starts it again a
  * little later.
  */
 async function burst(
@@ -201,7 +203,7 @@ async function burst(
       if (crash === undefined && posted.length >= KILL_AFTER) {
         before = posted.length;
         crash = crashAndRestart();
-        // It is awaited after the workers; until then a rejection would be unhandled.
+        // The promise is awaited after the workers. Until then a rejection would be unhandled.
         crash.catch(() => undefined);
       }
     }

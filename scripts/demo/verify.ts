@@ -10,7 +10,7 @@ export interface Finding {
 
 type Followed = Pick<Watcher, 'drain' | 'arrivals' | 'losses'>;
 
-/** Runs the checks. `accepted` has every webhook with status 202. */
+/** Runs the checks. `accepted`: the webhooks to which the server responded with status 202. */
 export function verify(accepted: readonly Posted[], watchers: readonly Followed[]): Finding[] {
   const ids = new Set(accepted.map(({ webhook }) => webhook.id));
   const logs = watchers.map(({ arrivals }) => arrivals.map(({ event }) => event));

@@ -1,5 +1,5 @@
 /**
- * The clients of the demo: each follows the same trigger types by another drain, with the client
+ * The clients of the demo. Each follows the same trigger types by another drain, with the client
  * library.
  */
 import { generateKeyPairSync } from 'node:crypto';
@@ -17,7 +17,7 @@ import { Wiretap } from './wiretap.ts';
 
 export interface Arrival {
   readonly event: Event;
-  /** By `performance.now()`. */
+  /** The time of the arrival, by `performance.now()`. */
   readonly at: number;
 }
 
@@ -33,7 +33,7 @@ export interface WatcherOptions {
 export class Watcher {
   readonly drain: Drain;
   readonly arrivals: Arrival[] = [];
-  /** Reported losses. */
+  /** The types of the reported losses. */
   readonly losses: string[] = [];
   readonly wiretap: Wiretap;
   readonly subscription: TriggersSubscription;
@@ -68,7 +68,8 @@ export class Watcher {
       tuning: { backoff: { baseMs: 100, maxMs: 500 } },
     });
     this.ended = this.#follow(onArrival);
-    // It is awaited while waiting for events; until then a rejection would be unhandled.
+    // The promise is awaited while the demo waits for events. Until then a rejection would be
+    // unhandled.
     this.ended.catch(() => undefined);
   }
 

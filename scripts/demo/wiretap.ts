@@ -1,6 +1,6 @@
 /**
- * Counts how often each sequence number is received, repetitions included, which the client library
- * removes. Reads copies of HTTP messages.
+ * Counts how often each sequence number is received. Reads copies of HTTP messages, because the
+ * client library removes repetitions.
  */
 import { createParser } from 'eventsource-parser';
 
@@ -22,11 +22,11 @@ export class Wiretap {
     this.#onDelivery = onDelivery;
   }
 
-  /** The number of repetitions. */
+  /** The number of received events that repeat an earlier one. */
   get duplicates(): number {
     return [...this.#times.values()].reduce((sum, times) => sum + times - 1, 0);
   }
-  /** Number of times that each `epoch:sequence` was received. */
+  /** By `epoch:sequence`: the number of times that it was received. */
   get times(): ReadonlyMap<string, number> {
     return this.#times;
   }
@@ -64,7 +64,7 @@ export class Wiretap {
       for await (const chunk of response.body!.pipeThrough(new TextDecoderStream()))
         parser.feed(chunk);
     } catch {
-      // The server was killed; what was received before is counted.
+      // The server was killed. The events that were received before are counted.
     }
   }
 }

@@ -1,7 +1,10 @@
 /** The files whose language is checked. */
 import { execFileSync } from 'node:child_process';
 
-/** The SEP has its own lint. The rules, the glossary and the contributing guide quote the texts that they reject. */
+/**
+ * The SEP has its own lint. The rules, the glossary and the contributing guide quote the texts that
+ * they reject.
+ */
 const OUTSIDE =
   /^(?:sep|docs\/api|docs\/api-report)\/|^scripts\/language\/rules\.ts$|^docs\/glossary\.md$|^CONTRIBUTING\.md$|^test\/tidy\/language\.test\.ts$/;
 

@@ -1,4 +1,7 @@
-/** The texts of a file that people read: comments, test titles, log lines, errors and other strings, and the words in names. */
+/**
+ * The texts of a file that people read: comments, test titles, log lines, errors and other strings,
+ * and the words in names.
+ */
 import ts from 'typescript';
 
 export type Kind = 'comment' | 'title' | 'log' | 'error' | 'string' | 'document' | 'name';
@@ -6,7 +9,10 @@ export type Kind = 'comment' | 'title' | 'log' | 'error' | 'string' | 'document'
 export interface Piece {
   readonly kind: Kind;
   readonly line: number;
-  /** The text on one line. Code in it is blank: identifiers are checked where they are declared. */
+  /**
+   * The text on one line. Code in it is replaced by spaces: identifiers are checked where they are
+   * declared.
+   */
   readonly text: string;
   /** The text as it is in the file. */
   readonly source: string;
@@ -17,7 +23,10 @@ export interface Piece {
 const LEVELS = new Set(['trace', 'debug', 'info', 'warn', 'error', 'fatal']);
 const blank = (text: string): string => text.replace(/[^\n]/g, ' ');
 
-/** Takes a file apart. Markdown is one document without its code; any other file is read as TypeScript. */
+/**
+ * Splits a file into pieces. Markdown is one document without its code; any other file is read as
+ * TypeScript.
+ */
 export function piecesOf(path: string, text: string): Piece[] {
   return path.endsWith('.md') ? [documentOf(text)] : partsOf(path, text);
 }
@@ -63,7 +72,7 @@ function sourceOf(path: string, text: string): ts.SourceFile {
   );
 }
 
-/** Finds the line of a position. */
+/** Returns a function that finds the line of a position. */
 function linesOf(text: string): (position: number) => number {
   const starts = [0];
   for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) starts.push(at + 1);
@@ -79,7 +88,10 @@ function linesOf(text: string): (position: number) => number {
   };
 }
 
-/** `text` has the length that it has in the file from `start` on, so that positions can be counted. */
+/**
+ * Makes a piece. `text` has as many characters as its part of the file that begins at `start`, so
+ * that positions can be converted to lines.
+ */
 function piece(
   lines: (position: number) => number,
   kind: Kind,
@@ -144,7 +156,7 @@ export function wordsOf(name: string): string {
     .replace(/[_#$./-]/g, ' ');
 }
 
-/** Positions of all comments; line comments that follow one another are one. */
+/** Finds the positions of all comments. Consecutive line comments count as one. */
 function commentsOf(source: ts.SourceFile): [start: number, end: number][] {
   const found = new Map<number, number>();
   const add = (ranges: readonly ts.CommentRange[] | undefined): void =>
@@ -180,7 +192,10 @@ function commentText(comment: string): string {
     .replace(/https?:\S+/g, blank);
 }
 
-/** The literal without its quotes, its expressions and the requirement ids of a title. */
+/**
+ * The text of a literal, with spaces in place of its quotes, its expressions and the requirement
+ * ids of a title.
+ */
 function literalText(
   node: ts.StringLiteralLike | ts.TemplateExpression,
   source: ts.SourceFile,

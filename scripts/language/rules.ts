@@ -1,4 +1,7 @@
-/** Constructions that are hard to read. Each row says what to write instead, and has a text that it catches and one that it spares. */
+/**
+ * Constructions that are hard to read. Each row says what to write instead. It has one text that it
+ * finds, and one that it must not find.
+ */
 import { wordsOf, type Piece } from './prose.ts';
 
 export interface Row {
@@ -7,13 +10,13 @@ export interface Row {
   readonly instead: string;
   readonly catches: string;
   readonly spares: string;
-  /** Applies to names of the code as well. */
+  /** Whether the row applies to the words in names too. */
   readonly names?: boolean;
 }
 
 /** Start of a sentence: of the text, or after a full stop. */
 const START = String.raw`(?<=^\s*|[.!?:]\s+|[.!?]\*?\*?\s+)`;
-/** No question mark ends the sentence. */
+/** A question mark does not end the sentence. */
 const STATEMENT = String.raw`(?![^.!?]*\?)`;
 const sentence = (body: string): RegExp => new RegExp(`${START}${body}${STATEMENT}`, 'g');
 

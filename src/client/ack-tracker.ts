@@ -1,7 +1,7 @@
 /**
- * Acknowledges what the application has finished: cumulative, one attempt at a time, many items per
- * attempt. Every attempt saves the position before it sends it, so a crash in between repeats items
- * and never loses one (SEP: Acknowledgement).
+ * Acknowledges the items that the application has finished: cumulatively, many items per attempt,
+ * one attempt at a time. An attempt saves the position before it sends it. After a crash in
+ * between, the next process sends the saved position again (SEP: Acknowledgement).
  */
 import type { Position } from '../../spec-schema/draft/schema.ts';
 import type { Clock } from '../protocol/lib/clock.ts';
@@ -10,11 +10,14 @@ export interface AckTrackerOptions {
   readonly clock: Clock;
   /** Makes the position survive a crash of this process. */
   readonly save: (position: Position) => Promise<void>;
-  /** Sends the saved position to the server, or answers what waits for it. */
+  /**
+   * Called after the save. Sends the position to the server, or answers the requests that wait for
+   * it.
+   */
   readonly send: (position: Position) => Promise<void>;
   /**
    * Called after a failed attempt. Returns the milliseconds until the next one, or null to reject
-   * what waits for it.
+   * the callers that wait for it.
    */
   readonly onFailure: (error: unknown) => number | null;
   /** Milliseconds for which finished items are collected before an attempt. */
@@ -43,12 +46,14 @@ export class AckTracker {
   #cancelTimer: (() => void) | undefined;
   readonly #onDone = new Set<() => void>();
   #closed = false;
-  /** Counts restarts: the result of an attempt that began before one is ignored. */
+  /**
+   * Counts calls of `restart`. An attempt that began before the last one has no effect any more.
+   */
   #generation = 0;
 
   /**
-   * `confirmed` is what the other side has acknowledged; a `start` that is ahead of it is sent
-   * again.
+   * `confirmed`: the sequence up to which the server has confirmed acknowledgements. A `start`
+   * after it is sent again.
    */
   constructor(start: Position, confirmed: number, options: AckTrackerOptions) {
     this.#o = options;
@@ -76,7 +81,7 @@ export class AckTracker {
     this.#schedule();
   }
 
-  /** The application never gets this item: it is finished as soon as every item before it is. */
+  /** The application never gets this item, so it is finished as soon as every item before it is. */
   skip(sequence: number): void {
     this.#skipped.push(sequence);
     const before = this.#done;
@@ -117,26 +122,29 @@ export class AckTracker {
   }
 
   /**
-   * The position that a pull can acknowledge in its own request, saved; undefined = there is
-   * nothing to acknowledge.
+   * Saves the position and resolves with it, for a pull that acknowledges it in its own request.
+   * Undefined = nothing is left to acknowledge.
    */
   async take(): Promise<Position | undefined> {
     this.#cancel();
     await this.#attempt;
     if (!this.#isPending) return undefined;
-    // A pull may stay open for long, so a waiting caller needs a call of its own.
+    // A pull may stay open for long. If a caller waits, an acknowledgement is sent at once instead.
     if (this.#waiters.length > 0) return void (await this.flush());
     return this.saved();
   }
 
-  /** The other side has acknowledged everything up to `position`. */
+  /** The server has confirmed the acknowledgement of everything up to `position`. */
   settle({ epoch, sequence }: Position): void {
     if (epoch !== this.#epoch) return;
     this.#confirmed = Math.max(this.#confirmed, sequence);
     for (const { resolve } of this.#takeWaiters(this.#confirmed)) resolve();
   }
 
-  /** Continues in another epoch, or in another log. Resolves what waits for the old one. */
+  /**
+   * Continues at another position: in another epoch, in another log, or further back in this one.
+   * Resolves the callers that wait for an old position.
+   */
   restart(start: Position): void {
     this.#generation += 1;
     this.#epoch = start.epoch;
@@ -154,7 +162,7 @@ export class AckTracker {
     return position;
   }
 
-  /** Saves and sends now. Rejects with the error of the attempt. */
+  /** Saves and sends at once, without the delay. Rejects with the error of the attempt. */
   async flush(): Promise<void> {
     this.#cancel();
     while (this.#attempt) await this.#attempt;
@@ -170,12 +178,12 @@ export class AckTracker {
     await work;
   }
 
-  /** Schedules again what could not be sent before. */
+  /** Schedules an attempt if an earlier one failed and left something to acknowledge. */
   resume(): void {
     if (this.#isPending) this.#schedule();
   }
 
-  /** Stops sending. Rejects what still waits with `reason`. */
+  /** Stops sending. Rejects the callers that still wait with `reason`. */
   close(reason: unknown): void {
     this.#closed = true;
     this.#cancel();

@@ -40,7 +40,7 @@ const PAGES_MAX = 1000;
  * {@link TriggersClient.follow} retry.
  */
 export class TriggersClient {
-  /** The connection that it was made with. */
+  /** The connection to the server. */
   readonly connection: Connection;
   readonly #api: TriggersApi;
 
@@ -111,16 +111,16 @@ export class TriggersClient {
   }
 
   /**
-   * Changes the given members, and resumes a suspended subscription. Rejects with `Conflict` (etag)
-   * when `ifMatch` is stale (SEP: triggers/update).
+   * Changes the given members, and resumes a suspended subscription. Rejects with `Conflict` of
+   * kind `etag` when `ifMatch` is stale (SEP: triggers/update).
    */
   update(params: UpdateParams, options?: AbortOptions): Promise<UpdateResult> {
     return this.#api.update(params, options);
   }
 
   /**
-   * Ends a subscription and its log on the server. Rejects with `Conflict` (etag) when `ifMatch` is
-   * stale (SEP: triggers/unsubscribe).
+   * Ends a subscription and its log on the server. Rejects with `Conflict` of kind `etag` when
+   * `ifMatch` is stale (SEP: triggers/unsubscribe).
    */
   unsubscribe(subscriptionId: string, ifMatch?: string, options?: AbortOptions): Promise<void> {
     return this.#api.unsubscribe(
@@ -130,16 +130,18 @@ export class TriggersClient {
   }
 
   /**
-   * Acknowledges everything up to `position`. Rejects with `Conflict` (epoch, position) when it was
-   * never sent (SEP: triggers/ack).
+   * Acknowledges everything up to `position`. Rejects with `Conflict` of kind `epoch` when the log
+   * is in another epoch, and of kind `position` when the server never sent that position (SEP:
+   * triggers/ack).
    */
   ack(subscriptionId: string, position: Position, options?: AbortOptions): Promise<AckResult> {
     return this.#api.ack({ subscriptionId, position }, options);
   }
 
   /**
-   * Resolves with one delivery after at most `waitMs` (SEP: triggers/pull). `after` says where to
-   * read on, only `ack` acknowledges: acknowledge what is stored, not what was read.
+   * Resolves with one delivery after at most `waitMs` (SEP: triggers/pull). The server reads from
+   * `after`, which acknowledges nothing. Pass in `ack` the position up to which the application has
+   * finished its work, not the position that it has read.
    */
   pull(params: PullParams, options?: AbortOptions): Promise<PullResult> {
     return this.#api.pull(params, options);
@@ -150,7 +152,8 @@ export class TriggersClient {
    * `for await (const item of client.subscribe({ select: [{ name: 'timer' }] })) …`. Renews,
    * reconnects, acknowledges, drops duplicates and reports every loss. Sends nothing before the
    * first iteration or `ready()`.
-   * @throws LocalError `not_supported` when the server offers none of the allowed drains.
+   * @throws LocalError `not_supported` when the server does not declare the extension, or offers
+   * none of the allowed drains.
    */
   subscribe(options: SubscribeOptions): TriggersSubscription {
     return new TriggersSubscription(this.#api, options);
@@ -162,7 +165,8 @@ export class TriggersClient {
    * `for await (const item of client.follow({ select: [{ name: 'mcp.resource.updated', arguments: { uri } }] })) …`.
    * A change of mode is an item. Sends nothing before the first iteration (SEP: When a peer lacks
    * the extension).
-   * @throws LocalError `config_invalid`.
+   * @throws LocalError `config_invalid` for an unknown mode, or a number of selections that is not
+   * allowed.
    */
   follow(options: FollowOptions): Following {
     return new Following(this.connection, options);

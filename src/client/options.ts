@@ -1,4 +1,4 @@
-/** The options of `subscribe`, its items, and its states. */
+/** The options of `subscribe`, and the items and states of a subscription. */
 import type {
   Drain,
   OnFailure,
@@ -13,8 +13,8 @@ import type { Ledger } from '../protocol/ledger/ledger.ts';
 import type { BackoffOptions } from './recovery.ts';
 
 /**
- * One value of the iterator. Calling `ack()`, or asking for the next item, acknowledges an event or
- * a gap.
+ * One value of the iterator. An event or a gap is acknowledged by its `ack()`, or, with
+ * `ack: 'auto'`, when the application asks for the next item.
  */
 export type Item =
   (EventItem & Acknowledgeable) | (GapItem & Acknowledgeable) | EpochItem | LostItem;
@@ -22,9 +22,11 @@ export type Item =
 /** An item that can be acknowledged (SEP: Acknowledgement). */
 export interface Acknowledgeable {
   /**
-   * Finishes this item and all before it. Resolves when the ledger has saved that and the server
-   * has confirmed it; on the callback drain when it is saved, before the response to the server.
-   * Needed only with `ack: 'manual'`.
+   * Finishes this item and every item before it. Resolves once the ledger has saved the position
+   * and the server has confirmed the acknowledgement. On the callback drain the response to the
+   * server acknowledges, so `ack` resolves once the position is saved. Rejects with the error of an
+   * attempt that cannot be retried, and with `LocalError` `closed` when the subscription closes in
+   * between. Needed only with `ack: 'manual'`.
    */
   ack(): Promise<void>;
 }
@@ -34,30 +36,31 @@ export interface Acknowledgeable {
  */
 export interface CallbackEndpoint {
   /**
-   * Registers a key and returns what to pass to the MCP server. Another call returns the same until
-   * `renewAt`.
+   * Registers a key. Resolves with the URL and the secret to pass to the MCP server: the same ones
+   * until `renewAt`.
    */
   register(who: { readonly audience: string; readonly key: string }): Promise<{
     readonly url: string;
     readonly secret: string;
     /**
-     * Register again after this instant (epoch milliseconds): the token of the URL expires later.
+     * The instant after which to register again (epoch milliseconds). The token in the URL expires
+     * later.
      */
     readonly renewAt: number;
   }>;
   /** Passes every verified delivery of this key to `sink` until the returned function is called. */
   attach(who: { readonly audience: string; readonly key: string }, sink: Sink): () => void;
   /**
-   * The same for webhooks of `events/*` (SEP-3415). Without it the mode `events.webhook` is not
-   * used.
+   * Passes the webhooks of `events/*` (SEP-3415) for this key to `sink` until the returned function
+   * is called. Without this method the mode `events.webhook` is not used.
    */
   attachWebhook?(
     who: { readonly audience: string; readonly key: string },
     sink: WebhookSink,
   ): () => void;
   /**
-   * Makes a new secret for a registered key; the old one stays valid for a while. Without it
-   * secrets are not replaced.
+   * Makes a new secret for a registered key. The old one stays valid for a while. Without this
+   * method secrets are not replaced.
    */
   rotate?(who: {
     readonly audience: string;
@@ -68,7 +71,8 @@ export interface CallbackEndpoint {
 /** Options of `subscribe`. */
 export interface SubscribeOptions {
   /**
-   * Trigger types and their arguments: 1 to 64 of them. Their order is part of the default `key`.
+   * 1 to 64 selections: trigger types with their arguments. Their order is part of the default
+   * `key`.
    */
   readonly select: readonly Selection[];
   /**
@@ -89,48 +93,54 @@ export interface SubscribeOptions {
    */
   readonly onFailure?: OnFailure;
   /**
-   * The first drain to try, in the order callback, stream, pull; drains that the server lacks are
-   * passed over. Default `auto`.
+   * The drain to try first. If it does not work, the next one in the order callback, stream, pull
+   * is used; drains that the server lacks are skipped. Default `auto`: starts with the best drain.
    */
   readonly drain?: 'auto' | Drain;
-  /** Needed for the callback drain. */
+  /** The endpoint of the callback drain, which is not used without one. */
   readonly callback?: CallbackEndpoint;
-  /** Remembers the position across restarts. Default: memory. */
+  /**
+   * Stores the position across restarts. Default: a ledger in memory, which does not outlive the
+   * process.
+   */
   readonly ledger?: Ledger;
   /** `auto`: asking for the next item acknowledges the last one. Default `auto`. */
   readonly ack?: 'auto' | 'manual';
   /**
-   * Whether an expired or unknown subscription is reported as lost and subscribed to again. Default
-   * true.
+   * The action for an expired or unknown subscription. True: the iterator reports it as lost and
+   * subscribes again. False: the iterator throws `LocalError` `terminated`. Default true.
    */
   readonly resubscribe?: boolean;
   /** Ends the iteration without an error. The subscription stays. */
   readonly signal?: AbortSignal;
-  /** Credit of a stream, and size of a pull. Default 100 events, 1 MiB. */
+  /**
+   * The most events and bytes in flight on a stream. `events` is also the most events of one pull.
+   * Default 100 events, 1 MiB.
+   */
   readonly window?: StreamWindow;
   /** Called at every change of state. Must not throw. */
   readonly onState?: (state: SubscriptionState) => void;
-  /** Seldom needed outside tests. */
+  /** Timing options, seldom needed outside tests. */
   readonly tuning?: Tuning;
 }
 
-/** Times in milliseconds, for slow networks and fast tests. */
+/** Timing options, for slow networks and fast tests. All times are in milliseconds. */
 export interface Tuning {
   readonly clock?: Clock;
   readonly backoff?: BackoffOptions;
-  /** A stream silent for this long is dead. Default 30,000. */
+  /** A stream without a message for this long counts as broken. Default 30,000. */
   readonly silenceMs?: number;
   /**
-   * A pull waits this long for an event. Default 25,000; 0 = pull again after the server's
-   * `nextPollMs`.
+   * Longest wait of a pull for an event. Default 25,000. With 0 a pull returns at once, and the
+   * next one follows after the server's `nextPollMs`.
    */
   readonly waitMs?: number;
   /**
-   * After this long without a callback the client checks whether it has missed something. Default
-   * 60,000.
+   * After this long without a callback the client asks the server whether it has missed something.
+   * Default 60,000.
    */
   readonly checkMs?: number;
-  /** Finished items are collected for this long before they are acknowledged. Default 50. */
+  /** Time for which finished items are collected before they are acknowledged. Default 50. */
   readonly ackDelayMs?: number;
 }
 
@@ -138,11 +148,14 @@ export interface Tuning {
 export type SubscriptionState =
   /** Nothing has been sent yet. */
   | { readonly phase: 'idle' }
-  /** Subscribing, or renewing on another drain. */
+  /**
+   * Calling `triggers/subscribe`: at the start, after a loss, for another drain, or to register the
+   * callback again.
+   */
   | { readonly phase: 'subscribing' }
   /**
-   * `fellBackFrom`: the first drain to try, when the server did not allow it or could not reach the
-   * callback. `error`: why the drain before this one was left.
+   * `fellBackFrom`: the drain that was tried first. The server did not allow it, or could not reach
+   * the callback. `error`: the error because of which the drain before this one was left.
    */
   | {
       readonly phase: 'draining';
@@ -152,12 +165,12 @@ export type SubscriptionState =
     }
   /** Retrying after `delayMs`. */
   | { readonly phase: 'waiting'; readonly error: unknown; readonly delayMs: number }
-  /** Closed by this client when there is no `error`. */
+  /** Without an `error`, this client has closed the subscription. */
   | { readonly phase: 'ended'; readonly error?: unknown };
 
 /** The guarantee of a subscription (SEP: When a peer lacks the extension). */
 export interface Guarantee {
-  /** Within the subscription; there is no order between subscriptions. */
+  /** The order holds within the subscription; there is no order between subscriptions. */
   readonly order: 'total';
   /** Every loss is reported, as a gap or as `lost`. */
   readonly loss: 'none silent';

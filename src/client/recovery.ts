@@ -1,5 +1,5 @@
 /**
- * The one table of errors and what to do about them, for subscriptions and for `follow`, and the
+ * The table of errors and the action after each, for subscriptions and for `follow`; and the
  * backoff before the next attempt (SEP: Recovery by the client, When a peer lacks the extension).
  */
 import type { FinalPosition, TerminationReason } from '../../spec-schema/draft/schema.ts';
@@ -25,14 +25,14 @@ interface Row {
   readonly subscription: SubscriptionAction;
   readonly follow: FollowAction;
   /**
-   * Differs on the mode `triggers`: a mistake of the caller there is a mistake on every mode (SEP:
-   * Errors).
+   * Replaces `follow` in the mode `triggers`: there the error shows a mistake of the caller, which
+   * every other mode would repeat (SEP: Errors).
    */
   readonly followTriggers?: FollowAction;
 }
 
 const RECOVERY = {
-  /** The server, or the connection to it, is out of order at the moment. */
+  /** The server, or the connection to it, does not work at the moment. */
   transient: { subscription: 'retry', follow: 'again' },
   protocol_broken: { subscription: 'strike', follow: 'strike' },
   epoch_changed: { subscription: 'epoch', follow: 'next', followTriggers: 'end' },
@@ -42,12 +42,12 @@ const RECOVERY = {
   callback_unreachable: { subscription: 'descend', follow: 'next' },
   unsupported: { subscription: 'descend', follow: 'next' },
   caller_mistake: { subscription: 'fail', follow: 'next', followTriggers: 'end' },
-  /** Any other error that the server answers with. */
+  /** Any other error response of the server. */
   rejected: { subscription: 'fail', follow: 'next' },
   not_supported: { subscription: 'fail', follow: 'next' },
   /** The server no longer has the trigger type; another mode may still offer it. */
   type_removed: { subscription: 'fail', follow: 'next' },
-  /** A decision that a retry does not change, or a failure on this side. */
+  /** A decision that a retry does not change, or a failure of this client. */
   final: { subscription: 'fail', follow: 'end' },
 } as const satisfies Readonly<Record<string, Row>>;
 
@@ -85,7 +85,7 @@ function conditionOfWireError(error: WireError): Condition {
   if (error.is('NotFound') && error.data.kind === 'subscription') return 'subscription_ended';
   if (error.is('CallbackEndpointError')) return 'callback_unreachable';
   if (error.is('Unsupported')) return 'unsupported';
-  // A quota without a retry time does not free itself.
+  // Without `retryAfterMs` the quota stays exhausted until the caller frees something.
   const isTransient =
     error.is('InternalError') ||
     (error.is('ResourceExhausted') && error.data.retryAfterMs !== undefined);
@@ -97,7 +97,7 @@ export const isTransient = (error: unknown): boolean => conditionOf(error) === '
 
 /**
  * Decides the action of `follow` after an error of `mode`. `undefined` means that the server ended
- * the mode in good order.
+ * the mode without an error.
  */
 export function followActionAfter(error: unknown, mode?: string): FollowAction {
   if (error === undefined) return 'again';
@@ -105,7 +105,7 @@ export function followActionAfter(error: unknown, mode?: string): FollowAction {
   return (mode === 'triggers' ? row.followTriggers : undefined) ?? row.follow;
 }
 
-/** A delivery said that the subscription has ended. */
+/** The error for a delivery that says that the subscription has ended. */
 export class SubscriptionEnded extends Error {
   override readonly name = 'SubscriptionEnded';
   readonly reason: TerminationReason;
@@ -122,7 +122,10 @@ export class SubscriptionEnded extends Error {
 export type Recovery =
   /** Continues in the new epoch of the log. */
   | { readonly do: 'epoch'; readonly epoch: string }
-  /** Goes back: the log ends before the position that was read. */
+  /**
+   * Goes back, because the log ends before the position that was read. `has`: the last sequence
+   * that the server has sent, or else the head.
+   */
   | { readonly do: 'rewind'; readonly final: FinalPosition; readonly has: number }
   /** Reports the log as lost; subscribing again starts another. */
   | {
@@ -133,7 +136,7 @@ export type Recovery =
     }
   /** Uses the next drain. */
   | { readonly do: 'descend' }
-  /** Retries. A strike is an error of the server's making, of which only a few are tolerated. */
+  /** Retries. A strike is a protocol error of the server; only a few are tolerated. */
   | { readonly do: 'retry'; readonly strike: boolean }
   | { readonly do: 'fail'; readonly error: unknown };
 
@@ -174,8 +177,8 @@ const fromNotFound = (error: WireError): Recovery =>
     : { do: 'fail', error };
 
 /**
- * After an expiry, or an end without a known reason, subscribing again is worth it. Every other end
- * was decided by an operator or a user.
+ * Subscribes again only after an expiry or an end without a known reason: an operator or a user
+ * decided every other end.
  */
 function afterEnd(
   reason: TerminationReason | undefined,
@@ -184,7 +187,7 @@ function afterEnd(
 ): Recovery {
   const error = new LocalError(
     'terminated',
-    `The subscription has ended: ${reason ?? 'unknown'}.`,
+    `The subscription has ended: ${reason ?? 'unknown'}. Subscribe again if the reason permits.`,
     { reason: reason ?? 'unknown', cause },
   );
   if (reason !== undefined && reason !== 'expired') return { do: 'fail', error };
@@ -192,15 +195,18 @@ function afterEnd(
 }
 
 /**
- * Why an `events/*` server ends a subscription with this error; undefined = the error does not end
- * a subscription.
+ * The reason for which an `events/*` server ends a subscription with this error; undefined = the
+ * error does not end a subscription.
  */
 export const terminationReasonOf = (error: unknown): string | undefined =>
   error instanceof WireError
     ? Object.entries(TERMINATION_ERRORS).find(([, name]) => name === error.name)?.[0]
     : undefined;
 
-/** How pauses grow: the n-th is uniform between 0 and `baseMs` doubled n times, at most `maxMs`. */
+/**
+ * The growth of the pauses between attempts. The first pause is uniform between 0 and `baseMs`;
+ * each further attempt doubles this upper bound, up to `maxMs`.
+ */
 export interface BackoffOptions {
   /** Milliseconds. Default 500. */
   readonly baseMs?: number;
@@ -224,8 +230,8 @@ export class Backoff {
   }
 
   /**
-   * The next pause in milliseconds; at least what the server asked for with `error`, which counts
-   * up to one hour.
+   * The next pause in milliseconds: at least the `retryAfterMs` of `error`, of which at most one
+   * hour counts.
    */
   next(error?: unknown): number {
     const ceiling = Math.min(this.#maxMs, this.#baseMs * 2 ** this.#attempts);

@@ -7,14 +7,14 @@ import type { Connection } from '../sdk/connection.ts';
 import { misbehaved } from '../sdk/peer-error.ts';
 import { TriggersApi } from '../sdk/triggers-api.ts';
 
-/** An answer is used for this long. */
+/** Time for which a cached list is used. */
 const FRESH_MS = 1000;
 /** A list with more pages counts as endless. */
 const PAGES_MAX = 1000;
 
 /**
- * One list of a server. Callers share the request, so only its own timeout cancels it; `signal`
- * ends the waiting.
+ * Loads a list of a server, or returns the cached one. Callers share the request, so only its own
+ * timeout cancels it; `signal` ends only the wait of this caller.
  */
 export function cachedList<T>(
   connection: Connection,
@@ -41,8 +41,8 @@ export function forgetLists(connection: Connection): void {
 }
 
 /**
- * Calls `page` until it returns no cursor of a next one. Rejects with `peer_misbehaved` when the
- * list does not end.
+ * Calls `page` with one cursor after the other, until it returns none. Rejects with
+ * `peer_misbehaved` when the list does not end.
  */
 export async function allPages(
   page: (cursor: string | undefined) => Promise<string | undefined>,

@@ -1,6 +1,6 @@
 /**
- * Follows one selection, or all of them in one log, by the best mode that works at the moment:
- * chooses a mode, runs it, recovers from its end, and upgrades when the server offers a better one
+ * Follows one selection, or all of them in one log, in the best mode that works at the moment:
+ * chooses a mode, runs it, recovers when it ends, and upgrades when the server offers a better one
  * (SEP: When a peer lacks the extension).
  */
 import { orAbort } from '../../protocol/lib/abort.ts';
@@ -32,12 +32,12 @@ export interface FollowerOptions {
   readonly clock: Clock;
   readonly backoff: BackoffOptions;
   readonly tuning: ModeContext['tuning'];
-  /** Why another follower was left for this one. */
+  /** The end of the follower that this one replaces. */
   readonly previous: { readonly wasRefused: boolean; readonly error: unknown } | undefined;
   readonly onState: (state: FollowState) => void;
 }
 
-/** No mode is left, and why. */
+/** The end of a follower that has no mode left. */
 export interface Exhausted {
   readonly error: unknown;
 }
@@ -48,7 +48,10 @@ interface Choice {
   readonly offer: Offer;
   readonly index: number;
 }
-/** A mode that ended with an error. It is to blame if the server still offers it. */
+/**
+ * A mode that ended with an error. If the server still offers it, the mode does not work, and is
+ * not used for a while.
+ */
 interface Suspect {
   readonly name: ModeName;
   readonly error: unknown;
@@ -56,17 +59,21 @@ interface Suspect {
 
 /** Protocol errors of the server that a mode tolerates until the next new item. */
 const STRIKES_MAX = 3;
-/** Runs without any item after which a mode counts as not working. */
+/** Runs in a row without any value after which a mode counts as not working. */
 const FRUITLESS_MAX = 5;
-/** Failed questions for an offer after which the mode counts as not offered. */
+/** Failed attempts to choose a mode after which modes whose offer cannot be read are skipped. */
 const OFFERS_MAX = 3;
 /** A run that lasted this long resets the backoff. */
 const HEALTHY_MS = 30_000;
-/** The mode works, but the server does not list it any more. */
-const WITHDRAWN = new LocalError('not_supported', 'The server no longer offers this mode.', {
-  reason: 'withdrawn',
-});
-/** Longest wait for what a mode does at its end. */
+/** Ends a run that works, after the server has stopped offering its mode. */
+const WITHDRAWN = new LocalError(
+  'not_supported',
+  'The server no longer offers this mode. Another mode is chosen.',
+  {
+    reason: 'withdrawn',
+  },
+);
+/** Longest wait for the cleanup of a mode. */
 const RETURN_MS = 5000;
 
 export class Follower {
@@ -74,12 +81,12 @@ export class Follower {
   readonly #backoff: Backoff;
   #state: FollowState = { phase: 'idle' };
   #choice: Choice | undefined;
-  /** Used as soon as the mode in use has stopped. */
+  /** The choice that is used as soon as the mode in use has stopped. */
   #better: Choice | undefined;
   #suspect: Suspect | undefined;
   /** The mode that was left because it does not work. */
   #refused: ModeName | undefined;
-  /** Why it was left. */
+  /** The error because of which that mode was left. */
   #failure: unknown;
   #round: AbortController | undefined;
   #strikes = 0;
@@ -103,14 +110,14 @@ export class Follower {
   get wasRefused(): boolean {
     return this.#refused !== undefined;
   }
-  /** Whether there is a better mode than the one in use. */
+  /** Whether a better mode than the one in use exists. */
   get canUpgrade(): boolean {
     return (this.#choice?.index ?? 0) > 0;
   }
 
   /**
-   * Items in order. Returns when no mode is left; throws what no mode can help with, or the
-   * signal's reason.
+   * Items in order. Returns when no mode is left. Throws an error that no mode can help with, or
+   * the signal's reason.
    */
   async *items(): AsyncGenerator<FollowItem, Exhausted> {
     const { signal, sequencer } = this.#o;
@@ -142,8 +149,8 @@ export class Follower {
   }
 
   /**
-   * Checks whether the server offers a better mode, and with `always` whether it still offers the
-   * one in use; then changes.
+   * Looks for a better mode and changes to it. Leaves a mode that the server no longer offers; the
+   * best mode is checked for that only with `always`.
    */
   async reconsider({ always }: { readonly always: boolean }): Promise<void> {
     const current = this.#choice;
@@ -161,7 +168,7 @@ export class Follower {
     round.abort(found ? new ModeLeft() : WITHDRAWN);
   }
 
-  /** Removes what the mode has made on the server, if the server can be reached. */
+  /** Removes everything that the mode created on the server, if the server can be reached. */
   async release(): Promise<void> {
     const work = this.#choice?.offer.release?.();
     if (work) await briefly(work, this.#o.clock);
@@ -197,8 +204,7 @@ export class Follower {
   }
 
   /**
-   * Refreshes what the server offers. Without a session there is no handshake that would show a
-   * change.
+   * Refreshes the capabilities of the server. Without a session no handshake would show a change.
    */
   async #ask(): Promise<void> {
     const { connection, signal } = this.#o;
@@ -207,8 +213,8 @@ export class Follower {
   }
 
   /**
-   * The best offered mode up to `last`. `skipUnreachable`: passes over a mode that the server
-   * cannot be asked for now.
+   * Finds the best offered mode up to index `last`. `skipUnreachable`: skips a mode whose offer the
+   * server cannot be asked for at the moment.
    */
   async #firstOffer(last: number, skipUnreachable: boolean): Promise<Choice | undefined> {
     const { modes, connection, target, signal, cooldowns } = this.#o;
@@ -245,7 +251,10 @@ export class Follower {
 
   /* -------------------------------------------------- following --------------------------------------------------------- */
 
-  /** Yields until the mode ends; returns why: undefined when the server ended it in good order. */
+  /**
+   * Yields until the mode ends. Returns its error; undefined = the server ended the mode without an
+   * error.
+   */
   async *#run(
     { mode, offer }: Choice,
     mark: string | undefined,
@@ -282,18 +291,23 @@ export class Follower {
       if (clock.now() - startedAt >= HEALTHY_MS) this.#backoff.reset();
       await briefly(generator.return(), clock);
       if (signal.reason instanceof ModeLeft) await this.release();
-      round.abort(new LocalError('closed', 'Following was stopped by this client.'));
+      round.abort(
+        new LocalError(
+          'closed',
+          'This client has stopped following. Call `follow` again with the same ledger.',
+        ),
+      );
     }
   }
 
   /* -------------------------------------------------- recovering -------------------------------------------------------- */
 
-  /** Prepares the next run after the end of one. Throws what no mode can help with. */
+  /** Prepares the next run after the end of one. Throws an error that no mode can help with. */
   async #recover({ mode }: Choice, error: unknown): Promise<void> {
     if (this.#better || error === WITHDRAWN) return;
     const action = this.#limited(followActionAfter(error, mode.name));
     if (action === 'end') throw error;
-    // The lists of the server may be what has changed.
+    // The cause may be a change of the server's lists.
     forgetLists(this.#o.connection);
     if (action === 'next') this.#suspect = { name: mode.name, error };
     else
@@ -303,7 +317,7 @@ export class Follower {
       );
   }
 
-  /** Replaces another attempt by the next mode once there were too many. */
+  /** Turns a retry into a change of mode after too many retries. */
   #limited(action: FollowAction): FollowAction {
     if (action === 'strike') return ++this.#strikes >= STRIKES_MAX ? 'next' : action;
     return action === 'again' && this.#fruitless >= FRUITLESS_MAX ? 'next' : action;
@@ -318,7 +332,7 @@ export class Follower {
   }
 }
 
-/** Waits for what a mode does at its end, at most {@link RETURN_MS}. */
+/** Waits for the cleanup of a mode, at most {@link RETURN_MS}. */
 async function briefly(work: Promise<unknown>, clock: Clock): Promise<void> {
   const enough = new AbortController();
   await Promise.race([work.catch(() => undefined), sleep(clock, RETURN_MS, enough.signal)]);
@@ -326,8 +340,8 @@ async function briefly(work: Promise<unknown>, clock: Clock): Promise<void> {
 }
 
 /**
- * The reason of a signal that fires because a better mode takes over: what the mode has made on the
- * server is removed.
+ * Ends a run because a better mode takes over. The old mode then removes everything that it created
+ * on the server.
  */
 export class ModeLeft extends Error {
   override readonly name = 'ModeLeft';
@@ -337,10 +351,10 @@ export class ModeLeft extends Error {
   }
 }
 
-/** A mode cools down twice as long each time, up to this many doublings. */
+/** The cooldown of a mode doubles with each failure, at most this often. */
 const DOUBLINGS_MAX = 6;
 
-/** Remembers which modes did not work and are not tried again for a while. */
+/** Remembers which modes did not work, so that they are not tried again for a while. */
 export class Cooldowns {
   readonly #clock: Clock;
   readonly #firstMs: number;
@@ -362,7 +376,7 @@ export class Cooldowns {
     this.#errors.set(mode, error);
   }
 
-  /** The mode could not be tried: the server answered with `error`. */
+  /** The mode could not be tried: the request for its offer failed with `error`. */
   noteError(mode: ModeName, error: unknown): void {
     this.#errors.set(mode, error);
   }
@@ -371,7 +385,7 @@ export class Cooldowns {
     return (this.#started.get(mode)?.until ?? -Infinity) > this.#clock.now();
   }
 
-  /** The error of the first of these modes that has one; undefined = none was ever offered. */
+  /** The error of the first of these modes that has one; undefined = no mode has failed. */
   firstError(modes: readonly ModeName[]): unknown {
     return modes.map((mode) => this.#errors.get(mode)).find((error) => error !== undefined);
   }

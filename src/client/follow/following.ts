@@ -1,7 +1,7 @@
 /**
- * Follows something on any MCP server with one iterator. Uses one subscription where the extension
- * has all selections, and otherwise one track per selection, merged as their items come (SEP: When
- * a peer lacks the extension).
+ * Follows selections on any MCP server with one iterator. Uses one subscription if the extension
+ * has all selections, and otherwise one track per selection, merged as their items arrive (SEP:
+ * When a peer lacks the extension).
  */
 import type { Selection } from '../../../spec-schema/draft/schema.ts';
 import { EVENTS_LIST_CHANGED } from '../../protocol/events/names.ts';
@@ -39,7 +39,10 @@ const POLL_MS = 30_000;
 const POLL_FLOOR_MS = 1000;
 const SILENCE_MS = 60_000;
 const REPROBE_MS = 300_000;
-/** A server whose offer changes often changes several lists at once. */
+/**
+ * Pause before the modes are reconsidered: a change of the offer often changes several lists at
+ * once.
+ */
 const LIST_CHANGED_PAUSE_MS = 100;
 /** The notifications after which a server may offer another mode. */
 const LISTS_CHANGED: readonly string[] = [LIST_CHANGED_METHOD, EVENTS_LIST_CHANGED];
@@ -66,7 +69,10 @@ export class Following implements AsyncIterable<FollowItem> {
   /** Ends the tracks in use. */
   #group = new AbortController();
   #tracks: readonly Track[] = [];
-  /** Of the subscription for all selections, which is tried again whenever there is a reason to. */
+  /**
+   * The cooldowns of the track with all selections. They outlive the track, which is made again
+   * whenever one subscription may work.
+   */
   readonly #cooldowns: Cooldowns;
   #state: FollowState = { phase: 'idle' };
   #isIterating = false;
@@ -120,7 +126,7 @@ export class Following implements AsyncIterable<FollowItem> {
       : weakestGuarantee(this.#tracks.flatMap(({ follower }) => follower.guarantee ?? []));
   }
 
-  /** The status of each selection; one row where one log of the extension has all of them. */
+  /** The status of each selection; a single entry if one log of the extension has all of them. */
   get status(): readonly FollowStatus[] {
     return this.#tracks.map(({ follower, selection }) => ({
       selection,
@@ -136,14 +142,14 @@ export class Following implements AsyncIterable<FollowItem> {
     return PHASES.flatMap((phase) => states.filter((state) => state.phase === phase))[0]!;
   }
 
-  /** The subscription on the server, while one of the extension has all selections. */
+  /** The subscription on the server, while a single one has all selections. */
   get subscription(): TriggersSubscription | undefined {
     return this.#tracks.length === 1 ? this.#tracks[0]!.triggers?.subscription : undefined;
   }
 
   /**
    * Items of each selection in order; there is no order between selections. Can be iterated only
-   * once; leaving the loop stops following and leaves what the server holds. Ends without an error
+   * once. Leaving the loop stops following; subscriptions stay on the server. Ends without an error
    * after {@link close} and when the signal of the options fires. Throws `LocalError`
    * `not_supported` when no mode works for a selection, `terminated` when the subscription was
    * ended, `unauthorized`, or the error of the last mode that was left.
@@ -152,7 +158,7 @@ export class Following implements AsyncIterable<FollowItem> {
     if (this.#isIterating)
       throw new LocalError(
         'config_invalid',
-        'This can be iterated only once. Follow again with the same ledger.',
+        'A following can be iterated only once. Call `follow` again with the same ledger.',
       );
     this.#isIterating = true;
     const unwatch = this.#watchOffers();
@@ -172,8 +178,8 @@ export class Following implements AsyncIterable<FollowItem> {
   }
 
   /**
-   * Stops here, after what the application has finished is saved and acknowledged. With
-   * `unsubscribe` what was made on the server ends too, if the server can be reached.
+   * Stops following, after the finished items are saved and acknowledged. `unsubscribe` also
+   * removes everything that was created on the server, if the server can be reached.
    */
   async close({ unsubscribe = false }: { readonly unsubscribe?: boolean } = {}): Promise<void> {
     try {
@@ -184,10 +190,7 @@ export class Following implements AsyncIterable<FollowItem> {
     }
   }
 
-  /**
-   * Follows with one track for all selections where that works, with one track per selection where
-   * it does not.
-   */
+  /** Follows with one track for all selections if that works, else with one track per selection. */
   async *#follow(): AsyncGenerator<FollowItem, void> {
     const { select } = this.#o;
     let previous: Previous | undefined;
@@ -251,7 +254,8 @@ export class Following implements AsyncIterable<FollowItem> {
   /* -------------------------------------------------- better offers ----------------------------------------------------- */
 
   /**
-   * Reconsiders the modes at intervals and after every change of a list. Returns what stops that.
+   * Reconsiders the modes at intervals and after every change of a list. Returns the function that
+   * stops this.
    */
   #watchOffers(): () => void {
     const clock = this.#clock;
@@ -326,4 +330,8 @@ export class Following implements AsyncIterable<FollowItem> {
   }
 }
 
-const closed = (): LocalError => new LocalError('closed', 'Following was stopped by this client.');
+const closed = (): LocalError =>
+  new LocalError(
+    'closed',
+    'This client has stopped following. Call `follow` again with the same ledger.',
+  );

@@ -7,7 +7,7 @@ import { drainRank } from '../subscription/drains.ts';
 import { modeRank, type ModeName } from './mode-table.ts';
 import type { FollowGuarantee } from './types.ts';
 
-/** Of the mode `triggers`. */
+/** The guarantee of the mode `triggers`. */
 export const totalOrder = (drain: Drain): FollowGuarantee => ({
   mode: 'triggers',
   drain,
@@ -18,8 +18,8 @@ export const totalOrder = (drain: Drain): FollowGuarantee => ({
 });
 
 /**
- * Of a mode of `events/*` with a cursor: the server sends again what was missed, or says that it no
- * longer can.
+ * The guarantee of a mode of `events/*` with a cursor: the server sends missed events again, or
+ * says that it no longer can.
  */
 export const withCursor = (mode: ModeName): FollowGuarantee => ({
   mode,
@@ -30,8 +30,8 @@ export const withCursor = (mode: ModeName): FollowGuarantee => ({
 });
 
 /**
- * Of a mode of `events/*` without a cursor: events sent while the connection is down are lost
- * without a report.
+ * The guarantee of a mode of `events/*` without a cursor: events sent while the connection is down
+ * are lost without a report.
  */
 export const withoutCursor = (mode: ModeName): FollowGuarantee => ({
   mode,
@@ -41,7 +41,10 @@ export const withoutCursor = (mode: ModeName): FollowGuarantee => ({
   numbers: 'client',
 });
 
-/** Of plain MCP: neither a change notification nor a hash tells what happened between two reads. */
+/**
+ * The guarantee of plain MCP: neither a change notification nor a hash tells what happened between
+ * two reads.
+ */
 export const latestStateOnly = (mode: ModeName): FollowGuarantee => ({
   mode,
   order: 'observed',
@@ -50,7 +53,7 @@ export const latestStateOnly = (mode: ModeName): FollowGuarantee => ({
   numbers: 'client',
 });
 
-/** With sequence numbers from the server every loss shows, in whatever mode the events come. */
+/** Strengthens a guarantee: with sequence numbers from the server every loss shows, in any mode. */
 export const withServerNumbers = (guarantee: FollowGuarantee): FollowGuarantee => ({
   ...guarantee,
   order: 'total',
@@ -75,7 +78,10 @@ const ranks = ({ loss, gaps, order }: FollowGuarantee): readonly number[] => [
   ORDER.indexOf(order),
 ];
 
-/** Positive when `a` is weaker than `b`, 0 when both promise the same, by whatever mode. */
+/**
+ * Compares two guarantees without their modes: positive when `a` is weaker than `b`, 0 when both
+ * promise the same.
+ */
 export function compareGuarantees(a: FollowGuarantee, b: FollowGuarantee): number {
   const other = ranks(b);
   return (
@@ -85,7 +91,7 @@ export function compareGuarantees(a: FollowGuarantee, b: FollowGuarantee): numbe
   );
 }
 
-/** The guarantee that holds for all of them. */
+/** The weakest guarantee, which holds for all of them. */
 export const weakestGuarantee = (
   guarantees: readonly FollowGuarantee[],
 ): FollowGuarantee | undefined =>

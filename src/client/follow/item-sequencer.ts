@@ -1,7 +1,7 @@
 /**
- * Turns what modes yield into items for the application: numbered, without repetitions, with every
- * loss and every change of the guarantee, and remembered once they are finished (SEP: When a peer
- * lacks the extension).
+ * Turns the values that modes yield into items for the application: numbers them, drops
+ * repetitions, reports every loss and every change of the guarantee, and saves the progress once
+ * items are finished (SEP: When a peer lacks the extension).
  */
 import type { Position, Selection } from '../../../spec-schema/draft/schema.ts';
 import type { Ledger } from '../../protocol/ledger/ledger.ts';
@@ -22,23 +22,23 @@ import type {
 } from './types.ts';
 
 export interface ItemSequencerOptions {
-  /** Of the items; undefined where one log has all selections. */
+  /** The selection of a mode's items; undefined if one log has all selections. */
   readonly selectionOf: (mode: ModeName) => Selection | undefined;
   readonly ledger: Ledger;
   readonly server: string;
-  /** Name the selections in the ledger. */
+  /** The names of the selections in the ledger. */
   readonly keys: readonly string[];
-  /** Names their subscription in the mode `triggers`. */
+  /** The `key` of their subscription in the mode `triggers`. */
   readonly triggersKey: string;
   readonly ack: 'auto' | 'manual';
   readonly seen: Deduplicator;
-  /** The guarantee of the track before this one. */
+  /** The guarantee of the track that this one replaces; undefined = this is the first. */
   readonly before: FollowGuarantee | undefined;
 }
 
 /** Why the guarantee changes. */
 interface Reason {
-  /** The mode before was tried and did not work. */
+  /** The mode that was used before did not work. */
   readonly wasRefused?: boolean;
   readonly error?: unknown;
 }
@@ -46,7 +46,7 @@ interface Reason {
 export class ItemSequencer {
   readonly #o: ItemSequencerOptions;
   #progress: ProgressTracker | undefined;
-  /** A save that failed; thrown with the next item. */
+  /** The error of a failed save, thrown instead of the next item. */
   #unsaved: { readonly error: unknown } | undefined;
   #mode: ModeName | undefined;
   #acknowledgesItself = false;
@@ -102,8 +102,8 @@ export class ItemSequencer {
   /* -------------------------------------------------- modes ------------------------------------------------------------ */
 
   /**
-   * Begins a run of a mode, the same one or another. Resolves with the mark to continue from;
-   * undefined = from now on.
+   * Begins a run of a mode: the same mode as before or another. Resolves with the mark to continue
+   * from; undefined = start with what happens from now on.
    */
   async startRun(mode: ModeName, acknowledgesItself: boolean): Promise<string | undefined> {
     const { marks } = modeTraits(mode);
@@ -146,14 +146,14 @@ export class ItemSequencer {
     };
   }
 
-  /** The mode has stopped working. */
+  /** The run of the mode has ended: from now on the client is not watching. */
   endRun(): void {
     this.#isUnwatched = true;
   }
 
   /**
-   * The mode works. Reports the time without watching before it, unless the mode makes up for that
-   * or reports it itself.
+   * Called with the first value of a run, which shows that the mode works. Yields a gap for the
+   * time without watching, unless the mode continues from a mark or reports that gap itself.
    */
   *firstYield(first: ModeYield, mark: string | undefined): Generator<FollowItem> {
     const isKnown = mark !== undefined || (first.type === 'gap' && first.reason === 'unwatched');
@@ -163,7 +163,10 @@ export class ItemSequencer {
 
   /* -------------------------------------------------- items ------------------------------------------------------------ */
 
-  /** Returns whether that was an event or a gap which the application had not had. */
+  /**
+   * Yields the items for one value of a mode. Returns whether it was an event or a gap that the
+   * application did not have yet.
+   */
   *accept(one: ModeYield): Generator<FollowItem, boolean> {
     switch (one.type) {
       case 'mark':
@@ -231,7 +234,7 @@ export class ItemSequencer {
       if (isKnown) return;
       throw misbehaved(
         'number',
-        `an unknown event with number ${now.sequence} came after ${before!.sequence}`,
+        `a new event with number ${now.sequence} came after number ${before!.sequence}`,
       );
     }
     this.#last = now;
@@ -314,14 +317,15 @@ export type LogNumber = Omit<ServerNumber, 'by'>;
 /** The relation of a number to the one before it. */
 export type NumberRelation =
   | 'next'
-  /** The first number of the log. */
+  /** No number came before it. */
   | 'first'
   /** Not above the last one: a repetition, or a server that counts backwards. */
   | 'behind'
   /** The numbers `from` to `to` are missing. */
   | { readonly kind: 'gap'; readonly from: number; readonly to: number }
   /**
-   * A new epoch, of which the numbers `from` to `to` were not seen; none when `to` is below `from`.
+   * A new epoch, in which the numbers `from` to `to` were not seen. If `to` is below `from`, none
+   * is missing.
    */
   | { readonly kind: 'epoch'; readonly from: number; readonly to: number }
   /** Another log. */
@@ -337,7 +341,7 @@ export function relationOf(last: LogNumber | undefined, now: LogNumber): NumberR
     : { kind: 'gap', from: last.sequence + 1, to: now.sequence - 1 };
 }
 
-/** Whether the numbers of a row of events show by themselves that something is missing. */
+/** Whether the numbers of consecutive events show that something is missing. */
 export function showsLoss(last: LogNumber | undefined, numbers: readonly LogNumber[]): boolean {
   let before = last;
   for (const number of numbers) {
@@ -355,16 +359,16 @@ type Identity = Pick<FollowedEvent['event'], 'name' | 'eventId'>;
 const REMEMBERED_MAX = 10_000;
 
 /**
- * Remembers the identifiers of the last events. A server of `events/*` may repeat an event, and a
- * mode may begin with events that an earlier mode has delivered (SEP: When a peer lacks the
+ * Remembers the identifiers of the most recent events. A server of `events/*` may repeat an event,
+ * and a mode may begin with events that an earlier mode has delivered (SEP: When a peer lacks the
  * extension).
  */
 export class Deduplicator {
-  /** The run in which an identifier was seen last. */
+  /** By identifier: the run in which it was seen last. */
   readonly #runs: Map<string, number>;
   #run = 1;
 
-  /** Starts with what others have seen. */
+  /** Starts with the identifiers that others have seen. */
   constructor(...others: readonly Deduplicator[]) {
     this.#runs = new Map(
       others
@@ -374,7 +378,7 @@ export class Deduplicator {
     );
   }
 
-  /** A mode begins. */
+  /** A run of a mode begins. */
   startRun(): void {
     this.#run += 1;
   }
@@ -389,8 +393,8 @@ export class Deduplicator {
   }
 
   /**
-   * Whether an earlier run had the event. Within a run the same identifier is the upstream's own
-   * repetition.
+   * Whether an earlier run had the event. If only the same run had it, the log itself has the event
+   * twice, so both are delivered.
    */
   hadInEarlierRun(event: Identity): boolean {
     return (this.#runs.get(nameOf(event)) ?? Infinity) < this.#run;

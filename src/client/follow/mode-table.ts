@@ -20,25 +20,22 @@ interface Row {
   readonly name: ModeName;
   readonly marks: MarkKind;
   /**
-   * An event of the mode has an identifier of its own, and an event that comes twice is the same
-   * event.
+   * Whether an event with a known identifier is always a repetition. In `triggers` the subscription
+   * itself drops repetitions. In plain MCP the identifier is the hash of a state, which may come
+   * back.
    */
   readonly isOccurrence: boolean;
 }
 
 const MODES = [
-  // `triggers/*` by callback, stream or pull.
   { name: 'triggers', marks: 'position', isOccurrence: false },
-  // `events/*` of SEP-3415.
   { name: 'events.webhook', marks: 'cursor', isOccurrence: true },
   { name: 'events.push', marks: 'cursor', isOccurrence: true },
   { name: 'events.poll', marks: 'cursor', isOccurrence: true },
-  // `subscriptions/listen`, or `resources/subscribe` and `list_changed` before 2026-07-28, then
-  // reading again.
+  // Reads again after a notification: of `subscriptions/listen`, or before 2026-07-28 of
+  // `resources/subscribe` and the lists.
   { name: 'listen', marks: 'state', isOccurrence: false },
-  // Reading a resource, or a list, at intervals.
   { name: 'read', marks: 'state', isOccurrence: false },
-  // Calling a tool at intervals.
   { name: 'tool', marks: 'result', isOccurrence: false },
 ] as const satisfies readonly Row[];
 

@@ -1,6 +1,6 @@
 /**
  * Tracks how far the application has come through the items of one track: finishing an item
- * finishes all items before it. The progress is saved before an item is answered.
+ * finishes all items before it. The progress is saved before the server gets its response.
  */
 import { systemClock } from '../../protocol/lib/clock.ts';
 import type { MarkRecord } from '../../protocol/ledger/ledger.ts';
@@ -9,25 +9,26 @@ import { AckTracker } from '../ack-tracker.ts';
 /** The members of the ledger's record that change. */
 export type Progress = Pick<MarkRecord, 'mark' | 'number'> & { readonly mode: string | undefined };
 
-/** The change when an item is finished; absent members stay as they are. */
+/** The change of the progress when an item is finished; absent members do not change it. */
 export interface ProgressStep extends Partial<Pick<MarkRecord, 'mark' | 'number' | 'mode'>> {
   /** Called once the progress is saved. */
   readonly done?: () => void | Promise<void>;
 }
 
-/** The tracker counts items from 1 in the order of the calls; the count has no epochs. */
+/** The acknowledgement tracker takes positions. Here they count items from 1, without epochs. */
 const positionOf = (sequence: number) => ({ epoch: '', sequence });
 
 export class ProgressTracker {
   readonly #acks: AckTracker;
-  /** Of the items that are not finished, in order. */
+  /** The steps of the unfinished items, in order. */
   readonly #steps: ProgressStep[] = [];
   #count = 0;
   #finished = 0;
   #progress: Progress;
   #isSaved = true;
-  /** The calls to make for finished items: after the next save, and after the last one. */
+  /** The `done` calls of finished items that wait for the next save. */
   readonly #unsaved: (() => void | Promise<void>)[] = [];
+  /** The `done` calls of finished items that are saved. */
   readonly #answers: (() => void | Promise<void>)[] = [];
 
   constructor(start: Progress, save: (progress: Progress) => Promise<void>) {
@@ -42,13 +43,13 @@ export class ProgressTracker {
     });
   }
 
-  /** As far as the items are finished. */
+  /** The progress up to the last finished item. */
   get progress(): Progress {
     this.#advance();
     return this.#progress;
   }
 
-  /** A step without an item: it is finished as soon as every item before it is. */
+  /** Adds a step without an item: it is finished as soon as every item before it is. */
   skip(step: ProgressStep): void {
     this.#steps.push(step);
     this.#acks.skip(++this.#count);

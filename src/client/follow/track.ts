@@ -25,7 +25,7 @@ export interface Track {
   readonly triggers: TriggersMode | undefined;
 }
 
-/** The state in which the tracks before ended. */
+/** The state at the end of the tracks that new ones replace. */
 export interface Previous {
   readonly guarantee: FollowGuarantee;
   readonly error: unknown;
@@ -45,8 +45,8 @@ export const mayUse = ({ modes }: FollowOptions, name: ModeName): boolean =>
   modes?.includes(name) ?? true;
 
 /**
- * Makes a track for one selection by every mode, or without `selection` for all of them by one
- * subscription.
+ * Makes a track. With `selection`, it follows that selection in any mode. Without, it follows all
+ * selections in one subscription.
  */
 export function makeTrack(
   { connection, options, ledger, clock, tuning }: TrackOptions,
@@ -71,7 +71,8 @@ export function makeTrack(
   const triggers = mayUse(options, 'triggers')
     ? triggersMode(
         selections,
-        // A given key names one subscription only.
+        // The `key` of the options names one subscription, so only a track with all selections uses
+        // it.
         hasAll ? own : { ...own, triggers: withoutKey(own.triggers) },
         (state) => showState(follower, state),
       )
@@ -128,9 +129,9 @@ export async function settleTrack({ sequencer, triggers }: Track): Promise<void>
 }
 
 /**
- * Merges the items of all tracks as they come. At most one item of each track waits here, so no
- * server is asked for more than there is room for. Returns how the first track ended, or undefined
- * when `group` has ended all of them. Aborts `group`.
+ * Merges the items of all tracks as they arrive. Takes at most one item ahead from each track, so
+ * that the tracks still limit what the servers send. Returns how the first track ended, or
+ * undefined when `group` has ended all of them. Aborts `group` at its end.
  */
 export async function* mergeTracks(
   tracks: readonly Track[],
@@ -177,7 +178,8 @@ export async function* mergeTracks(
     }
     return undefined;
   } finally {
-    // A track that has yielded ends in good order first; one that waits for a server is aborted.
+    // A track that is not waiting for the server returns by itself. One that is waiting saves its
+    // progress; then it is aborted.
     await Promise.all(
       tracks.map(({ sequencer }, at) =>
         pending.has(at)

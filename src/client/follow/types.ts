@@ -1,6 +1,6 @@
 /**
- * The types of `follow`: what an application follows, what it gets whatever the server can do, and
- * what a mode is. The list of modes is in `mode-table.ts` (SEP: When a peer lacks the extension).
+ * The types of `follow`: its options, its items and states, and the interface of a mode. The list
+ * of modes is in `mode-table.ts` (SEP: When a peer lacks the extension).
  */
 import type {
   Drain,
@@ -20,7 +20,7 @@ import type { ModeName } from './mode-table.ts';
 /** The guarantee for one selection (SEP: When a peer lacks the extension). */
 export interface FollowGuarantee {
   readonly mode: ModeName;
-  /** In the mode `triggers`. */
+  /** The drain in use, in the mode `triggers` only. */
   readonly drain?: Drain;
   /**
    * `total`: as numbered by the server. `sent`: as sent by the server; webhooks may still reorder.
@@ -29,19 +29,23 @@ export interface FollowGuarantee {
   readonly order: 'total' | 'sent' | 'observed';
   /**
    * `none silent`: every loss is reported. `flagged`: the server reports that something is missing,
-   * but not what. `undetected`: what is lost while the connection is down is never known.
+   * but not what. `undetected`: events lost while the connection is down are not reported.
    * `latest state only`: every state between two reads is lost.
    */
   readonly loss: 'none silent' | 'flagged' | 'undetected' | 'latest state only';
-  /** `exact`: each gap names its numbers. `flag`: there is a gap somewhere before this point. */
+  /**
+   * `exact`: each gap names its numbers. `flag`: a gap says that something is missing before this
+   * point. `none`: gaps are not reported.
+   */
   readonly gaps: 'exact' | 'flag' | 'none';
   /** The side that numbers the events. */
   readonly numbers: 'server' | 'client';
 }
 
 /**
- * The number of an event. A number by the client counts the events since the loop began: it is not
- * a sequence of this extension, means nothing to a server, and starts again with the process.
+ * The number of an event. A number by the client only counts the events of one selection. It is not
+ * a sequence of this extension and means nothing to a server. The count starts again with the
+ * process, and when `follow` joins or separates its selections.
  */
 export type ItemNumber =
   | {
@@ -55,58 +59,67 @@ export type ItemNumber =
 /** A number that the server assigned. */
 export type ServerNumber = Extract<ItemNumber, { by: 'server' }>;
 
-/** An event, by whichever mode it came. */
+/** An event, from any mode. */
 export interface FollowedEvent {
   readonly type: 'event';
   readonly mode: ModeName;
-  /** The selection that it belongs to; undefined where one log of `triggers` has all selections. */
+  /** The selection that it belongs to; undefined if one log of `triggers` has all selections. */
   readonly selection?: Selection;
   readonly number: ItemNumber;
   readonly event: {
-    /** The server's identifier; in the modes below `events/*` a hash of the state that was read. */
+    /**
+     * The server's identifier; in `listen`, `read` and `tool` a hash of the state that was read.
+     */
     readonly eventId: string;
     /**
-     * The trigger type; below `events/*` `mcp.resource.updated`, `mcp.tools.list_changed`, … or
-     * `mcp.tool.result`.
+     * The trigger type; in `listen`, `read` and `tool` `mcp.resource.updated`,
+     * `mcp.tools.list_changed`, … or `mcp.tool.result`.
      */
     readonly name: string;
-    /** When it happened; below `events/*` when it was read. */
+    /**
+     * The time at which it happened; in `listen`, `read` and `tool` the time at which it was read.
+     */
     readonly timestamp: string;
     /**
-     * Below `events/*`: `{ uri, contents }` of a resource, `{ items }` of a list, or
-     * `{ tool, result }`.
+     * The data of the event. In `listen` and `read`: `{ uri, contents }` of a resource, or
+     * `{ items }` of a list. In `tool`: `{ tool, result }`.
      */
     readonly data: unknown;
   };
   /**
-   * Finishes this item and all before it. In modes without acknowledgement the cursor, or the hash
-   * of the state, is saved in the ledger.
+   * Finishes this item and every item before it. Resolves once that is saved, and acknowledged to a
+   * server that keeps acknowledgements. For any other server the ledger keeps the cursor, or the
+   * hash of the state.
    */
   ack(): Promise<void>;
 }
 
-/** Something is missing here. */
+/** A gap: something is missing before the next item. */
 export interface FollowedGap {
   readonly type: 'gap';
   readonly mode: ModeName;
   readonly selection?: Selection;
   /**
-   * The server's reason, or: `truncated` the server reports that something is missing; `missing`
-   * its numbers show it; `unwatched` the client was not watching for a while.
+   * The server's reason, or one of three others. `truncated`: the server reports that something is
+   * missing. `missing`: the server's numbers show it. `unwatched`: the client was not watching for
+   * a while.
    */
   readonly reason: GapReason | 'truncated' | 'missing' | 'unwatched';
-  /** The missing numbers of the server, where they are known. */
+  /** The missing numbers of the server, if they are known. */
   readonly numbers?: {
     readonly subscriptionId: string;
     readonly epoch: string;
     readonly from: number;
     readonly to: number;
   };
-  /** As of an event. */
+  /** Finishes the gap, as {@link FollowedEvent.ack} finishes an event. */
   ack(): Promise<void>;
 }
 
-/** The guarantee has changed: another mode, another drain, or a stream that was refused. */
+/**
+ * The guarantee has changed: another mode or drain, or the server has shown that it guarantees more
+ * or less in the same mode.
+ */
 export interface ModeChange {
   readonly type: 'mode';
   readonly selection?: Selection;
@@ -114,8 +127,8 @@ export interface ModeChange {
   readonly from?: FollowGuarantee;
   readonly to: FollowGuarantee;
   /**
-   * `upgraded`, `downgraded`: the server's offer has changed. `refused`: the better mode was tried
-   * and did not work; see `error`.
+   * `chosen`: the first mode. `upgraded`, `downgraded`: the server's offer has changed. `refused`:
+   * the better mode was tried and did not work; see `error`.
    */
   readonly reason: 'chosen' | 'upgraded' | 'downgraded' | 'refused';
   readonly error?: unknown;
@@ -124,13 +137,13 @@ export interface ModeChange {
 /** One value of the iterator. */
 export type FollowItem = FollowedEvent | FollowedGap | ModeChange | EpochItem | LostItem;
 
-/** The resource or tool to read where the server does not have the trigger type. */
+/** The resource or tool to read if the server does not have the trigger type. */
 export interface Otherwise {
   /** The URI of a resource: a change of its content is an event. */
   readonly resource?: string;
   /**
-   * A tool: a change of its result is an event. It is called at intervals, so it must change
-   * nothing.
+   * A tool: a change of its result is an event. It is called at intervals, so it must not change
+   * anything.
    */
   readonly tool?: { readonly name: string; readonly arguments?: Readonly<Record<string, unknown>> };
 }
@@ -142,13 +155,16 @@ export interface FollowOptions {
    * `mcp.prompts.list_changed` and `mcp.resources.list_changed` work on every MCP server.
    */
   readonly select: readonly Selection[];
-  /** By name of a selection: what to read where the server does not have that trigger type. */
+  /** By trigger type: what to read if the server does not have that type. */
   readonly otherwise?: Readonly<Record<string, Otherwise>>;
   /** The modes to use. Default: all. */
   readonly modes?: readonly ModeName[];
-  /** Needed for callbacks and webhooks. */
+  /** The endpoint for callbacks and webhooks, which are not used without one. */
   readonly callback?: CallbackEndpoint;
-  /** Remembers positions, cursors and hashes across restarts. Default: memory. */
+  /**
+   * Stores positions, cursors and hashes across restarts. Default: a ledger in memory, which does
+   * not outlive the process.
+   */
   readonly ledger?: Ledger;
   /** `auto`: asking for the next item acknowledges the last one. Default `auto`. */
   readonly ack?: 'auto' | 'manual';
@@ -161,7 +177,7 @@ export interface FollowOptions {
   readonly tuning?: FollowTuning;
 }
 
-/** As in `SubscribeOptions`, for a server that has the extension. */
+/** Options of the mode `triggers`. Each has the meaning that it has in `SubscribeOptions`. */
 export interface TriggersModeOptions {
   readonly key?: string;
   readonly ttlMs?: number | null;
@@ -180,7 +196,7 @@ export type FollowState =
   | { readonly phase: 'following'; readonly mode: ModeName; readonly drain?: Drain }
   /** Retrying after `delayMs`. */
   | { readonly phase: 'waiting'; readonly error: unknown; readonly delayMs: number }
-  /** Closed by this client when there is no `error`. */
+  /** Without an `error`, this client has stopped following. */
   | { readonly phase: 'ended'; readonly error?: unknown };
 
 /** The status of one selection, or of all of them in one log of `triggers`. */
@@ -191,7 +207,7 @@ export interface FollowStatus {
   readonly state: FollowState;
 }
 
-/** Times in milliseconds. */
+/** Timing options. All times are in milliseconds. */
 export interface FollowTuning {
   readonly clock?: Clock;
   readonly backoff?: BackoffOptions;
@@ -203,16 +219,16 @@ export interface FollowTuning {
   /** Shortest interval, whatever the server names. Default 1000. */
   readonly pollFloorMs?: number;
   /**
-   * A stream that is silent for this long is dead. Default 60,000. In `listen`, where silence is
-   * normal, the interval between reads without a notification. From `listen` down also the timeout
-   * of each call.
+   * A stream without a message for this long counts as broken. Default 60,000; in the mode
+   * `triggers` 30,000. In `listen`, where silence is normal, it is the longest time between two
+   * reads. In `listen`, `read` and `tool` it is also the timeout of each call.
    */
   readonly silenceMs?: number;
   /** Interval at which the server is asked whether it offers a better mode. Default 300,000. */
   readonly reprobeMs?: number;
 }
 
-/** A selection with what belongs to it. */
+/** A selection with the options that apply to it. */
 export interface FollowTarget {
   readonly selection: Selection;
   readonly otherwise: Otherwise | undefined;
@@ -220,8 +236,8 @@ export interface FollowTarget {
 }
 
 /**
- * An event as a mode yields it. The item sequencer adds mode, selection, `ack`, and the number
- * where the client counts.
+ * An event as a mode yields it. The item sequencer adds mode, selection, `ack`, and the number if
+ * the client counts.
  */
 export interface EventYield {
   readonly type: 'event';
@@ -240,7 +256,7 @@ export interface GapYield {
   readonly reason: FollowedGap['reason'];
   readonly numbers?: FollowedGap['numbers'];
   /**
-   * The numbers of the events that follow at once. Where they show what is missing, this gap is not
+   * The numbers of the events right after the gap. If they show what is missing, the gap is not
    * reported.
    */
   readonly shown?: readonly ServerNumber[];
@@ -252,9 +268,9 @@ export interface GapYield {
 export type ModeYield =
   | EventYield
   | GapYield
-  /** A loss that the mode itself has recognized. */
+  /** A loss that the mode itself has detected. */
   | { readonly type: 'loss'; readonly item: EpochItem | LostItem }
-  /** Nothing happened, but the cursor has moved on. */
+  /** Nothing happened, but the server has sent a newer cursor, or the first state was read. */
   | { readonly type: 'mark'; readonly mark: string }
   /**
    * The guarantee of the mode from here on, for example once a cursor was seen. `error`: why the mode
@@ -284,17 +300,17 @@ export interface ModeContext {
 export interface Offer {
   readonly guarantee: FollowGuarantee;
   /**
-   * The mode acknowledges by itself when the next item is asked for; the ledger need not remember a
+   * The mode acknowledges an item by itself when the next one is requested, so the ledger needs no
    * mark.
    */
   readonly acknowledgesItself?: boolean;
   /**
-   * Yields until it cannot continue. Returns when the server ended it in good order; throws
+   * Yields until it cannot continue. Returns when the server ended it without an error; throws
    * `WireError`, `RemoteError`, `LocalError` (`unreachable`, `timeout`, `peer_misbehaved`,
    * `not_supported`, `terminated`), or the signal's reason.
    */
   run(context: ModeContext): AsyncGenerator<ModeYield, void>;
-  /** Removes what the last {@link run} has made on the server. */
+  /** Removes everything that the last {@link run} created on the server. */
   release?(): Promise<void>;
 }
 

@@ -45,8 +45,8 @@ export interface StreamOptions {
   /** Called for every such notification of this request, in order. */
   readonly onNotification: (method: string, params: unknown) => void;
   /**
-   * A stream without a message for this many milliseconds is dead. Default 30,000: two missed
-   * heartbeats.
+   * A stream without a message for this many milliseconds counts as broken. Default 30,000: two
+   * missed heartbeats.
    */
   readonly silenceMs?: number;
 }
@@ -56,8 +56,8 @@ const CALL_TIMEOUT_MS = 60_000;
 /** Longest wait for the end of a session. */
 const CLOSE_TIMEOUT_MS = 5000;
 /**
- * Longest wait for the stream of the session. The SDK opens it after the handshake, and tries twice
- * within 3 s when it breaks.
+ * Longest wait for the stream of the session. The SDK opens it after the handshake. If it breaks,
+ * the SDK tries twice within 3 s to open it again.
  */
 const PUSH_TIMEOUT_MS = 5000;
 /** Accepts every result: the caller validates it against the schema of the extension. */
@@ -66,8 +66,9 @@ const anyResult = {
 } as const;
 
 /**
- * Connects. Throws `LocalError` `unreachable`, `unauthorized` or `not_supported`. The next call
- * reopens a broken connection, unless the target is an SDK client.
+ * Connects to a server. Throws `LocalError` `unreachable`, `timeout`, `unauthorized`,
+ * `not_supported` or `peer_misbehaved`; `config_invalid` for an SDK client that is not connected.
+ * The next call reopens a broken connection, unless the target is an SDK client.
  */
 export async function connect(target: Target, options: ConnectOptions = {}): Promise<Connection> {
   const connection = new Connection(target, options);
@@ -78,15 +79,15 @@ export async function connect(target: Target, options: ConnectOptions = {}): Pro
 interface Live {
   readonly client: Client;
   readonly pendingRequests: PendingRequests;
-  /** Removes the listeners of this connection from a transport that others may use too. */
+  /** Removes the listeners of this connection from a transport that other connections may share. */
   readonly leave: () => void;
 }
 
-/** Shared by everything that is followed over one connection. */
+/** The state that all followers on one connection share. */
 interface Shared {
   /** By list: the pending or last result, and the time of the request. */
   readonly lists: Map<string, { readonly at: number; readonly value: Promise<unknown> }>;
-  /** By method: the session in which it was a bad request last, until it works again. */
+  /** By method: the last session in which it was a bad request, until the method works again. */
   readonly doubtedSessions: Map<string, object>;
   /** By URI: the number of its followers. A session subscribes to a resource once. */
   readonly resourceFollowers: Map<string, number>;
@@ -177,9 +178,10 @@ export class Connection {
   }
 
   /**
-   * Calls `listener` when the transport has closed, and when the stream breaks on which a server
-   * sends messages outside of requests before 2026-07-28. With an SDK client as target only the
-   * first is visible. Returns the function that removes it.
+   * Calls `listener` when messages that the server sends outside of requests may have been lost:
+   * the transport was closed, another session has replaced the session, or, before 2026-07-28, the
+   * stream for these messages broke. An SDK client as target does not show that its stream broke.
+   * Returns the function that removes the listener.
    */
   onInterrupted(listener: InterruptionListener): () => void {
     this.#interrupted.add(listener);
@@ -199,20 +201,27 @@ export class Connection {
     const { phase } = await stream.settled(this.#clock, timeoutMs, signal);
     if (phase === 'open') return;
     if (phase === 'absent')
-      throw new LocalError('not_supported', 'The server has no stream for notifications.', {
-        reason: 'no_stream',
-      });
+      throw new LocalError(
+        'not_supported',
+        'The server has no stream for notifications. Read at intervals instead.',
+        {
+          reason: 'no_stream',
+        },
+      );
     await this.renew();
     throw unreachable('the stream of the session was not opened again');
   }
 
-  /** The state of that stream; undefined where none is needed, or where it is not visible. */
+  /**
+   * The state of the stream for messages outside of requests; undefined where no such stream is
+   * needed, or where it is not visible.
+   */
   get pushState(): ServerStreamState | undefined {
     return this.isModern ? undefined : this.#serverStream?.state;
   }
 
   /**
-   * @internal Leaves a session that the server does not know any more: the next call opens another.
+   * @internal Leaves a session that the server does not know any more. The next call opens another.
    */
   async renew(): Promise<void> {
     const live = await this.#live?.catch(() => undefined);
@@ -256,9 +265,13 @@ export class Connection {
           cancel();
           cancel = this.#clock.after(silenceMs, () =>
             end(
-              new LocalError('timeout', `The stream has been silent for ${silenceMs} ms.`, {
-                reason: 'silence',
-              }),
+              new LocalError(
+                'timeout',
+                `The stream has been silent for ${silenceMs} ms. Open another one.`,
+                {
+                  reason: 'silence',
+                },
+              ),
             ),
           );
         };
@@ -286,7 +299,7 @@ export class Connection {
     makePending: (end: (reason: Error) => void) => PendingRequest,
   ): Promise<unknown> {
     signal?.throwIfAborted();
-    const { client, pendingRequests: pendingRequests } = await this.opened();
+    const { client, pendingRequests } = await this.opened();
     signal?.throwIfAborted();
     const stop = new AbortController();
     let ended: Error | undefined;
@@ -304,7 +317,7 @@ export class Connection {
         timeout,
       });
     } catch (error) {
-      // The SDK reports an abort as a timeout, so the reason is kept here.
+      // The SDK reports an abort as a timeout, so the reason of the abort is thrown instead.
       signal?.throwIfAborted();
       throw ended ?? (await this.#translate(error, client));
     } finally {
@@ -327,7 +340,8 @@ export class Connection {
 
   /** @internal The open SDK client; connects again when the last one has closed. */
   async opened(): Promise<Live> {
-    if (this.#closed) throw new LocalError('closed', 'This connection was closed by this client.');
+    if (this.#closed)
+      throw new LocalError('closed', 'This client has closed the connection. Connect again.');
     const live = await (this.#live ??= this.#openFirst());
     if (live.client.transport !== undefined) return live;
     live.leave();
@@ -352,10 +366,10 @@ export class Connection {
   }
 
   /**
-   * Refreshes the capabilities of the server, which may have changed with a restart. A session
-   * declares them once, at its start, so over HTTP another session is opened, which replaces the
-   * first if it declares something else. A child process is asked only where its revision has a
-   * method for that. Rejects as {@link call} does.
+   * Reads the capabilities of the server again, which may have changed with a restart. A session
+   * declares them once, at its start. So over HTTP another session is opened, and replaces the
+   * first if it declares something else. A child process is asked only if its protocol revision has
+   * a method for that. Rejects as {@link call} does.
    */
   refresh({ signal, timeoutMs = this.timeoutMs }: CallOptions = {}): Promise<void> {
     this.#refreshing ??= this.#refresh(timeoutMs).finally(() => {
@@ -443,12 +457,17 @@ export class Connection {
     const live = await this.#live?.catch(() => undefined);
     if (!live) return;
     live.leave();
-    this.#interrupt(new LocalError('closed', 'This connection was closed by this client.'));
+    this.#interrupt(
+      new LocalError('closed', 'This client has closed the connection. Connect again.'),
+    );
     if (!isClient(this.#target)) await end(live, this.#closeTimeoutMs);
   }
 }
 
-/** Ends the session too, which closing alone would leave on the server. The server may refuse. */
+/**
+ * Ends the session and closes the client. Closing alone would leave the session on the server,
+ * which may refuse to end it.
+ */
 async function end({ client, leave }: Live, withinMs: number): Promise<void> {
   leave();
   const { transport } = client;

@@ -18,10 +18,16 @@ import { ServerStream } from './server-stream.ts';
 import type { ConnectOptions, HttpTarget, StdioTarget } from './targets.ts';
 import { observeTransport } from './transport-state.ts';
 
-/** A subclass, because the SDK starts a second process to probe the era for the class itself. */
+/**
+ * A subclass of the SDK's transport: for the class itself the SDK starts a second process, to probe
+ * the era.
+ */
 class InPlaceStdioTransport extends StdioClientTransport {}
 
-/** Connects over HTTP or starts the process. Throws translated errors, or else those of the SDK. */
+/**
+ * Connects over HTTP, or starts the process. Errors over HTTP are translated; errors of a process
+ * are those of the SDK.
+ */
 export async function dial(
   target: HttpTarget | StdioTarget,
   options: ConnectOptions,
@@ -30,8 +36,8 @@ export async function dial(
   try {
     return await attempt(target, options, MODES[protocol]);
   } catch (error) {
-    // A server older than discovery may exit at the probe: the next process gets `initialize` at
-    // once.
+    // A server that does not know discovery may exit at the probe. A second process gets
+    // `initialize` at once.
     const exitedAtProbe =
       'command' in target &&
       protocol === 'auto' &&
@@ -72,7 +78,7 @@ async function attempt(
   return client;
 }
 
-/** Bounds for the `retry:` of a server. */
+/** Bounds for the `retry:` field that a server sends on a stream. */
 const RETRY_MIN_MS = 1000;
 const RETRY_MAX_MS = 30_000;
 

@@ -1,6 +1,6 @@
 /**
- * Reads what a server declares in its handshake, on the transport: the SDK's client keeps only the
- * capabilities that it knows, and deployed servers declare `events` beside them.
+ * Reads the handshake of a server on the transport: the SDK's client keeps only the capabilities
+ * that it knows, and deployed servers declare `events` beside them.
  */
 
 /** The member of a transport that is observed. */
@@ -47,7 +47,7 @@ export class HandshakeObserver {
     return observer;
   }
 
-  /** As declared last; undefined = not yet. */
+  /** The capabilities that were declared last; undefined = no handshake was seen. */
   get capabilities(): RawCapabilities | undefined {
     return this.#capabilities;
   }

@@ -1,6 +1,6 @@
 /**
- * Limits the size of a message over HTTP, after decompression and also when its end never comes.
- * Counts where the bytes arrive, because the SDK collects them.
+ * Limits the size of a message over HTTP, after decompression, and also for a message that never
+ * ends. Counts bytes as they arrive, because the SDK collects a message before it parses it.
  */
 import type { LocalError } from '../../protocol/wire/errors.ts';
 import { misbehaved } from './peer-error.ts';
@@ -52,7 +52,7 @@ export class HttpGuard {
 
 /** Counts the bytes that have to be kept until a message is complete. */
 interface Meter {
-  /** The most bytes that are kept at once while `chunk` is read. */
+  /** Returns the most bytes that have to be kept at once while `chunk` is read. */
   feed(chunk: Uint8Array): number;
 }
 
@@ -67,7 +67,10 @@ class BodyMeter implements Meter {
 const LF = 10;
 const CR = 13;
 
-/** An event of a stream ends with an empty line; a line ends with LF, CR, or both. */
+/**
+ * Starts again after every event of a stream. An event ends with an empty line; a line ends with
+ * LF, CR, or CR LF.
+ */
 class EventMeter implements Meter {
   #bytes = 0;
   #lineIsEmpty = true;
@@ -94,7 +97,7 @@ class EventMeter implements Meter {
   }
 }
 
-/** Passes the bytes on up to the limit, then errors. */
+/** Passes bytes on up to the limit; the stream fails beyond it. */
 function bounded(
   body: ReadableStream<Uint8Array>,
   meter: Meter,

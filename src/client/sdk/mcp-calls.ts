@@ -1,7 +1,7 @@
 /**
  * The calls of plain MCP: read a resource, page through a list, call a tool, subscribe to a
- * resource. Results are checked as far as they are used. The SDK's client calls the tool, because
- * it knows which arguments go into headers.
+ * resource. Checks only the members of a result that are used. A tool is called through the SDK's
+ * client, because it knows which arguments go into headers.
  */
 import type { Tool } from '@modelcontextprotocol/client';
 import { orAbort } from '../../protocol/lib/abort.ts';
@@ -12,7 +12,7 @@ import { misbehaved, peerError, unreachable } from './peer-error.ts';
 
 export type { Tool } from '@modelcontextprotocol/client';
 
-/** Every call has a signal and a timeout. */
+/** The signal and the timeout of a call, both required. */
 export interface McpCallOptions {
   readonly signal: AbortSignal;
   readonly timeoutMs: number;
@@ -127,7 +127,7 @@ async function callInSession(
   );
 }
 
-/** Many servers have the same code for an unknown session as for any bad request. */
+/** The code of a bad request. Many servers use it for an unknown session too. */
 const BAD_REQUEST = -32000;
 
 /**
@@ -148,6 +148,7 @@ async function inSession<T>(
     return result;
   } catch (error) {
     signal.throwIfAborted();
+    // A request that is bad in a new session too is a bad request.
     if (!mayBeForgotten(error, connection) || (doubts.get(method) ?? session) !== session)
       throw error;
     doubts.set(method, session);
@@ -156,9 +157,7 @@ async function inSession<T>(
   }
 }
 
-/**
- * Whether the session may be unknown. A request that is bad in a new session too is a bad request.
- */
+/** Whether the server may have forgotten the session. */
 const mayBeForgotten = (error: unknown, connection: Connection): boolean =>
   error instanceof RemoteError && error.code === BAD_REQUEST && connection.pushState !== undefined;
 

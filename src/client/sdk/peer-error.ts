@@ -1,7 +1,7 @@
 /**
- * Translates what the SDK throws: into a typed error of the server, or into a `LocalError` that
- * says whether a retry may help. Reads codes and status only, never a message, and redacts what the
- * server says: it knows the secrets of its client, and errors end up in logs (SEP: Errors).
+ * Translates errors of the SDK: into a typed error of the server, or into a `LocalError` that says
+ * whether a retry may help. Decides by codes and status, never by a message. Redacts the server's
+ * text: the server knows the secrets of its client, and errors end up in logs (SEP: Errors).
  */
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { fromErrorObject, RemoteError } from '../../protocol/wire/remote-error.ts';
@@ -22,7 +22,11 @@ interface Thrown {
 /** The SDK's own error codes that have a meaning here. */
 const BY_SDK_CODE: Readonly<Record<string, (cause: unknown, error: unknown) => LocalError>> = {
   REQUEST_TIMEOUT: (cause) =>
-    new LocalError('timeout', 'The server did not answer in time.', { cause }),
+    new LocalError(
+      'timeout',
+      'The server did not answer in time. Try again, or raise `timeoutMs`.',
+      { cause },
+    ),
   CONNECTION_CLOSED: (cause) => unreachable('the connection was closed', cause),
   NOT_CONNECTED: (cause) => unreachable('the connection is closed', cause),
   SEND_FAILED: (cause) => unreachable('the request could not be sent', cause),
@@ -81,10 +85,14 @@ function fromCode(
   token: string | undefined,
 ): Error {
   if (code === METHOD_NOT_FOUND)
-    return new LocalError('not_supported', 'The server does not have this method.', {
-      reason: 'method_not_found',
-      cause,
-    });
+    return new LocalError(
+      'not_supported',
+      'The server does not have this method. Call only methods of the capabilities that it declares.',
+      {
+        reason: 'method_not_found',
+        cause,
+      },
+    );
   if (code === SESSION_NOT_FOUND)
     return unreachable('it has ended the session', cause, 'session_ended');
   if (code === REVISION_NOT_SUPPORTED) return noRevision(cause);
@@ -105,14 +113,14 @@ function fromStatus(
   const error = errorIn(text);
   if (status === 401 || status === 403) return unauthorized(cause);
   const stated = error && fromCode(error.code, error.message, error.data, cause, token);
-  // 429 and 5xx say that a retry may help, which an error code without a known meaning does not.
+  // 429 and 5xx say that a retry may help. An error code without a known meaning does not say that.
   if ((status === 429 || status >= 500) && (!stated || stated instanceof RemoteError))
     return unreachable(`it responded with HTTP ${status}`, cause);
   if (stated) return stated;
   if (status === 404)
     return new LocalError(
       'not_supported',
-      'There is no MCP endpoint at this address, or it has ended the session.',
+      'There is no MCP endpoint at this address, or it has ended the session. Check the URL, or connect again.',
       { reason: 'http_404', cause },
     );
   return misbehaved(undefined, `it responded with HTTP ${status}`, cause);
@@ -140,7 +148,7 @@ const unauthorized = (cause: unknown) =>
 export const noRevision = (cause: unknown) =>
   new LocalError(
     'not_supported',
-    'The server supports no requested protocol revision. Request another one with `protocol`.',
+    'The server supports none of the requested protocol revisions. Request another with `protocol`.',
     {
       reason: 'revision',
       cause,
@@ -180,7 +188,10 @@ function redact(text: string, token: string | undefined): string {
   return SECRET_SHAPES.reduce((shown, [shape, mark]) => shown.replace(shape, mark), withoutToken);
 }
 
-/** The same for the `data` of an error. Undefined when the data is too deep. */
+/**
+ * Redacts the `data` of an error in the same way. Undefined when the data is not JSON that can be
+ * sent, for example too deep.
+ */
 function redactData(data: unknown, token: string | undefined): unknown {
   if (data === undefined || inspectJson(data) !== null) return undefined;
   const text = JSON.stringify(data);

@@ -1,6 +1,6 @@
 /**
- * Assigns what arrives on a transport to the pending request that it belongs to. The SDK passes
- * notifications to one handler without the request's id, and does not report that the response
+ * Assigns the messages that arrive on a transport to their pending requests. The SDK passes
+ * notifications to one handler without the id of the request, and does not report that the response
  * stream of a request has ended. Both show on the transport, whose `send` and `onmessage` are
  * wrapped once the SDK client has connected.
  */
@@ -35,7 +35,8 @@ interface Message {
 
 export class PendingRequests {
   /**
-   * Not sent yet, in the order of the calls, which per method is the order in which the SDK sends.
+   * Requests that are not sent yet, in the order of the calls. For each method that is also the
+   * order in which the SDK sends.
    */
   readonly #expected: PendingRequest[] = [];
   readonly #open = new Map<RequestId, PendingRequest>();

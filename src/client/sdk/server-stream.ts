@@ -1,13 +1,13 @@
 /**
- * Observes the stream on which a server sends messages outside of requests, before 2026-07-28 over
- * HTTP. The SDK opens it with a GET, reopens it when it breaks, and reports neither; messages sent
- * meanwhile are lost. `fetch` shows both.
+ * Observes the stream on which a server sends messages outside of requests, over HTTP before
+ * 2026-07-28. The SDK opens it with a GET and reopens it when it breaks, but reports neither.
+ * Messages sent in between are lost. The `fetch` of this class sees both.
  */
 import type { Clock } from '../../protocol/lib/clock.ts';
 
 /**
- * `absent`: it was never open. `lost`: it was open before. `status`: the HTTP status with which the
- * server refused it since.
+ * The state of the stream. `absent`: it was never open. `lost`: it was open before. `status`: the
+ * HTTP status with which the server has refused it since.
  */
 export type ServerStreamState =
   { readonly phase: 'absent' | 'lost'; readonly status?: number } | { readonly phase: 'open' };
@@ -69,7 +69,7 @@ export class ServerStream {
     for (const change of [...this.#changes]) change();
   }
 
-  /** The response for the transport, with an observed body. */
+  /** Makes the response for the transport, with an observed body. */
   #opened(
     response: Response,
     body: ReadableStream<Uint8Array>,
@@ -90,7 +90,7 @@ const asksForStream = (init: RequestInit | undefined): boolean =>
   init?.method === 'GET' &&
   (new Headers(init.headers).get('accept') ?? '').includes('text/event-stream');
 
-/** The same bytes; calls `ended` when they end, for whatever reason. */
+/** Passes the bytes on. Calls `ended` when they end, for whatever reason. */
 function watched(body: ReadableStream<Uint8Array>, ended: () => void): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   return new ReadableStream<Uint8Array>({

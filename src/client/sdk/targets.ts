@@ -11,7 +11,7 @@ export interface HttpTarget {
   readonly authProvider?: AuthProvider | OAuthClientProvider;
   /** Headers and options of every request. */
   readonly requestInit?: RequestInit;
-  /** Default: the global one. */
+  /** Makes the requests. Default: the global `fetch`. */
   readonly fetch?: typeof fetch;
 }
 
@@ -19,17 +19,22 @@ export interface HttpTarget {
 export interface StdioTarget {
   readonly command: string;
   readonly args?: readonly string[];
-  /** Absent = the variables that the SDK considers safe to inherit. */
+  /**
+   * The environment of the process. Default: the variables that the SDK considers safe to inherit.
+   */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   /** Destination of its standard error. Default `inherit`. */
   readonly stderr?: 'inherit' | 'ignore';
 }
 
-/** The target of a connection. A connected SDK client is used as it is; its owner closes it. */
+/**
+ * The target of a connection: an endpoint, a child process, or a connected SDK client. A connection
+ * uses such a client as it is; its owner closes it.
+ */
 export type Target = HttpTarget | StdioTarget | Client;
 
-/** How to connect. */
+/** Options of a connection. */
 export interface ConnectOptions {
   /** Default `auto`: 2026-07-28 if the server has it, else the handshake of 2025-11-25. */
   readonly protocol?: 'auto' | '2026-07-28' | '2025-11-25';

@@ -1,7 +1,7 @@
 /**
- * The state that this client keeps about an SDK transport. Several connections may share an SDK
- * client, and the SDK ties a session to its transport, so the state belongs to the transport, which
- * has no place for it.
+ * The state that this client keeps about an SDK transport. It belongs to the transport, because
+ * several connections may share an SDK client, and the SDK ties a session to its transport. A
+ * transport has no place for it, so a WeakMap keeps it.
  */
 import type { Transport } from '@modelcontextprotocol/client';
 import type { LocalError } from '../../protocol/wire/errors.ts';
@@ -38,7 +38,7 @@ export interface TransportState {
 
 const states = new WeakMap<Transport, TransportState>();
 
-/** Undefined = {@link observeTransport} was not called. */
+/** The state of a transport; undefined = {@link observeTransport} was not called. */
 export const stateOf = (transport: Transport | undefined): TransportState | undefined =>
   transport && states.get(transport);
 
@@ -56,7 +56,8 @@ export function observeTransport(
 
 /** Wraps a connected transport. */
 export function wrapTransport(transport: Transport): WrappedTransport {
-  // The handshake of an SDK client that was passed in is over; `refresh` shows the next one.
+  // The handshake of an SDK client that was passed in is over. The observer sees the next one,
+  // after `refresh`.
   const state = observeTransport(transport);
   const listeners = new Set<NotificationListener>();
   const interrupted = new Set<InterruptionListener>();

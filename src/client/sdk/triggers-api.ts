@@ -1,6 +1,6 @@
 /**
- * The nine methods of the extension as typed calls. Results are validated against the schema; one
- * that is not valid is a protocol error of the server and never reaches the caller (SEP: Methods).
+ * The nine methods of the extension as typed calls. Results are validated against the schema. An
+ * invalid result is a protocol error of the server and never reaches the caller (SEP: Methods).
  */
 import type {
   AckParams,
@@ -30,7 +30,7 @@ import { check, type WireTypes } from '../../protocol/wire/validate.ts';
 import type { CallOptions, Connection, StreamOptions } from './connection.ts';
 import { misbehaved } from './peer-error.ts';
 
-/** Time that a pull gets beyond its `waitMs`. */
+/** Most time that a pull gets beyond its `waitMs`. */
 const PULL_GRACE_MS = 30_000;
 
 /** The signal that aborts a call. */
@@ -145,7 +145,7 @@ export class TriggersApi {
   }
 
   /**
-   * Throws for a server that does not declare the extension: it must not be asked (SEP:
+   * Throws for a server that does not declare the extension, which must not get its methods (SEP:
    * Capability).
    */
   #assertOffered(): void {
@@ -159,7 +159,7 @@ export class TriggersApi {
   }
 }
 
-/** The result types to validate against: the short one is valid only after `ifNoneMatch`. */
+/** The result types to validate against. The short result is valid only after `ifNoneMatch`. */
 const notModified = <A, B>(
   { ifNoneMatch }: { readonly ifNoneMatch?: string },
   short: A,

@@ -16,7 +16,7 @@ import { misbehaved } from '../sdk/peer-error.ts';
 import { Renewer, type SubscribeRequest } from './renewer.ts';
 
 const CHECK_MS = 60_000;
-/** Errors of the server's making that are tolerated until the next new item. */
+/** Protocol errors of the server that are tolerated until the next new item. */
 const STRIKES_MAX = 3;
 /** A round that lasted this long resets the backoff. */
 const HEALTHY_MS = 30_000;
@@ -47,7 +47,10 @@ export class DrainLoop {
   #strikes = 0;
   /** Why the last renewal failed; undefined once a round has ended with it. */
   #renewalError: unknown;
-  /** Steps before the next round. */
+  /**
+   * The steps before the next round: a pause because of `pauseFor`, and subscribing again if
+   * `obtain`.
+   */
   #next: { readonly pauseFor?: unknown; readonly obtain?: boolean } = {};
 
   constructor(options: DrainLoopOptions) {
@@ -67,7 +70,7 @@ export class DrainLoop {
     });
   }
 
-  /** As last seen; undefined until it was obtained. */
+  /** The subscription as last seen; undefined until it was obtained. */
   get subscription(): Subscription | undefined {
     return this.#renewer.subscription;
   }
@@ -104,7 +107,7 @@ export class DrainLoop {
     }
   }
 
-  /** Items in order, until the signal fires. Throws what cannot be recovered from. */
+  /** Items in order, until the signal fires. Throws an error that the loop cannot recover from. */
   async *items(): AsyncGenerator<Item, void> {
     const { signal } = this.#o;
     while (!signal.aborted) {
@@ -133,12 +136,15 @@ export class DrainLoop {
 
   /* -------------------------------------------------- draining ---------------------------------------------------------- */
 
-  /** Yields until the drain ends; returns why: undefined when the server ended it in good order. */
+  /**
+   * Yields until the drain ends. Returns its error; undefined = the server ended the drain without
+   * an error.
+   */
   async *#drainOnce(): AsyncGenerator<Item, unknown> {
     const { clock, drains, positions, onState } = this.#o;
     const round = new AbortController();
     this.#round = round;
-    // A renewal can fail while no round is open.
+    // The renewal may have failed while no round was open.
     if (this.#renewalError !== undefined) round.abort(this.#renewalError);
     this.#renewalError = undefined;
     const startedAt = clock.now();
@@ -195,7 +201,7 @@ export class DrainLoop {
     const entries = delivery.key === key ? positions.reader.read(delivery) : null;
     // Only a callback can bring late messages of an earlier epoch.
     if (entries === null && this.drain !== 'callback')
-      throw misbehaved('stale', 'it sent a delivery of another log, or of one that has ended');
+      throw misbehaved('stale', 'it sent a delivery of another log, or of an epoch that is over');
     if (entries === null) return false;
     yield* this.#losses();
     this.#noteCounters(delivery);
@@ -221,7 +227,7 @@ export class DrainLoop {
       this.#renewer.note({ ...subscription, epoch, head, acked, etag, status, expiresAt });
   }
 
-  /** Yields the losses that the application does not know yet, and saves that it knows them. */
+  /** Yields the losses that are not reported yet, and saves the position after them. */
   async *#losses(): AsyncGenerator<Item, void> {
     const { positions } = this.#o;
     const { reader } = positions;
@@ -232,7 +238,7 @@ export class DrainLoop {
 
   /* -------------------------------------------------- recovering -------------------------------------------------------- */
 
-  /** Decides what the end of a round means; throws when nothing can help. */
+  /** Decides how to continue after a round. Throws if nothing can help. */
   #recover(error: unknown): void {
     const { drains, positions, subscribe } = this.#o;
     const recovery: Recovery =
@@ -260,8 +266,8 @@ export class DrainLoop {
         return;
       case 'retry':
         if (recovery.strike && ++this.#strikes >= STRIKES_MAX) throw error;
-        // A callback that failed may have to be registered again; the other drains need a
-        // subscription that is alive, no more.
+        // A failed callback may have to be registered again. The other drains only need a
+        // subscription that has not ended.
         this.#next = { pauseFor, obtain: obtain || this.drain === 'callback' };
         return;
       case 'fail':
@@ -274,7 +280,10 @@ export class DrainLoop {
     this.#fallbackError = error;
   }
 
-  /** A statement of the server that contradicts an earlier one is an error of its own. */
+  /**
+   * Applies a statement of the server. If it contradicts an earlier one, recovers from that
+   * protocol error instead.
+   */
   #unlessImpossible(apply: () => void): void {
     try {
       apply();
@@ -284,8 +293,8 @@ export class DrainLoop {
   }
 
   /**
-   * Pauses and subscribes again where the last round asked for it; returns the protocol error that
-   * the server made meanwhile.
+   * Pauses and subscribes again, if the last round asked for it. Returns a protocol error of the
+   * server instead of throwing it.
    */
   async #prepare(): Promise<unknown> {
     const { pauseFor, obtain } = this.#next;

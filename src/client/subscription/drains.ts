@@ -1,6 +1,6 @@
 /**
  * The table of drains: three ways to get the deliveries of one log. `LogReader` decides what a
- * delivery means, on every drain alike (SEP: Stream, Pull, Callback).
+ * delivery means, in the same way on every drain (SEP: Stream, Pull, Callback).
  */
 import type {
   Delivery,
@@ -33,7 +33,7 @@ export interface DrainContext {
   /** Fires when the round is over. */
   readonly signal: AbortSignal;
   readonly subscriptionId: string;
-  /** The position that was read: the next delivery has to begin there or before. */
+  /** The position up to which the log was read. The next delivery has to begin there or before. */
   readonly position: () => Position;
   /** The last round ended with missing numbers. */
   readonly missed: boolean;
@@ -82,8 +82,8 @@ export const drainWith = (drain: Drain, context: DrainContext): AsyncGenerator<D
  */
 const STALLED_HEARTBEATS = 3;
 /**
- * Windows of bytes that may wait for the application. More than one: a window covers events alone,
- * as the server serializes them.
+ * Unread bytes that may wait for the application, as a multiple of the window. More than one
+ * window, because the window counts only the events, as the server serializes them.
  */
 const UNREAD_WINDOWS = 4;
 
@@ -139,10 +139,11 @@ async function* stream({
         : 0;
     if (stalled >= STALLED_HEARTBEATS)
       return fail(misbehaved('stalled', 'its heartbeats announce events that it does not send'));
-    // A heartbeat that waits is worth no memory: the next one says the same.
+    // A heartbeat behind other deliveries is dropped: the next one says the same.
     if (queue.size > 0 && received === before && !delivery.terminated) return;
     const bytes = JSON.stringify(delivery).length;
-    // Ends the round while the application catches up; the next round reads on from its position.
+    // The application reads too slowly. Ends the round, so that the application can catch up; the
+    // next round continues from its position.
     if (queue.size > 0 && unread + bytes > credit.bytes * UNREAD_WINDOWS) return end();
     unread += bytes;
     queue.push({ delivery, bytes });
@@ -186,7 +187,7 @@ async function* pull(context: DrainContext): AsyncGenerator<Delivery, void> {
     const { result, advances } = await pullOnce(context, waitMs);
     yield result;
     if (advances && result.hasMore) continue;
-    // Only after a real long poll may the next one follow at once (SEP: Pull).
+    // The next pull may follow at once only after a real long poll (SEP: Pull).
     if (waitMs > 0 && (advances || clock.now() - startedAt >= waitMs * LONG_POLL_PART)) continue;
     await sleep(
       clock,
@@ -201,8 +202,8 @@ async function* pull(context: DrainContext): AsyncGenerator<Delivery, void> {
 }
 
 /**
- * One pull. `advances`: it covers something after the position that was read; otherwise pulling
- * again at once repeats it.
+ * Pulls once. `advances`: the result covers something after the position that was read. Otherwise
+ * another pull at once would return the same.
  */
 async function pullOnce(
   { api, acks, signal, subscriptionId, position, window }: DrainContext,
@@ -220,7 +221,7 @@ async function pullOnce(
   if (sameLog && !advances && (result.hasMore || result.head > after.sequence))
     throw misbehaved('stalled', 'it announces events that it does not send');
   if (ack && sameLog) {
-    if (result.acked < ack.sequence) throw misbehaved('ack', 'it did not keep an acknowledgement');
+    if (result.acked < ack.sequence) throw misbehaved('ack', 'it lost an acknowledgement');
     acks.settle(ack);
   }
   return { result, advances };
@@ -237,8 +238,8 @@ async function* catchUp(context: DrainContext): AsyncGenerator<Delivery, void> {
 }
 
 /**
- * Deliveries that may wait for the application. Later ones are not accepted; the server sends them
- * again.
+ * Deliveries that may wait for the application. Later ones are not acknowledged, so the server
+ * sends them again.
  */
 const CALLBACKS_WAITING_MAX = 100;
 
@@ -273,11 +274,16 @@ async function* callback(context: DrainContext): AsyncGenerator<Delivery, void> 
       context.noteSubscription(subscription);
       const { epoch, sequence } = position();
       if (subscription.epoch !== epoch || subscription.head > sequence) yield* catchUp(context);
-      // Detached by a 410, or suspended: the callback has to be registered again.
+      // The server has removed the callback after a 410, or has suspended the subscription. The
+      // callback has to be registered again.
       if (!subscription.callback || subscription.status === 'suspended')
-        throw new LocalError('unreachable', 'The server has stopped calling back.', {
-          reason: 'callback',
-        });
+        throw new LocalError(
+          'unreachable',
+          'The server has stopped calling back. Register the callback again.',
+          {
+            reason: 'callback',
+          },
+        );
     }
   } finally {
     detach();

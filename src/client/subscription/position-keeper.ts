@@ -25,7 +25,7 @@ export interface PositionKeeperOptions {
   readonly tuning: SubscribeOptions['tuning'];
   readonly window: SubscribeOptions['window'];
   readonly signal: AbortSignal;
-  /** An acknowledgement failed for good. */
+  /** Called when an acknowledgement failed and a retry cannot help. */
   readonly onFailure: (error: unknown) => void;
 }
 
@@ -35,7 +35,7 @@ export class PositionKeeper {
   #reader!: LogReader;
   #acks: AckTracker | undefined;
   #acknowledgesByCall = true;
-  /** Names the position that the ledger has. */
+  /** The subscription and position that the ledger has, as one text. */
   #saved = '';
 
   constructor(options: PositionKeeperOptions) {
@@ -53,12 +53,12 @@ export class PositionKeeper {
     return this.#o.api.connection.server;
   }
 
-  /** Loads what the ledger has. */
+  /** Loads the position from the ledger. */
   async load(): Promise<void> {
     this.#record = await this.#o.ledger.load('position', this.#server, this.#o.key);
   }
 
-  /** Starts at the position of the ledger, or at the one that the server holds acknowledged. */
+  /** Starts at the position from the ledger, or without one after the last acknowledged event. */
   async open(subscription: Subscription): Promise<void> {
     this.#reader = new LogReader(this.#record, subscription, (cursor) =>
       this.#acks?.restart(cursor),
@@ -67,7 +67,10 @@ export class PositionKeeper {
     this.#acks = this.#tracker(subscription.acked);
   }
 
-  /** Continues with this subscription. The server may still know where a replaced one ended. */
+  /**
+   * Continues with this subscription. If it replaces another one, asks the server how that one
+   * ended.
+   */
   async adopt(subscription: Subscription): Promise<void> {
     if (this.#reader.isReplacedBy(subscription)) {
       const { subscriptionId } = this.#reader.cursor;
@@ -121,7 +124,7 @@ export class PositionKeeper {
       { signal: this.#o.signal },
     );
     if (epoch !== position.epoch || acked < position.sequence)
-      throw misbehaved('ack', 'it did not keep an acknowledgement');
+      throw misbehaved('ack', 'it lost an acknowledgement');
   }
 
   async #save({ subscriptionId, epoch, sequence, past }: Cursor): Promise<void> {

@@ -1,6 +1,6 @@
 /**
  * Reads deliveries of one log: applies the rule of the core, follows the log into new epochs, and
- * collects every loss that the application has to know (SEP: Applying a delivery, Recovery by the
+ * collects every loss to report to the application (SEP: Applying a delivery, Recovery by the
  * client).
  */
 import type {
@@ -22,9 +22,9 @@ export class LogReader {
   readonly #recent = new RecentEvents();
   readonly #moved: (cursor: Cursor) => void;
   #cursor: Cursor;
-  /** Losses that the application does not know yet. */
+  /** Losses that are not reported to the application yet. */
   #losses: (EpochItem | LostItem)[] = [];
-  /** The end of the log was reported. */
+  /** Whether the end of the log was reported. */
   #isGone = false;
 
   /** `moved` runs whenever the cursor enters another epoch or another log, or goes back. */
@@ -53,8 +53,8 @@ export class LogReader {
   }
 
   /**
-   * Returns the new entries of a delivery; null = it belongs to an epoch that is over. Throws
-   * `LocalError` `peer_misbehaved`.
+   * Returns the new entries of a delivery; null = it belongs to an epoch that is over, or to
+   * another log. Throws `LocalError` `peer_misbehaved`.
    */
   read(delivery: Delivery): readonly (EventItem | GapItem)[] | null {
     const received = receive<Event>(this.#cursor, delivery);
@@ -96,22 +96,22 @@ export class LogReader {
   }
 
   /**
-   * The server lost the log and numbers its rest from 1 again. Throws `LocalError`
-   * `peer_misbehaved` for an epoch that is over.
+   * Enters a new epoch: the server lost the log and numbers its rest from 1 again. Throws
+   * `LocalError` `peer_misbehaved` for an epoch that is over.
    */
   leaveEpoch(epoch: string): void {
     const { past } = this.#cursor;
-    // Nothing of an epoch that was left is applied any more (SEP: Applying a delivery).
+    // A delivery of an epoch that was left is never applied (SEP: Applying a delivery).
     if (epoch === this.#cursor.epoch || past.includes(epoch))
-      throw misbehaved('epoch', 'it announces a new epoch and names an old one');
+      throw misbehaved('epoch', 'it announces a new epoch but names an old one');
     const previous = this.position;
     this.#go({ ...this.#cursor, epoch, sequence: 0 });
     this.#losses.push({ type: 'epoch', previous, current: this.position });
   }
 
   /**
-   * The log ends at `has`, before what was read. Throws `LocalError` `peer_misbehaved` when it does
-   * not.
+   * Goes back, because the log ends at `has`. Throws `LocalError` `peer_misbehaved` when `has` is
+   * not before the position that was read.
    */
   rewind(final: FinalPosition, has: number): void {
     if (final.epoch !== this.#cursor.epoch) return this.leaveEpoch(final.epoch);
@@ -127,7 +127,9 @@ export class LogReader {
     this.#isGone = true;
   }
 
-  /** Whether the server has another subscription now, and that was not reported yet. */
+  /**
+   * Whether the server has another subscription now, and the end of this one was not reported yet.
+   */
   isReplacedBy({ subscriptionId }: Named): boolean {
     return !this.#isGone && subscriptionId !== this.#cursor.subscriptionId;
   }

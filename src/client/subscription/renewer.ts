@@ -16,16 +16,18 @@ import type { TriggersApi } from '../sdk/triggers-api.ts';
 import { misbehaved } from '../sdk/peer-error.ts';
 
 /**
- * Longest timer: it does not run while the machine sleeps, so the wall clock is read this often.
+ * Longest timer. A timer does not run while the machine sleeps, so the wall clock is read at least
+ * this often.
  */
 const SLICE_MS = 60_000;
+/** Attempts to reconfigure an existing subscription that changes at the same time. */
 const ADOPTIONS_MAX = 3;
 /** Shortest time between renewals, whatever the server asks for. */
 const RENEW_MIN_MS = 500;
 
 /**
- * The params of `triggers/subscribe`, and when their callback URL should be replaced (epoch
- * milliseconds; null = never).
+ * The params of `triggers/subscribe`. `renewAt`: the instant after which their callback URL should
+ * be replaced (epoch milliseconds; null = never).
  */
 export interface SubscribeRequest {
   readonly params: SubscribeParams & { readonly key: string };
@@ -37,7 +39,7 @@ export interface RenewerOptions {
   readonly clock: Clock;
   readonly backoff: BackoffOptions;
   readonly signal: AbortSignal;
-  /** Called for every attempt. */
+  /** Makes the params. Called for every attempt. */
   readonly request: () => Promise<SubscribeRequest>;
   /** The subscription cannot be renewed: the server ended it, or no longer allows it. */
   readonly onLost: (error: unknown) => void;
@@ -58,12 +60,18 @@ export class Renewer {
   get subscription(): Subscription | undefined {
     return this.#subscription;
   }
-  /** False from a renewal that failed for good until {@link obtain}. */
+  /**
+   * Whether the subscription was obtained and its renewals work. False from a renewal that failed
+   * for good until the next {@link obtain}.
+   */
   get isKept(): boolean {
     return this.#isKept;
   }
 
-  /** Stores newer counters or configuration. Throws `LocalError` `peer_misbehaved`. */
+  /**
+   * Stores newer counters or a newer configuration. Throws `LocalError` `peer_misbehaved` for
+   * another subscription, or for impossible counters.
+   */
   note(subscription: Subscription): void {
     this.#subscription = this.#subscription
       ? expected(subscription, this.#subscription)
@@ -105,7 +113,7 @@ export class Renewer {
   }
 
   /**
-   * Reconfigures the existing subscription. Undefined = it changed or ended meanwhile: subscribe
+   * Reconfigures the existing subscription. Undefined = it changed or ended in between: subscribe
    * again.
    */
   async #adopt(
@@ -197,7 +205,7 @@ export class Renewer {
     try {
       await this.#o.api.unsubscribe({ subscriptionId: this.#subscription.subscriptionId });
     } catch (error) {
-      // Already gone (SEP: triggers/unsubscribe).
+      // The subscription has already ended (SEP: triggers/unsubscribe).
       if (!(error instanceof WireError && error.is('NotFound'))) throw error;
     }
   }

@@ -1,6 +1,6 @@
 /**
- * One subscription as the application sees it: an iterator of events in order, and of everything
- * that was lost.
+ * One subscription as the application sees it: an iterator that yields events in order, and every
+ * loss.
  */
 import type { Position, Subscription } from '../../../spec-schema/draft/schema.ts';
 import { systemClock } from '../../protocol/lib/clock.ts';
@@ -15,8 +15,8 @@ import { PositionKeeper } from './position-keeper.ts';
 
 /**
  * A subscription that is open in this process: `for await (const item of subscription)`. Made by
- * {@link TriggersClient.subscribe}. It stays on the server when the loop ends, and the same `key`
- * and ledger continue it.
+ * {@link TriggersClient.subscribe}. It stays on the server when the loop ends. A subscription with
+ * the same `key` and ledger continues it.
  */
 export class TriggersSubscription implements AsyncIterable<Item> {
   /** The subscription's `key`. */
@@ -30,7 +30,8 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   #ready: Promise<Subscription> | undefined;
   #isIterating = false;
   /**
-   * As last declared: a server that withdraws the declaration has still promised it for the log.
+   * The durability that the server declared last. A server that withdraws the declaration has still
+   * promised it for the log.
    */
   #durability: Guarantee['durability'];
 
@@ -80,7 +81,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     if (options.signal?.aborted) this.#shut();
   }
 
-  /** As last seen; undefined until {@link ready}. */
+  /** The subscription as last seen; undefined until {@link ready} resolves. */
   get subscription(): Subscription | undefined {
     return this.#loop.subscription;
   }
@@ -88,7 +89,10 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   get state(): SubscriptionState {
     return this.#state;
   }
-  /** The application has finished everything up to here; undefined until {@link ready}. */
+  /**
+   * The position up to which the application has finished items; undefined until {@link ready}
+   * resolves.
+   */
   get position(): Position | undefined {
     return this.#positions.acks?.done;
   }
@@ -106,9 +110,9 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   }
 
   /**
-   * Subscribes, and retries while the server cannot be reached. Rejects with what only the caller
-   * can repair: a `WireError` InvalidParams, Forbidden, Conflict or NotFound (of a trigger type),
-   * or a `LocalError` unauthorized. Iterating calls it.
+   * Subscribes, and retries while the server cannot be reached. Iterating calls it. Rejects with an
+   * error that only the caller can repair: a `WireError` InvalidParams, Forbidden, Conflict or
+   * NotFound (of a trigger type), or a `LocalError` unauthorized.
    */
   ready(): Promise<Subscription> {
     this.#ready ??= this.#establish();
@@ -116,10 +120,10 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   }
 
   /**
-   * Items in order. A subscription can be iterated only once; leaving the loop closes it here and
-   * leaves it on the server. Ends without an error after {@link close}. Throws `LocalError`
+   * Items in order. A subscription can be iterated only once. Leaving the loop closes it in this
+   * process; it stays on the server. Ends without an error after {@link close}. Throws `LocalError`
    * `terminated` when the subscription ended for good, `peer_misbehaved` when the server breaks the
-   * protocol, or what {@link ready} rejects with.
+   * protocol, or an error with which {@link ready} rejects.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<Item, void, undefined> {
     if (this.#isIterating)
@@ -142,8 +146,8 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   }
 
   /**
-   * Stops here, after what the application has finished is saved and acknowledged; rejects if that
-   * fails. With `unsubscribe` the subscription ends on the server too.
+   * Closes the subscription in this process, after the finished items are saved and acknowledged.
+   * Rejects if that fails. With `unsubscribe` the subscription ends on the server too.
    */
   async close({ unsubscribe = false }: { readonly unsubscribe?: boolean } = {}): Promise<void> {
     try {
@@ -171,8 +175,8 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   }
 
   /**
-   * The loop is over. The last finished item is acknowledged if that is still possible; the ledger
-   * has it in any case.
+   * The iteration is over. Saves and acknowledges the last finished items, unless it has failed or
+   * was stopped: the next run may then repeat items.
    */
   async #leave(failure: unknown): Promise<void> {
     let error = failure;
@@ -185,7 +189,10 @@ export class TriggersSubscription implements AsyncIterable<Item> {
   }
 
   #shut(error?: unknown): void {
-    const closed = new LocalError('closed', 'The subscription was closed by this client.');
+    const closed = new LocalError(
+      'closed',
+      'This client has closed the subscription. Subscribe again with the same key and ledger.',
+    );
     this.#positions.acks?.close(error ?? closed);
     this.#stop.abort(closed);
     if (this.#state.phase !== 'ended')

@@ -1,6 +1,6 @@
 /**
- * How each mode below `triggers` is made. `triggers` itself is made per selection: it needs to know
- * what is followed.
+ * The modes for servers without the extension. `triggers` is not among them: it is made per track,
+ * because it depends on the selections.
  */
 import { MODE_NAMES, type ModeName } from '../mode-table.ts';
 import type { Mode } from '../types.ts';
@@ -21,7 +21,7 @@ const MADE: Readonly<Record<Exclude<ModeName, 'triggers'>, Mode>> = {
   tool: toolMode,
 };
 
-/** The modes below `triggers`, best first. */
+/** The modes other than `triggers`, best first. */
 export const FALLBACK_MODES: readonly Mode[] = MODE_NAMES.flatMap((name) =>
   name === 'triggers' ? [] : MADE[name],
 );

@@ -18,7 +18,7 @@ import type { FollowOptions, Mode, ModeContext, ModeYield, Offer } from '../type
 
 type Draining = Extract<SubscriptionState, { readonly phase: 'draining' }>;
 
-/** The mode with what the follower and the application see of its subscription. */
+/** The mode with its subscription, which the follower and the application can read. */
 export interface TriggersMode extends Mode {
   /** The `key` of the subscription. */
   readonly key: string;

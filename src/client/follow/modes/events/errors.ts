@@ -1,7 +1,7 @@
 /**
- * Translates errors of `events/*` into the errors of this library. Two sets of codes are in use,
- * those of SEP-3415 and those of the design sketch before it. `data` is optional: deployed servers
- * leave it out.
+ * Translates errors of `events/*` into the errors of this library. Two sets of codes are in use:
+ * those of SEP-3415, and those of the design sketch before it. `data` is optional, because deployed
+ * servers omit it.
  */
 import { EVENTS_ERROR_CODES, type EventsErrorName } from '../../../../protocol/events/errors.ts';
 import {
@@ -34,17 +34,17 @@ const NAMES: ReadonlyMap<number, EventsError> = new Map<number, EventsError>([
   ),
 ]);
 
-/** The `kind` of `data` where `events/*` has another word than this extension. */
+/** The `kind` of `data`, if `events/*` has another word for it than this extension. */
 const KINDS: Readonly<Record<string, string>> = { event: 'trigger' };
 
-/** Translates what a call has thrown; returns any other error unchanged. */
+/** Translates an error of a call. Returns an error that is not from `events/*` unchanged. */
 export function eventsError(error: unknown): unknown {
   return error instanceof RemoteError
     ? (fromCode(error.code, error.message, error.data) ?? error)
     : error;
 }
 
-/** Undefined = not a code of `events/*`. */
+/** Makes the typed error for a code; undefined = not a code of `events/*`. */
 function fromCode(code: number, message: string, data: unknown): WireError | undefined {
   const name = NAMES.get(code);
   if (name === undefined) return undefined;
@@ -68,7 +68,7 @@ const typeOf = (name: EventsError): keyof WireTypes => {
   return data!.slice(data!.lastIndexOf('/') + 1) as keyof WireTypes;
 };
 
-/** Translates the error object of a termination notice, which every delivery mode has. */
+/** Translates the error object of a termination notice, which every delivery mode can send. */
 export function terminated(raw: unknown): LocalError {
   const { code, message } = Object(raw) as { code?: unknown; message?: unknown };
   const text = typeof message === 'string' ? message : 'The server gave no message.';
@@ -88,15 +88,20 @@ export function endedBy(error: unknown): LocalError | null {
 
 function ended(cause: WireError | RemoteError | undefined): LocalError {
   const reason = terminationReasonOf(cause);
-  // Not a decision against the subscription: subscribing again continues from the last cursor.
+  // An error without a termination reason is not a decision against the subscription: subscribing
+  // again continues from the last cursor.
   if (reason === undefined)
     return new LocalError(
       'unreachable',
-      'The server has ended the subscription without a reason.',
+      'The server has ended the subscription without a reason. Subscribe again from the last cursor.',
       {
         reason: 'terminated',
         cause,
       },
     );
-  return new LocalError('terminated', `The subscription has ended: ${reason}.`, { reason, cause });
+  return new LocalError(
+    'terminated',
+    `The subscription has ended: ${reason}. Subscribe again if the reason permits.`,
+    { reason, cause },
+  );
 }

@@ -1,6 +1,6 @@
 /**
- * Calls of `events/*`, and a careful reading of what a server sends: events, cursors, and the
- * numbers that a server with this extension adds (SEP: When a peer lacks the extension).
+ * Calls the methods of `events/*`, and checks what a server sends: events, cursors, and the numbers
+ * that a server with this extension adds (SEP: When a peer lacks the extension).
  */
 import type { Selection } from '../../../../../spec-schema/draft/schema.ts';
 import { WireError } from '../../../../protocol/wire/errors.ts';
@@ -15,7 +15,7 @@ const CURSOR_CHARS_MAX = 16_384;
 
 export type Raw = Readonly<Record<string, unknown>>;
 
-/** The members of an object; of anything else none. */
+/** The members of an object; any other value has none. */
 export const members = (value: unknown): Raw => Object(value) as Raw;
 
 /**
@@ -52,8 +52,8 @@ export async function callEvents(
 }
 
 /**
- * Whether the server rejects the cursor. SEP-3415 allows an unknown cursor, but some servers reject
- * it.
+ * Whether the error rejects the cursor. SEP-3415 allows a cursor that the server does not know, but
+ * some servers reject it.
  */
 export const isCursorRefused = (error: unknown, cursor: string | null): boolean =>
   cursor !== null &&
@@ -97,7 +97,7 @@ function numberOf(raw: unknown): ServerNumber | undefined {
 export function cursorOf(raw: unknown): string | null {
   if (raw === undefined || raw === null) return null;
   if (typeof raw !== 'string' || raw.length > CURSOR_CHARS_MAX)
-    throw misbehaved('cursor', 'a cursor is not a string, or too long');
+    throw misbehaved('cursor', 'a cursor is not a string, or is too long');
   return raw;
 }
 

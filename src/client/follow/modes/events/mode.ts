@@ -33,7 +33,7 @@ export function eventsMode(
       if (!hasEvents(connection) || !isPossible(target)) return null;
       const modes = (await modesByName(connection, signal)).get(target.selection.name);
       if (!modes) throw notFound({ kind: 'trigger' });
-      // A cursor, or a number, may show later that more is guaranteed.
+      // The server may show a cursor or a number later, which strengthens the guarantee.
       return modes.has(mode) ? { guarantee: withoutCursor(name), ...make(target) } : null;
     },
   };
@@ -65,7 +65,7 @@ function modesByName(
             }),
         );
         if (!Array.isArray(events))
-          throw misbehaved('list', 'the result of events/list has no events');
+          throw misbehaved('list', 'the result of events/list has no "events" array');
         for (const { name, delivery } of events.map(members)) {
           if (typeof name === 'string')
             found.set(name, new Set(Array.isArray(delivery) ? delivery : []));

@@ -18,9 +18,9 @@ import {
 } from './messages.ts';
 
 const EVENTS_MAX = 100;
-/** Longest pause, whatever the server asks for. */
+/** Longest pause between two polls, whatever the server asks for. */
 const PAUSE_MS_MAX = 86_400_000;
-/** Polls without a pause; then there is one, even if the server has more. */
+/** Most polls in a row without a pause, even if the server has more events. */
 const POLLS_IN_A_ROW_MAX = 1000;
 
 export async function* poll(
@@ -64,17 +64,18 @@ export async function* poll(
 }
 
 /**
- * The events and the gap of one result. Its cursor covers all of it, so only the last event carries
- * the mark.
+ * Yields the gap and the events of one result. Its cursor covers all of it, so only the last event
+ * carries the mark.
  */
 function* yieldsOf(
   { events }: Raw,
   name: string,
   { cursor, isMissing }: { readonly cursor: string | null; readonly isMissing: boolean },
 ): Generator<ModeYield> {
-  if (!Array.isArray(events)) throw misbehaved('poll', 'the result of events/poll has no events');
+  if (!Array.isArray(events))
+    throw misbehaved('poll', 'the result of events/poll has no "events" array');
   const yields = events.map((raw) => eventOf(raw, name));
-  // Without a cursor nothing is replayed, and `truncated` means nothing.
+  // Without a cursor the server replays nothing, so `truncated` means nothing.
   if (isMissing && cursor !== null)
     yield {
       type: 'gap',

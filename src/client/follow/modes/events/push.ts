@@ -67,7 +67,7 @@ async function* opened(
         notifications: Object.values(STREAM_NOTIFICATIONS),
         onNotification: (method, params) => {
           try {
-            // A heartbeat that waits is worth no memory: the next one says the same.
+            // A heartbeat behind other values is dropped: the next one says the same.
             for (const one of reader.read(method, members(params))) {
               if (method !== heartbeat || one.type !== 'mark' || queue.size === 0) queue.push(one);
             }
@@ -96,7 +96,7 @@ class NotificationReader {
   /** The cursor that the stream was opened with; undefined once it has begun. */
   #openedWith: string | null | undefined;
   #hasNumbers = false;
-  /** The server reports that something is missing; the next number will show what. */
+  /** Set when the server reports that something is missing and the next number will show what. */
   #flag: { readonly mark?: string } | undefined;
 
   constructor(name: string, cursor: string | null) {
@@ -114,7 +114,7 @@ class NotificationReader {
         return yield* this.#heartbeat(params);
       case over:
         throw terminated(params['error']);
-      // The server continues by itself.
+      // The server continues the stream by itself.
       case recoverable:
         return;
     }
@@ -127,8 +127,8 @@ class NotificationReader {
       type: 'guarantee',
       guarantee: (cursor === null ? withoutCursor : withCursor)('events.push'),
     };
-    // Before the first cursor nothing can have been missed, and without a cursor nothing is
-    // replayed.
+    // A stream that was opened without a cursor cannot have missed anything, and without a cursor
+    // in the answer the server replays nothing.
     const isMissing = isTruncated(params) && cursor !== null && this.#openedWith !== null;
     this.#openedWith = undefined;
     if (isMissing && this.#hasNumbers) this.#flag = mark;

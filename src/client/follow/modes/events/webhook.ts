@@ -49,7 +49,8 @@ const RENEW_MS_MIN = 500;
 /** Longest time until a renewal, also of a subscription that never expires. */
 const RENEW_MS_MAX = 3_600_000;
 /**
- * Longest timer: it does not run while the machine sleeps, so the wall clock is read this often.
+ * Longest timer. A timer does not run while the machine sleeps, so the wall clock is read at least
+ * this often.
  */
 const SLICE_MS = 60_000;
 /** Time after which a secret is replaced. */
@@ -58,8 +59,8 @@ const SECRET_MS = 86_400_000;
 const RELEASE_MS = 5000;
 
 /**
- * A server does not report an event that it gives up after the last attempt; only its numbers would
- * show that.
+ * A server does not report an event that it gives up after the last attempt. Only sequence numbers
+ * would show that.
  */
 const GUARANTEE: FollowGuarantee = {
   mode: 'events.webhook',
@@ -91,7 +92,7 @@ export function webhook(target: FollowTarget): Pick<Offer, 'run' | 'release'> {
 
 type Registration = Awaited<ReturnType<CallbackEndpoint['register']>>;
 
-/** A message of the server, and what makes two messages the same one. */
+/** A message of the server. Two messages with the same `subject` are the same message. */
 interface Incoming {
   readonly subject: string;
   readonly yielded: EventYield | GapYield;
@@ -113,7 +114,7 @@ class Webhook {
     string,
     { readonly result: Promise<WebhookResult>; readonly settle: (result: WebhookResult) => void }
   >();
-  /** The subjects that the application has finished last. */
+  /** The subjects of the messages that the application has finished most recently. */
   readonly #finished = new Set<string>();
   readonly #detach: () => void;
   /** The server's identifier of the subscription, once it is known. */
@@ -175,7 +176,7 @@ class Webhook {
     if (!isAllowed(url))
       throw new LocalError(
         'not_supported',
-        'The callback endpoint has no https URL, as SEP-3415 requires. Serve it by https.',
+        'The URL of the callback endpoint is not an https URL, but SEP-3415 requires one. Serve the endpoint over https.',
         { reason: 'https' },
       );
     const old = this.#url;
@@ -213,7 +214,7 @@ class Webhook {
       this.#url !== undefined && this.#context.clock.now() - this.#secretSince >= SECRET_MS;
     if (!isOld || !this.#callback.rotate) return this.#callback.register(this.#who);
     this.#secretSince = this.#context.clock.now();
-    // The URL may have to be replaced too; the secret belongs to the key.
+    // `rotate` replaces the secret only. `register` also replaces a URL whose token expires soon.
     await this.#callback.rotate(this.#who);
     return this.#callback.register(this.#who);
   }
@@ -261,14 +262,13 @@ class Webhook {
     ).catch(() => undefined);
   }
 
-  /* -------------------------------------------------- what arrives ------------------------------------------------------ */
+  /* -------------------------------------------------- the messages ------------------------------------------------------ */
 
   async #take(
     { subscriptionId, body }: WebhookMessage,
     deadline: AbortSignal,
   ): Promise<WebhookResult> {
-    // Before the result of events/subscribe has come, the signature is all that identifies the
-    // sender.
+    // Before the result of events/subscribe has arrived, only the signature identifies the sender.
     if (this.#id !== undefined && subscriptionId !== this.#id) return 'later';
     if (body['type'] === undefined) return this.#respond(deadline, () => this.#event(body));
     if (body['type'] === 'gap') return this.#respond(deadline, () => this.#gap(body));

@@ -1,7 +1,7 @@
 /**
- * Change notifications of plain MCP: by `subscriptions/listen` from 2026-07-28 on, before by
- * `resources/subscribe` and what the session pushes. A subscription that breaks is an error, never
- * silence.
+ * Change notifications of plain MCP. From 2026-07-28 on they come by `subscriptions/listen`; before
+ * that by `resources/subscribe` and on the stream of the session. A subscription that breaks is an
+ * error, never silence.
  */
 import { TIMER_MAX_MS, type Clock } from '../../../../protocol/lib/clock.ts';
 import { LocalError } from '../../../../protocol/wire/errors.ts';
@@ -18,8 +18,8 @@ const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
 const RELEASE_TIMEOUT_MS = 5000;
 
 /**
- * `quiet`: no notification within the time. `ended`: the server ended the notifications in good
- * order.
+ * `quiet`: no notification arrived in time. `ended`: the server ended the notifications without an
+ * error.
  */
 type WaitOutcome = 'notified' | 'quiet' | 'ended';
 
@@ -112,9 +112,13 @@ async function listenOnStream(
   const honored = new Promise<ListenFilter>((resolve, reject) => {
     const late = (): void =>
       reject(
-        new LocalError('timeout', 'The server did not acknowledge subscriptions/listen in time.', {
-          reason: 'acknowledgement',
-        }),
+        new LocalError(
+          'timeout',
+          'The server did not acknowledge subscriptions/listen in time. Try again, or read at intervals.',
+          {
+            reason: 'acknowledgement',
+          },
+        ),
       );
     const cancel = clock.after(timeoutMs, late);
     const acknowledged = (filter: unknown): void => {
@@ -159,7 +163,7 @@ async function listenOnStream(
   unsubscribe();
   throw new LocalError(
     'not_supported',
-    `The server does not send ${subject.notification} on subscriptions/listen.`,
+    `The server does not send ${subject.notification} on subscriptions/listen. Read at intervals instead.`,
     { reason: 'not_honored' },
   );
 }
@@ -194,9 +198,9 @@ async function listenOnSession(
 }
 
 /**
- * Subscribes the session to a resource. A session does that once per resource, so its users are
- * counted. Resolves with the function that releases this use; `isAlive` says whether the session is
- * still the one that has subscribed.
+ * Subscribes the session to a resource. The server keeps one subscription per session and resource,
+ * so the followers that use it are counted. Resolves with the function that releases this use; its
+ * `isAlive` says whether the session that has subscribed is still open.
  */
 async function shareSubscription(
   connection: Connection,

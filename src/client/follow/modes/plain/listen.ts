@@ -12,7 +12,7 @@ import { ChangeDetector, observe } from './observation.ts';
 import { isAnnounced, subjectOf, type Subject } from './subject.ts';
 
 /**
- * Changes in a row without a notification that prove notifications broken. A single one may have
+ * Unannounced changes in a row after which notifications count as broken. A single change may have
  * crossed its notification.
  */
 const UNANNOUNCED_MAX = 2;
@@ -43,7 +43,7 @@ async function* run(
     clock,
   });
   try {
-    // A change before the subscription was not announced.
+    // The first read is not counted: it may show a change from before the subscription.
     let unannounced = 0;
     yield* differences.detect(await observe(connection, subject, callOptions));
     for (;;) {
@@ -58,9 +58,13 @@ async function* run(
       else if (differences.isChanged(observation)) unannounced += 1;
       yield* differences.detect(observation);
       if (unannounced >= UNANNOUNCED_MAX)
-        throw new LocalError('timeout', 'The server no longer announces changes.', {
-          reason: 'silence',
-        });
+        throw new LocalError(
+          'timeout',
+          'The server no longer announces changes. Subscribe to them again.',
+          {
+            reason: 'silence',
+          },
+        );
     }
   } finally {
     unsubscribe();

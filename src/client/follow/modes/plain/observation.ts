@@ -25,11 +25,11 @@ const LIST_PAGES_MAX = 1000;
 
 /** The state of something at the time it was read. */
 export interface Observation {
-  /** The same for the same content. */
+  /** Equal for equal content. */
   readonly hash: string;
   /** The `data` of the event. */
   readonly data: unknown;
-  /** Milliseconds for which the server says that the state lasts. */
+  /** Milliseconds for which the state stays fresh, as the server names them. */
   readonly ttlMs?: number;
 }
 
@@ -45,7 +45,8 @@ export async function observe(
 }
 
 /**
- * Every page of a list in turn. Throws `LocalError` `peer_misbehaved` for a list that does not end.
+ * Yields every page of a list in turn. Throws `LocalError` `peer_misbehaved` for a list that does
+ * not end.
  */
 export async function* pagesOf(
   connection: Connection,
@@ -57,7 +58,8 @@ export async function* pagesOf(
     const page = await listPage(connection, kind, cursor, options);
     yield page;
     if (page.nextCursor === undefined) return;
-    if (page.nextCursor === cursor) throw misbehaved('pages', 'a list names the same page again');
+    if (page.nextCursor === cursor)
+      throw misbehaved('pages', 'a page of a list names itself as the next one');
     if (pages === LIST_PAGES_MAX)
       throw misbehaved('pages', `a list has more than ${LIST_PAGES_MAX} pages`);
     cursor = page.nextCursor;
@@ -91,15 +93,18 @@ const shorter = (a: number | undefined, b: number | undefined): number | undefin
   a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
 
 /**
- * The observation of a text that represents all of the content. Throws `LocalError` `not_supported`
- * when it is too large.
+ * Makes the observation of a text that represents all of the content. Throws `LocalError`
+ * `not_supported` when the text is too large.
  */
 export function observationOf(text: string, data: unknown, ttlMs?: number): Observation {
   assertSize(Buffer.byteLength(text));
   return { hash: sha256(text), data, ...(ttlMs === undefined ? {} : { ttlMs }) };
 }
 
-/** The same text for the same content. Throws `LocalError` `peer_misbehaved`. */
+/**
+ * Returns equal texts for equal content. Throws `LocalError` `peer_misbehaved` for content without
+ * a canonical form.
+ */
 export function canonicalText(value: unknown): string {
   try {
     return canonicalJson(value);
@@ -153,7 +158,7 @@ export class ChangeDetector {
     this.#last = hash;
     if (isResumed) yield { type: 'gap', reason: 'unwatched' };
     if (!isChanged) return;
-    // The very first observation is what later ones are compared with.
+    // The very first observation is not an event: later ones are compared with it.
     if (before === undefined) yield { type: 'mark', mark: hash };
     else
       yield {

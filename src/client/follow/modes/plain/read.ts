@@ -1,7 +1,7 @@
 /**
- * The mode `read`: reads at the interval that the server names, `ttlMs` of the result from
- * 2026-07-28 on. MCP has no conditional read, so every read fetches everything and a hash shows a
- * change (SEP: When a peer lacks the extension).
+ * The mode `read`: reads at intervals. From 2026-07-28 on the server can name the interval, as
+ * `ttlMs` of the result. MCP has no conditional read, so every read fetches everything, and the
+ * hash shows a change (SEP: When a peer lacks the extension).
  */
 import { sleep } from '../../../../protocol/lib/clock.ts';
 import { latestStateOnly } from '../../guarantee.ts';

@@ -1,7 +1,7 @@
 /**
- * A subject is read on a server that has no trigger type for a selection: a resource, or one of the
- * three lists, with the notification that announces a change and the capability that a server
- * declares for it (SEP: Reserved names).
+ * A subject is what the client reads on a server that does not have the trigger type of a
+ * selection: a resource, or one of the three lists. It comes with the notification that announces a
+ * change, and the capability that a server declares for that (SEP: Reserved names).
  */
 import type { RawCapabilities } from '../../../sdk/handshake-observer.ts';
 import type { FollowTarget } from '../../types.ts';
@@ -27,7 +27,7 @@ export interface Subject {
   readonly announcedBy: 'subscribe' | 'listChanged';
   /** The notification that announces a change. */
   readonly notification: string;
-  /** Requests that notification from `subscriptions/listen`. */
+  /** The filter that requests this notification from `subscriptions/listen`. */
   readonly filter: ListenFilter;
 }
 
@@ -84,8 +84,8 @@ export function isHonored({ kind, uri }: Subject, honored: ListenFilter): boolea
 }
 
 /**
- * Whether a notification announces a change of the subject. It may name a sub-resource of the
- * resource that was asked for.
+ * Whether a notification announces a change of the subject. The notification may name a
+ * sub-resource of the resource.
  */
 export function isAnnouncedBy(
   { notification, uri }: Subject,

@@ -1,7 +1,7 @@
 /**
- * The mode `tool`: calls a tool at intervals. A tool that declares that it changes something is
- * never called; one without a declaration is, because the application has named it for this (SEP:
- * When a peer lacks the extension).
+ * The mode `tool`: calls a tool at intervals. Never calls a tool that declares that it changes
+ * something. Calls a tool without a declaration, because the application has named it for this
+ * (SEP: When a peer lacks the extension).
  */
 import { sleep } from '../../../../protocol/lib/clock.ts';
 import { LocalError } from '../../../../protocol/wire/errors.ts';
@@ -65,8 +65,8 @@ async function* run(
 }
 
 /**
- * The tool as the server lists it. Throws `LocalError` `not_supported` when the server has no such
- * tool, or when it changes something.
+ * Finds the tool in the server's list. Throws `LocalError` `not_supported` when the server has no
+ * such tool, or when the tool declares that it changes something.
  */
 async function harmlessTool(
   connection: Connection,
