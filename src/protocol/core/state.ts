@@ -25,10 +25,11 @@ export function statusOf(subscription: Subscription): Status {
 /**
  * Returns the ETag, which changes exactly when the configuration or the epoch does (SEP: ETags). It
  * contains the epoch, because a store that lost writes may have lost configuration changes as well;
- * without the epoch, later changes would reach a version that a client already knows.
+ * without the epoch, later changes would reach a version that a client already knows. The last eight
+ * characters of the epoch suffice; its prefix would not.
  */
 export function etagOf(subscription: Pick<Subscription, 'epoch' | 'version'>): string {
-  return `${subscription.epoch.slice(0, 8)}-${subscription.version.toString(36)}`;
+  return `${subscription.version.toString(36)}-${subscription.epoch.slice(-8)}`;
 }
 
 /** Returns the lowest retained number; `head + 1` when nothing is retained. */

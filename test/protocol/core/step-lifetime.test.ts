@@ -38,9 +38,15 @@ const changesEtag = (state: Subscription, input: Input, now = T0): boolean =>
 describe('the ETag', () => {
   const log = withLog(5, 1);
 
-  test('is the epoch’s first eight characters and the version', () => {
-    assert.equal(etagOf({ epoch: EPOCH, version: 1 }), 'epochAAA-1');
-    assert.equal(etagOf({ epoch: EPOCH, version: 1295 }), 'epochAAA-zz');
+  test('is the version and the last eight characters of the epoch', () => {
+    const end = EPOCH.slice(-8);
+    assert.equal(etagOf({ epoch: EPOCH, version: 1 }), `1-${end}`);
+    assert.equal(etagOf({ epoch: EPOCH, version: 1295 }), `zz-${end}`);
+  });
+
+  test('differs between epochs that begin alike, as those of the engine do', () => {
+    const [one, other] = ['ep_firstAAAAAAAA', 'ep_firstBBBBBBBB'];
+    assert.notEqual(etagOf({ epoch: one, version: 1 }), etagOf({ epoch: other, version: 1 }));
   });
 
   test('[etag-config] changes with every change of configuration', () => {
