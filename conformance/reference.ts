@@ -16,7 +16,7 @@ interface Subject {
 }
 
 const [role = 'server', ...rest] = process.argv.slice(2);
-const isEvents = rest[rest.indexOf('--requirements') + 1] === 'events';
+const isEvents = /(?:^|\s)--requirements[=\s]events(?:\s|$)/.test(rest.join(' '));
 
 const SUBJECTS: Readonly<Record<Role, () => Promise<Subject>>> = {
   server: async () => {

@@ -13,9 +13,15 @@ const outputs: Outputs = {
   columns: process.stdout.columns,
 };
 
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
 async function main(argv: readonly string[]): Promise<number> {
   const stop = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
+  const end = (): void => {
+    stop.abort();
+    for (const name of SIGNALS) process.off(name, end);
+  };
+  for (const name of SIGNALS) process.on(name, end);
   try {
     await createProgram(outputs, stop.signal).parseAsync(argv);
     return EXIT.ok;

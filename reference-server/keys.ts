@@ -5,7 +5,8 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { exportJWK, generateKeyPair } from 'jose';
+import { exportJWK, generateKeyPair, importJWK } from 'jose';
+import { LocalError } from 'mcp-triggers-experimental';
 import type { PrivateJwk } from './config.ts';
 
 /**
@@ -23,7 +24,8 @@ export async function storeKeyFile(dataDir: string): Promise<Uint8Array> {
   );
   const key = new Uint8Array(Buffer.from(text.trim(), 'base64'));
   if (key.length !== 32)
-    throw new Error(
+    throw new LocalError(
+      'key_unknown',
       `${join(dataDir, 'store.key')} is damaged: expected base64 of 32 bytes. Restore the file; without it the store cannot be read.`,
     );
   return key;
@@ -37,13 +39,15 @@ export async function signingKeyFile(dataDir: string, name: string): Promise<Pri
     return JSON.stringify(await exportJWK(privateKey));
   });
   try {
-    return JSON.parse(text) as PrivateJwk;
+    const jwk = JSON.parse(text) as PrivateJwk;
+    await importJWK(jwk, 'EdDSA');
+    if (typeof jwk.d !== 'string') throw new TypeError('The key is not private.');
+    return jwk;
   } catch (cause) {
-    throw new Error(
-      `${file} is damaged: expected a JWK. Restore the file, or delete it to get a new key.`,
-      {
-        cause,
-      },
+    throw new LocalError(
+      'key_unknown',
+      `${file} is damaged: expected a private Ed25519 key as JWK. Restore the file, or delete it to get a new key.`,
+      { cause },
     );
   }
 }

@@ -17,6 +17,8 @@ import { sourcesOf } from './sources.ts';
 /** The exit codes. */
 export const EXIT = { ok: 0, failure: 1, config: 2, store: 3, address: 4 } as const;
 
+const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+
 const USAGE = `Usage: npm run server [-- --stdio]
 
 Starts the MCP triggers reference server.
@@ -73,12 +75,16 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
 }
 
 /**
- * A signal that fires on the first SIGTERM or SIGINT. A second signal of the same name ends the
- * process immediately, as is Node's default.
+ * A signal that fires on the first SIGTERM or SIGINT. A second one of either name ends the process
+ * immediately, as is Node's default.
  */
 function stopSignal(): AbortSignal {
   const stop = new AbortController();
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
+  const end = (): void => {
+    stop.abort();
+    for (const name of SIGNALS) process.off(name, end);
+  };
+  for (const name of SIGNALS) process.on(name, end);
   return stop.signal;
 }
 

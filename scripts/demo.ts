@@ -13,11 +13,17 @@ import { createScreen, seconds } from './demo/screen.ts';
 import { freePort, ServerProcess } from './demo/server-process.ts';
 import { runDemo } from './demo/story.ts';
 
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
 async function main(): Promise<number> {
   const startedAt = performance.now();
   const screen = createScreen((text) => void process.stdout.write(text));
   const stop = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
+  const end = (): void => {
+    stop.abort();
+    for (const name of SIGNALS) process.off(name, end);
+  };
+  for (const name of SIGNALS) process.on(name, end);
   const deferred: (() => Promise<unknown>)[] = [];
   const defer = (run: () => Promise<unknown>) => void deferred.unshift(run);
   try {

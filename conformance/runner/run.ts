@@ -2,7 +2,7 @@
  * Runs scenarios in parallel and turns their observations into one verdict for each requirement of a
  * role.
  */
-import type { Observations } from './observations.ts';
+import { NothingToTest, type Observations } from './observations.ts';
 import { checksFor, type Requirement, type Requirements } from './requirements.ts';
 import {
   verdictOf,
@@ -87,6 +87,10 @@ export async function runSuite<
     ({ name, checks }) =>
       only === undefined || name.includes(only) || checks.some((check) => check.includes(only)),
   );
+  if (wanted.length === 0)
+    throw new NothingToTest(
+      `No scenario and no check has "${only}" in its name. Omit --only to see all names.`,
+    );
   const observations = await runAll(wanted.flatMap(tasksOf), atOnce, progress);
   const decided = new Set(wanted.flatMap(({ checks }) => checks));
   const asked = checksFor(requirements, role).filter(

@@ -21,7 +21,7 @@ import { checksReport } from '../runner/report/checks.ts';
 import { humanReport } from '../runner/report/human.ts';
 import { junitReport } from '../runner/report/junit.ts';
 import { readRequirements, REQUIREMENT_FILES, type Requirement } from '../runner/requirements.ts';
-import { conclude, runAll } from '../runner/run.ts';
+import { conclude, runAll, runSuite } from '../runner/run.ts';
 import {
   verdictOf,
   type CheckResult,
@@ -326,6 +326,23 @@ describe('nothing to test', () => {
       (_, response) => void response.writeHead(401, { 'www-authenticate': 'Bearer' }).end(),
     ],
   ];
+  test('rejects a selection that matches no scenario and no check', async () => {
+    const requirements = readRequirements(REQUIREMENT_FILES.triggers);
+    const suite = {
+      role: 'receiver' as const,
+      subject: 'a receiver',
+      scenarios: [{ name: 'signature: rejected requests', checks: ['sig-window'] }],
+      tasksOf: () => [],
+      startedAt: 0,
+    };
+    await assert.rejects(runSuite(suite, { requirements, only: 'sig-windwo' }), {
+      name: 'NothingToTest',
+      message:
+        'No scenario and no check has "sig-windwo" in its name. Omit --only to see all names.',
+    });
+    await runSuite(suite, { requirements, only: 'sig-win' });
+  });
+
   for (const [what, listener] of strangers) {
     test(`exits with code 3 and one line for ${what}`, async (t) => {
       const server = createServer(listener ?? undefined).listen(0, '127.0.0.1');

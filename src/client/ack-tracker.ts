@@ -45,7 +45,7 @@ export class AckTracker {
   #attempt: Promise<void> | undefined;
   #cancelTimer: (() => void) | undefined;
   readonly #onDone = new Set<() => void>();
-  #closed = false;
+  #closedWith: { readonly reason: unknown } | undefined;
   /**
    * Counts calls of `restart`. An attempt that began before the last one has no effect any more.
    */
@@ -89,10 +89,11 @@ export class AckTracker {
     if (this.#done > before) this.#schedule();
   }
 
-  /** Resolves when `position` is saved and sent. */
+  /** Resolves when `position` is saved and sent. Rejects with the reason of {@link close}. */
   confirmed(position: Position): Promise<void> {
     if (position.epoch !== this.#epoch || position.sequence <= this.#confirmed)
       return Promise.resolve();
+    if (this.#closedWith) return Promise.reject(this.#closedWith.reason);
     return new Promise((resolve, reject) => {
       this.#waiters.push({ sequence: position.sequence, resolve, reject });
       this.#schedule();
@@ -183,9 +184,9 @@ export class AckTracker {
     if (this.#isPending) this.#schedule();
   }
 
-  /** Stops sending. Rejects the callers that still wait with `reason`. */
+  /** Stops sending. Rejects the callers that still wait, and later ones, with `reason`. */
   close(reason: unknown): void {
-    this.#closed = true;
+    this.#closedWith ??= { reason };
     this.#cancel();
     for (const waiter of this.#waiters.splice(0)) waiter.reject(reason);
   }
@@ -202,14 +203,14 @@ export class AckTracker {
   }
 
   #schedule(): void {
-    if (this.#closed || this.#attempt) return;
+    if (this.#closedWith || this.#attempt) return;
     if (this.#done - this.#confirmed >= this.#o.batch) return this.#run();
     this.#cancelTimer ??= this.#o.clock.after(this.#o.delayMs, () => this.#run());
   }
 
   #run(): void {
     this.#cancel();
-    if (this.#attempt || this.#closed || !this.#isPending) return;
+    if (this.#attempt || this.#closedWith || !this.#isPending) return;
     const generation = this.#generation;
     const position = this.done;
     this.#attempt = this.#saveAndSend(position).then(
@@ -230,7 +231,8 @@ export class AckTracker {
     if (retryMs === null) {
       for (const { reject } of this.#takeWaiters(attempted)) reject(error);
       if (this.#waiters.length > 0) this.#schedule();
-    } else if (!this.#closed) this.#cancelTimer ??= this.#o.clock.after(retryMs, () => this.#run());
+    } else if (!this.#closedWith)
+      this.#cancelTimer ??= this.#o.clock.after(retryMs, () => this.#run());
   }
 
   async #saveAndSend(position: Position): Promise<void> {

@@ -262,6 +262,19 @@ describe('acknowledgement', () => {
     assert.equal(subscription.position?.sequence, 2);
   });
 
+  test('manual: ack() of an item that was handed out before close rejects with closed', async (t) => {
+    await using peer = await startPeer();
+    peer.log.append(2);
+    const { subscription, items } = subscribeFast(t, await connected(t, { url: peer.url }), {
+      ack: 'manual',
+      drain: 'stream',
+    });
+    const [, second] = await take(items, 2);
+    await subscription.close();
+    assert.ok(second?.type === 'event');
+    await assert.rejects(within(second.ack()), { code: 'closed' });
+  });
+
   test('manual, by pull: ack() is confirmed without waiting for the long poll', async (t) => {
     await using peer = await startPeer();
     peer.log.append(1);

@@ -7,6 +7,8 @@ import { generateKeyPairSync } from 'node:crypto';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer, request, type IncomingMessage } from 'node:http';
 import { once } from 'node:events';
+import { connect } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
 import { join } from 'node:path';
 import { describe, test } from 'vitest';
 import { freePort, modern } from './harness.ts';
@@ -120,6 +122,29 @@ test('SIGTERM: an open stream ends with the empty result, a long poll is answere
     assert.equal(await server.exited, 0);
   }));
 
+test('a second signal of another name ends a shutdown that takes long', () =>
+  inDirectory(async (directory) => {
+    const env = await environment(directory);
+    const server = startProcess(env);
+    await server.says(/Stop with/);
+    const token = await readFile(join(directory, 'token'), 'utf8');
+    // The shutdown waits for the rest of this request.
+    const slow = connect(Number(env.TRIGGERS_PORT), '127.0.0.1').on('error', () => undefined);
+    await once(slow, 'connect');
+    slow.write(
+      `POST /mcp HTTP/1.1\r\nhost: 127.0.0.1:${env.TRIGGERS_PORT}\r\nauthorization: Bearer ${token.trim()}\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\ncontent-length: 10\r\n\r\n{`,
+    );
+    await call(env, token, 'triggers/list');
+    server.child.kill('SIGTERM');
+    await server.logs(/ stopping$/m);
+    await setTimeout(500);
+    assert.equal(server.child.exitCode, null, 'it waits');
+    server.child.kill('SIGINT');
+    await server.exited;
+    assert.equal(server.child.signalCode, 'SIGINT');
+    slow.destroy();
+  }));
+
 test('production: generates nothing, writes no token, answers under its public name only, logs JSON', () =>
   inDirectory(async (directory) => {
     const env = await environment(directory);
@@ -215,6 +240,21 @@ describe('exits with the cause on standard error and its own code', () => {
       assert.equal(await server.exited, 3);
       assert.equal(lines(server.stderr()).length, 1, server.stderr());
     }));
+  for (const [file, content] of [
+    ['store.key', 'c2hvcnQ='],
+    ['delivery.jwk', '{}'],
+    ['issuer.jwk', 'not JSON'],
+  ] as const)
+    test(`3: a damaged ${file}`, () =>
+      inDirectory(async (directory) => {
+        await writeFile(join(directory, file), content, { mode: 0o600 });
+        const server = startProcess(await environment(directory));
+        assert.equal(await server.exited, 3);
+        assert.match(
+          server.stderr(),
+          new RegExp(`^\\S*${file} is damaged: expected .* Restore .*\\n$`),
+        );
+      }));
   test('3: a data directory that is a file', () =>
     inDirectory(async (directory) => {
       await writeFile(join(directory, 'file'), '');

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { inheritedEnv } from '../../scripts/demo/server-process.ts';
 
@@ -28,6 +29,8 @@ export interface ServerProcess {
   stderr(): string;
   /** Resolves when standard output matches. Rejects with all output if the process ends before. */
   says(pattern: RegExp): Promise<void>;
+  /** Resolves when standard error matches. */
+  logs(pattern: RegExp): Promise<void>;
   readonly exited: Promise<number | null>;
 }
 
@@ -41,19 +44,21 @@ export function startProcess(
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => (stdout += chunk));
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => (stderr += chunk));
   const exited = once(child, 'close').then(([code]) => code as number | null);
+  const until = async (pattern: RegExp, stream: Readable, text: () => string): Promise<void> => {
+    const ended = exited.then(() => 'ended' as const);
+    while (!pattern.test(text())) {
+      const next = await Promise.race([once(stream, 'data'), ended]);
+      if (next === 'ended' && !pattern.test(text()))
+        throw new Error(`The process ended before it printed ${pattern}:\n${stdout}\n${stderr}`);
+    }
+  };
   return {
     child,
     exited,
     stdout: () => stdout,
     stderr: () => stderr,
-    async says(pattern) {
-      const ended = exited.then(() => 'ended' as const);
-      while (!pattern.test(stdout)) {
-        const next = await Promise.race([once(child.stdout, 'data'), ended]);
-        if (next === 'ended' && !pattern.test(stdout))
-          throw new Error(`The process ended before it printed ${pattern}:\n${stdout}\n${stderr}`);
-      }
-    },
+    says: (pattern) => until(pattern, child.stdout, () => stdout),
+    logs: (pattern) => until(pattern, child.stderr, () => stderr),
   };
 }
 

@@ -108,19 +108,9 @@ export class Events {
     return this.#name ?? this.#t.control.type('plain');
   }
 
-  /** Every descriptor of every page. Throws after 100 pages. */
+  /** The descriptors of all pages. */
   async list(mcp: Session = this.#t.mcp): Promise<Json[]> {
-    const found: Json[] = [];
-    for (let cursor: string | undefined, pages = 0; pages < 100; pages += 1) {
-      const { events, nextCursor } = await mcp.request(
-        'events/list',
-        cursor === undefined ? {} : { cursor },
-      );
-      found.push(...events);
-      if (nextCursor === undefined || nextCursor === null) return found;
-      cursor = nextCursor;
-    }
-    throw new Error('events/list still returns a nextCursor after 100 pages');
+    return (await mcp.pages('events/list')).flatMap(({ events }) => events);
   }
 
   /** Throws `NotApplicable` unless the plain type offers all of these modes. */

@@ -77,6 +77,9 @@ export interface OpenStream {
   close(): void;
 }
 
+/** A list that goes on after this has no end for the kit. */
+const PAGES_MAX = 1000;
+
 export class Session {
   readonly era: Era;
   readonly access: Access;
@@ -141,6 +144,18 @@ export class Session {
     if (error !== undefined) throw new RpcError(error, status);
     if (asking.validated !== false) requireResult(method, result);
     return result;
+  }
+
+  /** The result of every page of a list. Throws after {@link PAGES_MAX} pages. */
+  async pages(method: string): Promise<Json[]> {
+    const all: Json[] = [];
+    for (let cursor: string | undefined; all.length < PAGES_MAX;) {
+      const page = await this.request(method, cursor === undefined ? {} : { cursor });
+      all.push(page);
+      cursor = page.nextCursor ?? undefined;
+      if (cursor === undefined) return all;
+    }
+    throw new Error(`${method} still returns a nextCursor after ${PAGES_MAX} pages.`);
   }
 
   /** The error of a request. Throws when it succeeds. */

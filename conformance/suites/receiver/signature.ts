@@ -19,7 +19,7 @@ const WRONG = `v1,${'A'.repeat(43)}=`;
 type Bad = readonly [what: string, sending: Partial<Sending>];
 
 /** Requests with malformed headers only: each is correctly signed over its own headers. */
-const UNGRAMMATICAL: readonly Bad[] = [
+const ungrammatical = (): readonly Bad[] => [
   ['an empty webhook-id', { webhookId: '' }],
   ['a webhook-id of 129 characters', { webhookId: 'a'.repeat(129) }],
   ['a webhook-id with a full stop', { webhookId: 'msg.1' }],
@@ -38,7 +38,8 @@ const UNGRAMMATICAL: readonly Bad[] = [
   ],
 ];
 
-const STALE: readonly Bad[] = [
+/** Made when they are sent: a run may start long after this file was loaded. */
+const stale = (): readonly Bad[] => [
   ['a webhook-timestamp 400 s ago', { timestamp: seconds(-400) }],
   ['a webhook-timestamp 400 s ahead', { timestamp: seconds(400) }],
 ];
@@ -100,8 +101,8 @@ export const signature = [
       await t.deliver(1);
       const all: Tried[] = [];
       for (const [check, what, bad] of [
-        ['sig-grammar', 'the receiver rejects malformed headers', UNGRAMMATICAL],
-        ['sig-window', 'the receiver rejects requests whose timestamp is 400 s off', STALE],
+        ['sig-grammar', 'the receiver rejects malformed headers', ungrammatical()],
+        ['sig-window', 'the receiver rejects requests whose timestamp is 400 s off', stale()],
         [
           'sig-any',
           'the receiver rejects requests without a correct v1 signature',

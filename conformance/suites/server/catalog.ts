@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { NotShown } from '../../runner/observations.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
-import type { Json, Session } from '../../runner/wire/session.ts';
+import type { Json } from '../../runner/wire/session.ts';
 
 /** Reserved types of the SEP with their arguments. */
 const RESERVED: Readonly<Record<string, readonly string[]>> = {
@@ -12,18 +12,6 @@ const RESERVED: Readonly<Record<string, readonly string[]>> = {
   'mcp.resources.list_changed': [],
   'mcp.task.updated': ['taskId'],
 };
-
-/** Every page of the list. Throws after 1,000 pages. */
-async function pages(session: Session): Promise<Json[]> {
-  const all: Json[] = [];
-  for (let cursor: string | undefined; all.length < 1000;) {
-    const page = await session.request('triggers/list', cursor === undefined ? {} : { cursor });
-    all.push(page);
-    cursor = page.nextCursor;
-    if (cursor === undefined) return all;
-  }
-  throw new Error('the list has more than 1000 pages');
-}
 
 /** Declares this many trigger types and removes them when the scenario ends. */
 const declared = async (t: ServerTest, count: number): Promise<string[]> => {
@@ -44,7 +32,7 @@ export const catalog = [
     checks: ['type-unique', 'list-not-modified', 'type-reserved'],
     eras: 'each',
     async run(t) {
-      const all = await pages(t.mcp);
+      const all = await t.mcp.pages('triggers/list');
       const types: Json[] = all.flatMap(({ triggers }) => triggers);
       await t.check('type-unique', 'no name repeats on any page', () => {
         const names = types.map(({ name }) => name);
@@ -93,9 +81,9 @@ export const catalog = [
     needs: { verbs: ['declare', 'remove'] },
     alone: true,
     async run(t) {
-      const [{ etag: before }] = await pages(t.mcp);
+      const [{ etag: before }] = await t.mcp.pages('triggers/list');
       await declared(t, 120);
-      const all = await pages(t.mcp);
+      const all = await t.mcp.pages('triggers/list');
       await t.check('list-etag-pages', 'every page has the ETag of the first', () => {
         if (all.length === 1) throw new NotShown('120 trigger types fit into one page');
         for (const { etag } of all) assert.equal(etag, all[0].etag, '`etag` of a page:');

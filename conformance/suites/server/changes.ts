@@ -438,16 +438,9 @@ export const changes = [
         Array.from({ length: 60 }, () => t.subscribe({ ttlMs: 60_000 })),
       );
       await t.mcp.request('triggers/unsubscribe', { subscriptionId: ended.subscriptionId });
-      const listed: string[] = [];
-      for (let cursor: string | undefined, page = 0; page < 100; page += 1) {
-        const result = await t.mcp.request(
-          'triggers/subscriptions',
-          cursor === undefined ? {} : { cursor },
-        );
-        listed.push(...result.subscriptions.map((one: Json) => one.subscriptionId));
-        cursor = result.nextCursor;
-        if (cursor === undefined) break;
-      }
+      const listed: string[] = (await t.mcp.pages('triggers/subscriptions')).flatMap(
+        ({ subscriptions }) => subscriptions.map((one: Json) => one.subscriptionId),
+      );
       await t.check(
         'list-subs-own',
         'the list contains live subscriptions and no ended ones',

@@ -182,16 +182,9 @@ export const gaps = [
     needs: { types: ['plain', 'short'] },
     async run(t) {
       const names = [t.control.type('plain'), t.control.type('short')];
-      const types: Json[] = [];
-      for (let cursor: string | undefined, page = 0; page < 100; page += 1) {
-        const { triggers, nextCursor } = await t.mcp.request(
-          'triggers/list',
-          cursor === undefined ? {} : { cursor },
-        );
-        types.push(...triggers);
-        cursor = nextCursor;
-        if (cursor === undefined) break;
-      }
+      const types: Json[] = (await t.mcp.pages('triggers/list')).flatMap(
+        ({ triggers }) => triggers,
+      );
       const least = (of: readonly string[]): Json => {
         const kept = types
           .filter(({ name }) => of.includes(name))

@@ -50,18 +50,13 @@ export const isolation = [
         'iso-own',
         'no other principal lists the subscription, and it is unchanged',
         async () => {
-          for (let cursor: string | undefined; ;) {
-            const page = await other.request(
-              'triggers/subscriptions',
-              cursor === undefined ? {} : { cursor },
-            );
-            assert.ok(
-              !page.subscriptions.some((one: Json) => one.subscriptionId === subscriptionId),
-              'the subscription is listed',
-            );
-            cursor = page.nextCursor;
-            if (cursor === undefined) break;
-          }
+          const pages = await other.pages('triggers/subscriptions');
+          assert.ok(
+            !pages
+              .flatMap(({ subscriptions }) => subscriptions)
+              .some((one: Json) => one.subscriptionId === subscriptionId),
+            'the subscription is listed',
+          );
           const now = await t.mcp.request('triggers/get', { subscriptionId });
           assert.deepEqual([now.status, now.acked, now.etag], ['active', 0, etag]);
         },
