@@ -12,14 +12,15 @@ import { RemoteError } from '../protocol/wire/remote-error.ts';
  * Action of a subscription: see {@link Recovery}. `ended` becomes `lost` or `fail`, by the reason
  * of the end.
  */
-type SubscriptionAction = 'retry' | 'strike' | 'epoch' | 'rewind' | 'ended' | 'descend' | 'fail';
+type SubscriptionAction =
+  'retry' | 'violation' | 'epoch' | 'rewind' | 'ended' | 'next_drain' | 'fail';
 
 /**
- * Action of `follow` after an error of the mode in use. `again`: retries the same mode. `strike`:
+ * Action of `follow` after an error of the mode in use. `again`: retries the same mode. `violation`:
  * retries, but the server broke the protocol, and only a few such errors are tolerated. `next`:
  * uses the next mode. `end`: no mode can help.
  */
-export type FollowAction = 'again' | 'strike' | 'next' | 'end';
+export type FollowAction = 'again' | 'violation' | 'next' | 'end';
 
 interface Row {
   readonly subscription: SubscriptionAction;
@@ -34,13 +35,13 @@ interface Row {
 const RECOVERY = {
   /** The server, or the connection to it, does not work at the moment. */
   transient: { subscription: 'retry', follow: 'again' },
-  protocol_broken: { subscription: 'strike', follow: 'strike' },
+  protocol_broken: { subscription: 'violation', follow: 'violation' },
   epoch_changed: { subscription: 'epoch', follow: 'next', followTriggers: 'end' },
   position_unknown: { subscription: 'rewind', follow: 'next', followTriggers: 'end' },
   subscription_ended: { subscription: 'ended', follow: 'next' },
-  callback_invalid: { subscription: 'descend', follow: 'next', followTriggers: 'end' },
-  callback_unreachable: { subscription: 'descend', follow: 'next' },
-  unsupported: { subscription: 'descend', follow: 'next' },
+  callback_invalid: { subscription: 'next_drain', follow: 'next', followTriggers: 'end' },
+  callback_unreachable: { subscription: 'next_drain', follow: 'next' },
+  unsupported: { subscription: 'next_drain', follow: 'next' },
   caller_mistake: { subscription: 'fail', follow: 'next', followTriggers: 'end' },
   /** Any other error response of the server. */
   rejected: { subscription: 'fail', follow: 'next' },
@@ -135,9 +136,9 @@ export type Recovery =
       readonly error: unknown;
     }
   /** Uses the next drain. */
-  | { readonly do: 'descend' }
-  /** Retries. A strike is a protocol error of the server; only a few are tolerated. */
-  | { readonly do: 'retry'; readonly strike: boolean }
+  | { readonly do: 'next_drain' }
+  /** Retries. `counts`: the error is a violation of the protocol, of which only a few are tolerated. */
+  | { readonly do: 'retry'; readonly counts: boolean }
   | { readonly do: 'fail'; readonly error: unknown };
 
 /** Decides the action of a subscription after an error. */
@@ -152,10 +153,10 @@ export function recoveryOf(error: unknown): Recovery {
         ? afterEnd(error.reason, error.final, error)
         : fromNotFound(error as WireError);
     case 'retry':
-    case 'strike':
-      return { do: 'retry', strike: action === 'strike' };
-    case 'descend':
-      return { do: 'descend' };
+    case 'violation':
+      return { do: 'retry', counts: action === 'violation' };
+    case 'next_drain':
+      return { do: 'next_drain' };
     case 'fail':
       return { do: 'fail', error };
   }

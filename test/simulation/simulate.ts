@@ -86,7 +86,7 @@ class World {
   readonly #clients: SimulatedClients;
   readonly #counts = { crashes: 0, rotations: 0, refusedCommits: 0, steps: 0 };
   #inner: Store | null = null;
-  #life: { readonly engine: Engine; readonly store: MortalStore; alive: boolean } | null = null;
+  #server: { readonly engine: Engine; readonly store: MortalStore; alive: boolean } | null = null;
   #faults = true;
   #runs = 0;
 
@@ -149,7 +149,7 @@ class World {
   }
 
   #engine(): Engine | null {
-    return this.#life?.engine ?? null;
+    return this.#server?.engine ?? null;
   }
 
   async #begin(continuity: Opened['continuity']): Promise<void> {
@@ -171,9 +171,9 @@ class World {
       },
       opened,
     );
-    const life = { alive: true } as { engine: Engine; store: MortalStore; alive: boolean };
+    const server = { alive: true } as { engine: Engine; store: MortalStore; alive: boolean };
     const { sabotage, log, seed } = this.#options;
-    const egress = this.#endpoints.egress(() => life.alive);
+    const egress = this.#endpoints.egress(() => server.alive);
     const engineOptions: EngineOptions = {
       store: sabotage?.store?.(store, { clock: this.#clock }) ?? store,
       egress: sabotage?.egress?.(egress) ?? egress,
@@ -186,11 +186,11 @@ class World {
       ...(log === undefined ? {} : { log }),
     };
     this.#runs += 1;
-    life.store = store;
-    life.engine = createEngine(engineOptions);
-    this.#life = life;
+    server.store = store;
+    server.engine = createEngine(engineOptions);
+    this.#server = server;
     let started = false;
-    life.engine.start().then(
+    server.engine.start().then(
       () => {
         started = true;
       },
@@ -211,10 +211,10 @@ class World {
   }
 
   #kill(): void {
-    if (this.#life === null) return;
-    this.#life.alive = false;
-    this.#life.store.die();
-    this.#life = null;
+    if (this.#server === null) return;
+    this.#server.alive = false;
+    this.#server.store.die();
+    this.#server = null;
     this.#clients.disconnected();
     this.#checker.crashed();
   }

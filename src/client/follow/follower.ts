@@ -58,7 +58,7 @@ interface Suspect {
 }
 
 /** Protocol errors of the server that a mode tolerates until the next new item. */
-const STRIKES_MAX = 3;
+const VIOLATIONS_MAX = 3;
 /** Runs in a row without any value after which a mode counts as not working. */
 const FRUITLESS_MAX = 5;
 /** Failed attempts to choose a mode after which modes whose offer cannot be read are skipped. */
@@ -89,7 +89,7 @@ export class Follower {
   /** The error because of which that mode was left. */
   #failure: unknown;
   #round: AbortController | undefined;
-  #strikes = 0;
+  #violations = 0;
   #fruitless = 0;
 
   constructor(options: FollowerOptions) {
@@ -129,7 +129,7 @@ export class Follower {
         const left = this.#choice?.mode.name;
         const choice = await this.#choose();
         if (!choice) return this.#exhausted();
-        if (choice.mode.name !== left) this.#strikes = this.#fruitless = 0;
+        if (choice.mode.name !== left) this.#violations = this.#fruitless = 0;
         if (left !== undefined) why = { error: why?.error, wasRefused: this.#refused === left };
         this.#choice = choice;
         const mark = await sequencer.startRun(
@@ -278,7 +278,7 @@ export class Follower {
         if (!hasYielded) yield* sequencer.firstYield(value, mark);
         hasYielded = true;
         if (yield* sequencer.accept(value)) {
-          this.#strikes = 0;
+          this.#violations = 0;
           this.#backoff.reset();
         }
       }
@@ -319,7 +319,7 @@ export class Follower {
 
   /** Turns a retry into a change of mode after too many retries. */
   #limited(action: FollowAction): FollowAction {
-    if (action === 'strike') return ++this.#strikes >= STRIKES_MAX ? 'next' : action;
+    if (action === 'violation') return ++this.#violations >= VIOLATIONS_MAX ? 'next' : action;
     return action === 'again' && this.#fruitless >= FRUITLESS_MAX ? 'next' : action;
   }
 

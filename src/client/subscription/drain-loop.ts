@@ -17,7 +17,7 @@ import { Renewer, type SubscribeRequest } from './renewer.ts';
 
 const CHECK_MS = 60_000;
 /** Protocol errors of the server that are tolerated until the next new item. */
-const STRIKES_MAX = 3;
+const VIOLATIONS_MAX = 3;
 /** A round that lasted this long resets the backoff. */
 const HEALTHY_MS = 30_000;
 
@@ -44,7 +44,7 @@ export class DrainLoop {
   #round: AbortController | undefined;
   /** The last round ended with missing numbers. */
   #missed = false;
-  #strikes = 0;
+  #violations = 0;
   /** Why the last renewal failed; undefined once a round has ended with it. */
   #renewalError: unknown;
   /**
@@ -99,7 +99,7 @@ export class DrainLoop {
         return (await this.#renewer.obtain()).subscription;
       } catch (error) {
         signal.throwIfAborted();
-        if (recoveryOf(error).do === 'descend' && this.#index + 1 < drains.length)
+        if (recoveryOf(error).do === 'next_drain' && this.#index + 1 < drains.length)
           this.#fallBack(error);
         else if (isTransient(error)) await this.#pause(error);
         else throw error;
@@ -215,7 +215,7 @@ export class DrainLoop {
     const isNew = reader.movePast(entry);
     if (isNew) {
       this.#backoff.reset();
-      this.#strikes = 0;
+      this.#violations = 0;
     }
     if (isNew) yield { ...entry, ack: () => acks!.acknowledge(position) };
     if (this.#o.subscribe.ack !== 'manual') acks!.finish(position);
@@ -242,7 +242,7 @@ export class DrainLoop {
   #recover(error: unknown): void {
     const { drains, positions, subscribe } = this.#o;
     const recovery: Recovery =
-      error === undefined ? { do: 'retry', strike: false } : recoveryOf(error);
+      error === undefined ? { do: 'retry', counts: false } : recoveryOf(error);
     const pauseFor =
       error ??
       new LocalError('unreachable', 'The server has ended the stream.', { reason: 'ended' });
@@ -259,13 +259,13 @@ export class DrainLoop {
         positions.reader.lose(recovery.reason, recovery.final);
         this.#next = { pauseFor, obtain: true };
         return;
-      case 'descend':
+      case 'next_drain':
         if (this.#index + 1 >= drains.length) throw error;
         this.#fallBack(error);
         this.#next = { obtain: true };
         return;
       case 'retry':
-        if (recovery.strike && ++this.#strikes >= STRIKES_MAX) throw error;
+        if (recovery.counts && ++this.#violations >= VIOLATIONS_MAX) throw error;
         // A failed callback may have to be registered again. The other drains only need a
         // subscription that has not ended.
         this.#next = { pauseFor, obtain: obtain || this.drain === 'callback' };

@@ -291,10 +291,10 @@ export function createEngine(options: EngineOptions): Engine {
     log,
   });
 
-  meter.gauge('triggers_subscriptions_held', () => cache.size);
+  meter.gauge('triggers_subscriptions_loaded', () => cache.size);
   meter.gauge('triggers_streams_open', () => listeners.size);
   meter.gauge('triggers_attempts_in_flight', () => dispatcher.inFlight);
-  meter.gauge('triggers_numbering_lag', () => sequencer.lag);
+  meter.gauge('triggers_sequencer_lag', () => sequencer.lag);
 
   return new TriggersEngine({
     clock,

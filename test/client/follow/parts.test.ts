@@ -55,7 +55,7 @@ describe('how a mode ended', () => {
     ['conflict', conflict({ kind: 'etag', etag: 'x' }), 'next'],
     ['an unknown error', new RemoteError(-32000, 'x', undefined), 'next'],
     ['no such method', local('not_supported', 'method_not_found'), 'next'],
-    ['a protocol violation', local('peer_misbehaved'), 'strike'],
+    ['a protocol violation', local('peer_misbehaved'), 'violation'],
     ['the type is gone', local('terminated', 'trigger_removed'), 'next'],
     ['revoked', local('terminated', 'revoked'), 'end'],
     ['unsubscribed elsewhere', local('terminated', 'unsubscribed'), 'end'],

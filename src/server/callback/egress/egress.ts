@@ -16,7 +16,7 @@ import {
 } from './addresses.ts';
 import { checkCallbackUrl, type Destination, type UrlPolicy } from './callback-url.ts';
 import { OutboundExchange } from './exchange.ts';
-import { OutboundError, DestinationRefused, refusalOf } from './failure.ts';
+import { OutboundError, AttemptFailure, attemptFailureOf } from './failure.ts';
 import type { Egress, Log, Meter, OutboundRequest, OutboundResult } from '../../engine/ports.ts';
 import { silentLog, silentMeter } from '../../engine/ports.ts';
 
@@ -103,7 +103,7 @@ export function createEgress(options: EgressOptions = {}): Egress {
   if (policy.unsafeAllowHttpLoopback) agents.set(loopbackOnly, agentWithin(loopbackOnly, options));
 
   /** Only the log and the metric show that an address was blocked; the result must not. */
-  const failureOf = ({ category, detail }: DestinationRefused): OutboundResult => {
+  const failureOf = ({ category, detail }: AttemptFailure): OutboundResult => {
     const blocked = detail === 'blocked';
     meter.count('triggers_egress_failures_total', 1, { category: blocked ? 'blocked' : category });
     log[blocked ? 'warn' : 'debug'](
@@ -121,7 +121,7 @@ export function createEgress(options: EgressOptions = {}): Egress {
       const destination = admit(request.url, policy);
       const agent = destination && agents.get(destination.allowed);
       if (!destination || !agent)
-        return failureOf(new DestinationRefused('connection_refused', 'blocked'));
+        return failureOf(new AttemptFailure('connection_refused', 'blocked'));
       const { origin, pathname, search } = destination.url;
       const deadlineMs = Math.min(Math.max(1, request.deadlineMs), TIMER_MAX_MS);
       return new Promise<OutboundResult>((resolve) => {
@@ -229,11 +229,11 @@ function connectWithin(allowed: AddressSet, options: EgressOptions): buildConnec
     tcp(
       { hostname, protocol: 'http:', port, ...(host === undefined ? {} : { host }) },
       (...[error, socket]) => {
-        if (error) done(refusalOf(error, 'connect'), null);
+        if (error) done(attemptFailureOf(error, 'connect'), null);
         else if (protocol === 'http:') done(null, socket);
         else
           tls({ ...target, port, httpSocket: socket }, (...[failed, secured]) =>
-            failed ? done(refusalOf(failed, 'tls'), null) : done(null, secured),
+            failed ? done(attemptFailureOf(failed, 'tls'), null) : done(null, secured),
           );
       },
     );

@@ -6,7 +6,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { CALLBACK_ANSWER_BYTES_MAX } from '../../../protocol/wire/limits.ts';
 import type { OutboundResult } from '../../engine/ports.ts';
-import { DestinationRefused, refusalOf } from './failure.ts';
+import { AttemptFailure, attemptFailureOf } from './failure.ts';
 
 /** The HTTP client's controller, as far as this file uses it. */
 interface Controller {
@@ -27,7 +27,7 @@ const SETTLED = new Error('settled');
 /** The handler of one exchange. Calls either `answered` or `failed`, once. */
 export class OutboundExchange {
   readonly #answered: (answer: Answer) => void;
-  readonly #failed: (refusal: DestinationRefused) => void;
+  readonly #failed: (refusal: AttemptFailure) => void;
   readonly #deadline: NodeJS.Timeout;
   readonly #expiresAt: number;
   #controller: Controller | null = null;
@@ -41,7 +41,7 @@ export class OutboundExchange {
   constructor(
     deadlineMs: number,
     answered: (answer: Answer) => void,
-    failed: (refusal: DestinationRefused) => void,
+    failed: (refusal: AttemptFailure) => void,
   ) {
     this.#answered = answered;
     this.#failed = failed;
@@ -51,7 +51,7 @@ export class OutboundExchange {
 
   /** Fails the exchange at its deadline, even while it waits for a connection. */
   expire(): void {
-    this.#fail(new DestinationRefused('timeout', 'deadline'));
+    this.#fail(new AttemptFailure('timeout', 'deadline'));
   }
 
   /**
@@ -68,7 +68,7 @@ export class OutboundExchange {
     if (status < 200) {
       this.#interim += 1;
       if (this.#interim > INTERIM_MAX)
-        this.#fail(new DestinationRefused('connection_refused', 'interim_flood'));
+        this.#fail(new AttemptFailure('connection_refused', 'interim_flood'));
       return;
     }
     this.#status = status;
@@ -90,7 +90,7 @@ export class OutboundExchange {
   }
 
   onResponseError(_controller: Controller, error: Error): void {
-    this.#fail(refusalOf(error, 'exchange'));
+    this.#fail(attemptFailureOf(error, 'exchange'));
   }
 
   #answer(irregular: boolean): void {
@@ -104,7 +104,7 @@ export class OutboundExchange {
     });
   }
 
-  #fail(refusal: DestinationRefused): void {
+  #fail(refusal: AttemptFailure): void {
     if (this.#settle(true)) this.#failed(refusal);
   }
 

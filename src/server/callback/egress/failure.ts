@@ -29,7 +29,7 @@ export class OutboundError extends Error {
 }
 
 /** The error inside the egress: the category, and a detail that only the server's log shows. */
-export class DestinationRefused extends Error {
+export class AttemptFailure extends Error {
   readonly category: OutboundFailureCategory;
   /** A system, TLS or HTTP client code such as `ECONNREFUSED`, or `blocked`. Never free text. */
   readonly detail: string;
@@ -54,16 +54,16 @@ const TIMEOUTS: ReadonlySet<string> = new Set([
  * Classifies an error of a socket or the HTTP client. Drops its message, which may name the
  * endpoint.
  */
-export function refusalOf(error: unknown, phase: AttemptPhase): DestinationRefused {
-  if (error instanceof DestinationRefused) return error;
+export function attemptFailureOf(error: unknown, phase: AttemptPhase): AttemptFailure {
+  if (error instanceof AttemptFailure) return error;
   const code = codeOf(error);
-  if (code === BLOCKED) return new DestinationRefused('connection_refused', 'blocked');
-  if (TIMEOUTS.has(code)) return new DestinationRefused('timeout', code);
+  if (code === BLOCKED) return new AttemptFailure('connection_refused', 'blocked');
+  if (TIMEOUTS.has(code)) return new AttemptFailure('timeout', code);
   // A TLS alert can also arrive after the handshake, instead of the answer, for example when the
   // endpoint requires a client certificate.
   if (phase === 'tls' || code.startsWith('ERR_SSL_') || code === 'EPROTO')
-    return new DestinationRefused('tls_error', code);
-  return new DestinationRefused('connection_refused', code);
+    return new AttemptFailure('tls_error', code);
+  return new AttemptFailure('connection_refused', code);
 }
 
 /** The error for a blocked address, with the code that `net.connect` uses. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'vitest';
 import {
   OutboundError,
-  refusalOf,
+  attemptFailureOf,
   type AttemptPhase,
 } from '../../../../src/server/callback/egress/failure.ts';
 
@@ -38,12 +38,12 @@ const ROWS: readonly (readonly [
 
 test('every code has one category, and only codes are passed on', () => {
   for (const [code, phase, category, detail] of ROWS) {
-    const refusal = refusalOf(Object.assign(new Error('secret'), { code }), phase);
+    const refusal = attemptFailureOf(Object.assign(new Error('secret'), { code }), phase);
     assert.deepEqual([refusal.category, refusal.detail], [category, detail], `${code} ${phase}`);
-    assert.equal(refusalOf(refusal, 'exchange'), refusal, 'classified once');
+    assert.equal(attemptFailureOf(refusal, 'exchange'), refusal, 'classified once');
   }
   for (const thrown of [null, undefined, 'text', 7])
-    assert.equal(refusalOf(thrown, 'exchange').detail, 'unknown');
+    assert.equal(attemptFailureOf(thrown, 'exchange').detail, 'unknown');
 });
 
 test('the error that a caller sees has one fixed sentence per category', () => {
