@@ -1,6 +1,7 @@
 /**
- * Checks the package as it would be published: `publint` reads its manifest and files, `attw`
- * resolves the types of every entry point. Builds first; `--built` reads dist as it is.
+ * Checks the packages as they would be published: `publint` reads manifest and files of the library
+ * and of the kit, `attw` resolves the types of every entry point of the library. Builds first;
+ * `--built` reads dist as it is.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -22,12 +23,17 @@ function run(script: string, ...args: string[]): void {
 
 try {
   build();
-  npm('pack', '--ignore-scripts', '--silent', '--pack-destination', folder);
-  const tarball = join(
-    folder,
-    readdirSync(folder).find((file) => file.endsWith('.tgz'))!,
-  );
-  run(bin('publint/src/cli.js'), tarball, '--strict');
+  const pack = (...args: string[]): string => {
+    const before = readdirSync(folder);
+    npm('pack', '--ignore-scripts', '--silent', '--pack-destination', folder, ...args);
+    return join(
+      folder,
+      readdirSync(folder).find((file) => !before.includes(file))!,
+    );
+  };
+  const tarball = pack();
+  for (const packed of [tarball, pack('--workspace', 'conformance')])
+    run(bin('publint/src/cli.js'), packed, '--strict');
   // The library is ESM only; a CommonJS program loads it with a dynamic import.
   run(
     bin('@arethetypeswrong/cli/dist/index.js'),
