@@ -71,7 +71,7 @@ export interface ReceiverOptions {
   readonly ledger?: Ledger;
   /** Called with problems for the operator; `missing_numbers` requires a pull. Must not throw. */
   readonly onProblem?: (problem: Problem) => void;
-  /** Called for every rejected request, for metrics and logs. Gets no secret. Must not throw. */
+  /** Called for every rejected request, for metrics and logs. Gets no secret. What it throws is ignored. */
   readonly onRejectedRequest?: (code: RejectedRequestCode, cause: unknown) => void;
   /**
    * Lifetime of a callback URL in milliseconds. Default 30 days. After half of it `register` returns
@@ -79,8 +79,9 @@ export interface ReceiverOptions {
    */
   readonly tokenTtlMs?: number;
   /**
-   * Milliseconds after which the receiver responds with the position so far. A body that takes longer
-   * to arrive is rejected. Default 8,000, because a server waits 10 s.
+   * Milliseconds from the start of a request, its body included, after which the receiver responds with
+   * the position so far. A body that takes longer to arrive is rejected. Default 8,000, because a
+   * server waits 10 s.
    */
   readonly answerWithinMs?: number;
   readonly clock?: Clock;
@@ -230,18 +231,23 @@ class CallbackReceiver implements Receiver {
     } catch (error) {
       const rejected =
         error instanceof RejectedRequest ? error : new RejectedRequest('internal', error);
-      this.#o.onRejectedRequest?.(rejected.code, rejected.cause);
+      try {
+        this.#o.onRejectedRequest?.(rejected.code, rejected.cause);
+      } catch {
+        // An observer does not change the answer.
+      }
       return rejected.toResponse();
     }
   }
 
   async #answer(request: Request): Promise<Response> {
+    const until = this.#clock.now() + (this.#o.answerWithinMs ?? ANSWER_WITHIN_MS);
     checkHead(request);
     const claims = await this.#openToken(request.url);
-    const body = await readBody(request, this.#clock, this.#o.answerWithinMs ?? ANSWER_WITHIN_MS);
+    const body = await readBody(request, this.#clock, until - this.#clock.now());
     const ref = { audience: claims.aud, key: claims.sub };
     const known = await this.#find(ref, claims);
-    if (isWebhook(request)) return this.#answerWebhook(request, body, ref, known);
+    if (isWebhook(request)) return this.#answerWebhook(request, body, ref, known, until);
     const secret = await this.#registry
       .verify(known, request.headers, body)
       .catch((error: unknown) => {
@@ -253,7 +259,7 @@ class CallbackReceiver implements Receiver {
     if (delivery.subscriptionId !== subscriptionId) throw new RejectedRequest('subscription_id');
     if (delivery.key !== ref.key) throw new RejectedRequest('wrong_key');
     if (delivery.challenge !== undefined) return proofOf(secret, delivery.challenge);
-    return acknowledgement(delivery, await this.#pass(ref, delivery));
+    return acknowledgement(delivery, await this.#pass(ref, delivery, until));
   }
 
   /**
@@ -265,6 +271,7 @@ class CallbackReceiver implements Receiver {
     body: Uint8Array,
     ref: SubscriptionRef,
     known: KnownRegistration,
+    until: number,
   ): Promise<Response> {
     await this.#registry
       .verify(known, request.headers, body, FOREIGN_WEBHOOK_ID)
@@ -276,7 +283,7 @@ class CallbackReceiver implements Receiver {
     if (challenge !== null) return json({ challenge });
     const sink = this.#webhooks.get(nameOf(ref));
     if (!sink) throw new RejectedRequest('not_ready');
-    return responseTo(await this.#within(({ signal }) => sink(message, signal)));
+    return responseTo(await this.#within(until, ({ signal }) => sink(message, signal)));
   }
 
   async #openToken(url: string): Promise<CallbackUrlClaims> {
@@ -323,20 +330,18 @@ class CallbackReceiver implements Receiver {
     }
   }
 
-  /** Passes the delivery to the sink of its key, or applies it, within `answerWithinMs`. */
-  async #pass(ref: SubscriptionRef, delivery: Delivery): Promise<Applied> {
+  /** Passes the delivery to the sink of its key, or applies it, before `until`. */
+  async #pass(ref: SubscriptionRef, delivery: Delivery, until: number): Promise<Applied> {
     const sink = this.#sinks.get(nameOf(ref));
     const applier = this.#applier;
-    if (sink) return this.#within(({ signal }) => sink(delivery, signal));
+    if (sink) return this.#within(until, ({ signal }) => sink(delivery, signal));
     if (!applier) throw new RejectedRequest('not_ready');
-    return this.#within((deadline) => applier.accept(ref, delivery, deadline));
+    return this.#within(until, (deadline) => applier.accept(ref, delivery, deadline));
   }
 
-  async #within<T>(take: (deadline: Deadline) => Promise<T>): Promise<T> {
+  async #within<T>(until: number, take: (deadline: Deadline) => Promise<T>): Promise<T> {
     const over = new AbortController();
-    const withinMs = this.#o.answerWithinMs ?? ANSWER_WITHIN_MS;
-    const until = this.#clock.now() + withinMs;
-    const cancel = this.#clock.after(withinMs, () => over.abort());
+    const cancel = this.#clock.after(Math.max(0, until - this.#clock.now()), () => over.abort());
     try {
       return await take({
         signal: over.signal,

@@ -196,6 +196,46 @@ describe('answers', () => {
     assert.deepEqual(applied, [1, 2, 3]);
   });
 
+  test('[cb-prompt] the time for an answer includes the time in which the body arrived', async () => {
+    const clock = manualClock(Date.now());
+    let [begun, ended] = [false, false];
+    await using mounted = await mount({
+      clock,
+      answerWithinMs: 60,
+      apply: async () => {
+        begun = true;
+        await new Promise(() => undefined);
+      },
+    });
+    const to = await mounted.receiver.register(WHO);
+    const whole = request(deliveryOf(0, [1]), to);
+    const bytes = new Uint8Array(await whole.arrayBuffer());
+    const slow = new Request(whole.url, {
+      method: 'POST',
+      headers: whole.headers,
+      duplex: 'half',
+      body: new ReadableStream(
+        {
+          pull(controller) {
+            clock.jump(50);
+            controller.enqueue(bytes);
+            controller.close();
+          },
+        },
+        { highWaterMark: 0 },
+      ),
+    });
+    const answered = answer(mounted.receiver.fetch(slow)).then((text) => {
+      ended = true;
+      return text;
+    });
+    while (!begun) await pause(5);
+    await clock.run(11);
+    await pause(20);
+    assert.equal(ended, true, 'answered 61 ms after the request began');
+    assert.equal(await answered, '503 no_progress');
+  });
+
   test('[cb-prompt] does not begin a queued delivery once its deadline has passed, although its timer is late', async () => {
     const clock = manualClock(Date.now());
     const applied: number[] = [];

@@ -279,6 +279,16 @@ const TABLE: readonly [string, Change, string][] = [
   ['numbers beyond 2^53', (good) => request(deliveryOf(0, [2 ** 53]), good), '400 body'],
 ];
 
+test('[sig-refusal] an observer that throws does not change the answer', async () => {
+  await using mounted = await mount({
+    onRejectedRequest: () => {
+      throw new Error('the metrics are down');
+    },
+  });
+  const response = await mounted.receiver.fetch(new Request('https://receiver.example/nowhere'));
+  assert.ok(response.status >= 400 && response.status < 500);
+});
+
 describe('[sig-refusal, sig-verify-first, sig-grammar, sig-window, sig-raw-bytes, sig-subscription, curl-refusal, curl-alg, curl-typ, curl-claims, curl-aud, curl-body, curl-not-instead, ans-receiver-malformed, ans-receiver-unknown] rejected requests', () => {
   for (const [name, change, expected] of TABLE) {
     test(`${name} → ${expected}`, async () => {

@@ -51,7 +51,11 @@ class LedgerFile {
   }
 
   records(): Promise<Map<string, LedgerRecord>> {
-    this.#records ??= read(this.#path);
+    // A file that cannot be read at the moment is read again at the next call.
+    this.#records ??= read(this.#path).catch((error: unknown) => {
+      this.#records = undefined;
+      throw error;
+    });
     return this.#records;
   }
 

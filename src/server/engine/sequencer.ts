@@ -207,6 +207,8 @@ export class Sequencer {
     // Offsets that were not written are reused, so a new log must not start after one of them.
     this.#lastOffset = this.#durableOffset;
     this.#added = 0;
+    // What is redacted on disk is read without its data.
+    this.#redacted.clear();
     for (const undo of this.#undo.splice(0).reverse()) undo();
     this.#resolveCatchUp();
   }
@@ -487,12 +489,17 @@ const fitsDelivery = (encoded: string): boolean =>
 const dataOf = (event: AcceptedEvent): unknown =>
   event.encoded === null ? null : (JSON.parse(event.encoded) as { data: unknown }).data;
 
+const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/i;
+/** RFC 3339 can express the years 0000 to 9999. */
+const [YEAR_0, YEAR_10000] = [Date.parse('0000-01-01T00:00:00Z'), Date.UTC(10_000, 0)];
+
 function timestampOf(given: number | string | undefined, now: number): string {
-  const at = given === undefined ? now : typeof given === 'number' ? given : Date.parse(given);
-  if (!Number.isFinite(at) || Math.abs(at) > 8.64e15)
+  const at =
+    typeof given === 'string' ? (RFC_3339.test(given) ? Date.parse(given) : NaN) : (given ?? now);
+  if (!(at >= YEAR_0 && at < YEAR_10000))
     throw new LocalError(
       'payload_invalid',
-      "The event's timestamp must be epoch milliseconds or an RFC 3339 instant.",
+      "The event's timestamp must be epoch milliseconds or an RFC 3339 instant of the years 0000 to 9999.",
     );
   return new Date(at).toISOString();
 }

@@ -4,7 +4,16 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'vitest';
@@ -80,6 +89,17 @@ describe('file ledger', () => {
     );
     assert.equal(statSync(path).mode & 0o777, 0o600);
     assert.deepEqual(readdirSync(join(path, '..')), ['ledger.json'], 'no temporary file is left');
+  });
+
+  test('a file that could not be read once is read again at the next call', async (t) => {
+    const path = join(folder(t), 'ledger.json');
+    mkdirSync(path);
+    const ledger = fileLedger(path);
+    await assert.rejects(Promise.resolve(ledger.load('position', 'server', 'key')), {
+      code: 'EISDIR',
+    });
+    rmdirSync(path);
+    assert.equal(await ledger.load('position', 'server', 'key'), undefined);
   });
 
   test('a process that is killed while it saves leaves a whole ledger', (t) => {

@@ -67,6 +67,10 @@ describe('accepting', () => {
       [{ name: 'tick', data: { n: 'one' } }, 'payload_invalid'],
       [{ name: 'tick', data: [] }, 'payload_invalid'],
       [{ name: 'tick', data: {}, timestamp: 'yesterday' }, 'payload_invalid'],
+      [{ name: 'tick', data: {}, timestamp: 'March 7' }, 'payload_invalid'],
+      [{ name: 'tick', data: {}, timestamp: '2026-11-21' }, 'payload_invalid'],
+      [{ name: 'tick', data: {}, timestamp: 8e15 }, 'payload_invalid'],
+      [{ name: 'tick', data: {}, timestamp: NaN }, 'payload_invalid'],
       [{ name: 'tick', eventId: '\ud800', data: {} }, 'json_refused'],
     ];
     for (const [event, code] of cases)
