@@ -113,6 +113,10 @@ export class LoadedSubscription {
           ? { ...entry, gap: reason, encoded: null }
           : entry,
       ) ?? null;
+    this.#tailChars = (this.#tail ?? []).reduce(
+      (sum, { encoded }) => sum + (encoded?.length ?? 0),
+      0,
+    );
   }
 
   forgetTail(): void {

@@ -4,6 +4,7 @@
  */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
+import { LocalError } from '../../../src/protocol/wire/errors.ts';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -486,6 +487,38 @@ describe('concurrent calls', () => {
       ),
       ['e1', 'e3'],
     );
+    await w.close();
+  });
+
+  test('[log-stable gap-same-everywhere] a redaction whose commit failed redacts nothing, however far numbering is behind', async () => {
+    const w = await world({ sequencerChunk: 1 });
+    const subscriptions = [];
+    for (let n = 0; n < 4; n += 1)
+      subscriptions.push(
+        await w.engine.subscribe(ann, { key: `k${n}`, select: [{ name: 'tick' }] }),
+      );
+    const stopped = gate();
+    w.meddled.before = (writes) =>
+      writes.some((write) => write.type === 'entry' && write.row === 2)
+        ? stopped.opened
+        : undefined;
+    await w.emit(1);
+    await turns();
+    w.meddled.refuse = (writes) =>
+      writes.some((write) => write.type === 'redact')
+        ? new LocalError('store_failed', 'the commit failed')
+        : null;
+    const redacted = assert.rejects(w.engine.redact({ name: 'tick', eventId: 'e1' }));
+    await turns();
+    stopped.open();
+    await redacted;
+    w.meddled.refuse = () => null;
+    await w.pass(5 * SECOND);
+    await w.engine.settled();
+    for (const { subscriptionId } of subscriptions) {
+      const { events, gaps } = (await w.engine.pull(ann, { subscriptionId })) as Delivery;
+      assert.deepEqual([events.map(({ eventId }) => eventId), gaps], [['e1'], undefined]);
+    }
     await w.close();
   });
 
