@@ -65,7 +65,9 @@ async function calling(
 describe('callback drain', () => {
   test('[curl-explicit-key, cbv-not-forwarded] registers, answers the challenge, hands out posted events, and acknowledges them in its answer', async (t) => {
     await using peer = await callingPeer();
-    const { subscription, items, states, deliver } = await calling(t, peer);
+    const { subscription, items, states, deliver } = await calling(t, peer, {
+      tuning: { checkMs: 60_000 },
+    });
     await subscription.ready();
     assert.equal(subscription.guarantee.drain, 'callback');
     assert.match(peer.log.params!.callback!.url, /\/callback\?cb=/);

@@ -55,7 +55,7 @@ export async function take(iterator: AsyncIterator<Item>, count: number): Promis
 }
 
 /** Far more than any test takes; it turns a hang into a failure. */
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 60_000;
 
 export async function within<T>(promise: Promise<T>, ms = PATIENCE_MS): Promise<T> {
   let timer: NodeJS.Timeout | undefined;

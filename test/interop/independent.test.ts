@@ -35,7 +35,7 @@ import {
 
 const ROOT = join(import.meta.dirname, '../..');
 const GITHUB_SECRET = 'a secret of the webhook source';
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 90_000;
 const SELECT: Selection[] = [
   { name: 'github.issues', arguments: { repository: 'octocat/hello-world' } },
 ];

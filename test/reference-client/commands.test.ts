@@ -260,7 +260,9 @@ describe('reference client', () => {
       env,
       folder.path,
     );
-    await watching.shows(/^-- downgraded: file\.changed, mode triggers \(stream\): /m);
+    await watching.shows(
+      /^-- refused: file\.changed, mode triggers \(stream\): [^\n]+\(CallbackEndpointError: /m,
+    );
     assert.match(watching.stdout, /^file\.changed, mode triggers \(callback\): /m);
     watching.interrupt();
     assert.equal((await watching.outcome()).code, EXIT.ok);

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** Parsed JSON. */
 export type Json = Record<string, any>;
 
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 90_000;
 
 /** Waits, in real time and far longer than it takes, until there is a value. */
 export async function eventually<T>(

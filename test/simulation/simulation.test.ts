@@ -13,7 +13,7 @@ import { byTier } from '../tier.ts';
 
 const openStore = (): Store => sqliteStore({ path: ':memory:', key: undefined });
 
-describe('simulation', () => {
+describe('simulation', { timeout: 900_000 }, () => {
   const total: Record<string, number> = {};
   for (const first of byTier([61], [1, 31, 61, 91, 121])) {
     const last = first + 29;

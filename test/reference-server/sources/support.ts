@@ -129,7 +129,7 @@ export function logLines(): { readonly log: Log; readonly lines: string[] } {
 }
 
 /** Far more than any test takes, so that a broken test ends. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 90_000;
 
 /** Waits for effects outside the test's control, such as file system events. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {

@@ -142,7 +142,8 @@ describe('listen', () => {
     for (const startServer of [startSdk1, startSdk2]) {
       await using server = await startServer();
       const run = await started(t, listenMode, await reached(t, server), NOTICE_UPDATED, {
-        tuning: { silenceMs: 300 },
+        // Also the time limit of its requests.
+        tuning: { silenceMs: 1000 },
       });
       await run.has(1);
       server.board.texts.set(NOTICE, 'secret');

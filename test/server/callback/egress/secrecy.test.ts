@@ -103,7 +103,8 @@ describe('no part of a callback URL leaks', () => {
       results.push(
         await egress.post(
           request(url, {
-            deadlineMs: 200,
+            // Only the silent endpoint lets it pass.
+            deadlineMs: url.includes(`:${silent.port}/`) ? 200 : 10_000,
             headers: { 'webhook-signature': CANARY },
             body: Buffer.from(CANARY),
           }),
