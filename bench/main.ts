@@ -4,6 +4,7 @@
  * `npm run bench -- callback` runs one group; the others are `protocol`, `memory` and `store`.
  */
 import { cpus, release } from 'node:os';
+import { argumentsOf, wrongUsage } from '../scripts/arguments.ts';
 import { callbackBench } from './callback.ts';
 import { print, type Row } from './harness.ts';
 import { memoryBench } from './memory.ts';
@@ -25,14 +26,16 @@ const GROUPS: Readonly<Record<string, () => Promise<Row[]>>> = {
     })),
 };
 
-const wanted = process.argv.slice(2);
-const unknown = wanted.filter((name) => GROUPS[name] === undefined);
-if (unknown.length > 0) {
-  console.error(
-    `There is no group ${unknown.join(', ')}. Groups are ${Object.keys(GROUPS).join(', ')}.`,
-  );
-  process.exit(2);
-}
+const ALL = Object.keys(GROUPS).join(', ');
+const USAGE = `Usage: npm run bench [-- GROUP...]
+
+Measures this implementation, and the raw limit of the machine beside it. Takes minutes.
+
+Groups (default: all): ${ALL}`;
+
+const { positionals: wanted } = argumentsOf(USAGE, { allowPositionals: true });
+const unknown = wanted.filter((name) => !Object.hasOwn(GROUPS, name));
+if (unknown.length > 0) wrongUsage(`There is no group ${unknown.join(', ')}. Groups are ${ALL}.`);
 console.log(
   `Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}, kernel ${release()}; medians of ${ROUNDS} interleaved rounds [min to max]\n`,
 );

@@ -103,6 +103,15 @@ export function instant(text: string): string {
   return new Date(time).toISOString();
 }
 
+/** Parses `--key`. */
+export function subscriptionKey(text: string): string {
+  if (!/^[A-Za-z0-9_.~:-]{1,128}$/.test(text))
+    throw new UsageError(
+      '--key must be 1 to 128 letters, digits, "_", ".", "~", ":" or "-", all of them ASCII.',
+    );
+  return text;
+}
+
 /** Parses a position from its two parts. */
 export function position(epoch: string, sequence: string): Position {
   if (!/^[A-Za-z0-9_-]{8,64}$/.test(epoch))

@@ -62,7 +62,7 @@ const LOCAL: Partial<Record<LocalErrorCode, readonly [code: number, hint: string
   ],
   not_supported: [
     EXIT.unsupported,
-    'Run "list" to see what the server offers, choose another --drain or --protocol, or give a --resource or --tool to poll.',
+    'Check --url, run "list" to see what the server offers, choose another --drain or --protocol, or give a --resource or --tool to poll.',
   ],
   terminated: [EXIT.ended, 'Run "watch" to subscribe again.'],
   peer_misbehaved: [EXIT.misbehaved, 'Check the log of the server and report the error there.'],
@@ -81,7 +81,7 @@ export function failureOf(error: unknown): Failure {
       message:
         error.code === 'commander.help'
           ? 'There is no command. Name one of the commands above.'
-          : error.message.replace(/^error: /, ''),
+          : sentence(error.message.replace(/^error: /, '')),
       hint:
         error.code === 'commander.unknownOption'
           ? 'See --help. If it is an argument that starts with "-", write -- before the arguments.'
@@ -118,7 +118,7 @@ export function failureOf(error: unknown): Failure {
     return {
       code: EXIT.usage,
       name: code,
-      message: String(message),
+      message: sentence(String(message).replace(`${code}: `, '')),
       hint: 'Check the files that the options name.',
     };
   return {
@@ -128,6 +128,10 @@ export function failureOf(error: unknown): Failure {
     hint: 'Report this as a bug.',
   };
 }
+
+/** A message of Node or of the argument parser as a sentence. */
+const sentence = (text: string): string =>
+  `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`.replace(/[^.)?]$/, '$&.');
 
 /** Advice for a typed error. */
 function hintOf(error: WireError): string {

@@ -6,6 +6,7 @@
 import { EXIT, failureOf } from './exit.ts';
 import { createPrinter, type Outputs } from './printer.ts';
 import { createProgram } from './program.ts';
+import { StoppedEarly } from './session.ts';
 
 const outputs: Outputs = {
   out: (text) => void process.stdout.write(text),
@@ -26,6 +27,8 @@ async function main(argv: readonly string[]): Promise<number> {
     await createProgram(outputs, stop.signal).parseAsync(argv);
     return EXIT.ok;
   } catch (error) {
+    // A server that does not answer would keep the attempt to connect, and this process, alive.
+    if (error instanceof StoppedEarly) process.exit(EXIT.ok);
     const failure = failureOf(error);
     if (failure.code === EXIT.ok || stop.signal.aborted) return EXIT.ok;
     createPrinter(argv.includes('--json'), outputs).error(failure);

@@ -41,6 +41,11 @@ const TOKEN_VARIABLE = 'MCP_TRIGGERS_TOKEN';
 /** Where a development server, started in the same directory, writes its token. */
 const DEVELOPMENT_TOKEN_FILE = 'data/token';
 
+/** Ctrl+C came before the connection was open. */
+export class StoppedEarly extends Error {
+  override readonly name = 'StoppedEarly';
+}
+
 /** Connects, runs a command, and closes the connection. */
 export async function run(
   shell: Shell,
@@ -48,10 +53,14 @@ export async function run(
 ): Promise<void> {
   const globals = shell.program.opts<Globals>();
   const printer = createPrinter(globals.json === true, shell.outputs);
-  const connection = await connect(await targetOf(globals), {
-    protocol: globals.protocol,
-    clientInfo: { name: 'mcp-triggers-reference-client', version: packageJson.version },
-  });
+  const target = await targetOf(globals);
+  const connection = await Promise.race([
+    connect(target, {
+      protocol: globals.protocol,
+      clientInfo: { name: 'mcp-triggers-reference-client', version: packageJson.version },
+    }),
+    stopped(shell.stop),
+  ]);
   const client = triggersClient(connection);
   try {
     await command(client, printer, globals);
@@ -59,6 +68,13 @@ export async function run(
     await client.close();
   }
 }
+
+const stopped = (stop: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    const end = (): void => reject(new StoppedEarly('Stopped before the connection was open.'));
+    if (stop.aborted) end();
+    stop.addEventListener('abort', end, { once: true });
+  });
 
 /** Whether the server runs on this machine and can reach a loopback address. */
 export function isLocal({ url, stdio }: Globals): boolean {
@@ -79,7 +95,12 @@ async function targetOf(globals: Globals): Promise<Target> {
 function endpointOf(text: string): URL {
   if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol))
     throw new UsageError('--url must be an http or https URL.');
-  return new URL(text);
+  const url = new URL(text);
+  if (url.username !== '' || url.password !== '')
+    throw new UsageError(
+      `--url must not contain a user name or a password. Pass an access token with --token-file or ${TOKEN_VARIABLE}.`,
+    );
+  return url;
 }
 
 async function tokenOf(globals: Globals): Promise<string | undefined> {

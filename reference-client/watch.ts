@@ -19,6 +19,7 @@ import {
   lifetime,
   oneOf,
   selections,
+  subscriptionKey,
   UsageError,
 } from './arguments.ts';
 import { openEndpoint, type Endpoint } from './endpoint.ts';
@@ -100,7 +101,11 @@ export function watch(shell: Shell): void {
         .choices(['callback', 'stream', 'pull', 'auto'])
         .default('auto'),
     )
-    .option('--key <key>', 'key of the subscription; the same key continues the same log')
+    .option(
+      '--key <key>',
+      'key of the subscription; the same key continues the same log',
+      subscriptionKey,
+    )
     .option('--ttl <time>', 'suggest a lifetime: 90s, 1h, 7d or none', lifetime)
     .option(
       '--since <instant>',

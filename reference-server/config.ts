@@ -13,7 +13,7 @@ const GIB = 2 ** 30;
 const integer = (min: number, max: number) =>
   z
     .string()
-    .regex(/^[0-9]{1,16}$/, 'must be a whole number')
+    .regex(/^[0-9]{1,16}$/, 'must be a whole number in digits')
     .transform(Number)
     .pipe(z.number().min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
 const flag = () =>
@@ -42,6 +42,15 @@ const url = () =>
     });
     return z.NEVER;
   });
+const authorityOf = (host: string, port: number): string =>
+  `${host.includes(':') ? `[${host}]` : host}:${port}`;
+const host = () =>
+  z
+    .string()
+    .refine(
+      (text) => /^[\w.:-]+$/.test(text) && URL.canParse(`http://${authorityOf(text, 1)}`),
+      'must be an IP address or a host name, without a port',
+    );
 const path = () => z.string().transform((text) => resolve(text));
 const storeKey = () =>
   z.string().transform((text, context) => {
@@ -119,7 +128,7 @@ const variables = {
     'development',
     'In `production` the server does not start with generated keys or unsafe settings.',
   ),
-  HOST: variable(z.string(), '127.0.0.1', 'The address to listen on.'),
+  HOST: variable(host(), '127.0.0.1', 'The address to listen on.'),
   PORT: variable(integer(1, 65_535), '4600', 'The port to listen on.'),
   PUBLIC_URL: variable(
     url().optional(),
@@ -226,7 +235,7 @@ const variables = {
   WATCH_FOLDER: variable(
     path().optional(),
     null,
-    'The folder whose changes become events. Enables this source.',
+    'The folder whose changes become events. The data directory and names that start with a dot are left out. Enables this source.',
   ),
   SCHEDULES: variable(
     schedules().optional(),
@@ -340,13 +349,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
 }
 
 function complete(values: Values): Config {
-  const authority =
-    values.HOST === '0.0.0.0' || values.HOST === '::'
-      ? 'localhost'
-      : values.HOST.includes(':')
-        ? `[${values.HOST}]`
-        : values.HOST;
-  const PUBLIC_URL = values.PUBLIC_URL ?? new URL(`http://${authority}:${values.PORT}`);
+  const name = values.HOST === '0.0.0.0' || values.HOST === '::' ? 'localhost' : values.HOST;
+  const PUBLIC_URL = values.PUBLIC_URL ?? new URL(`http://${authorityOf(name, values.PORT)}`);
   return {
     ...values,
     PUBLIC_URL,

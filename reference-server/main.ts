@@ -96,11 +96,13 @@ function exitOf(error: unknown): { readonly code: number; readonly line: string 
       code: LOCAL.find(([pattern]) => pattern.test(error.code))?.[1] ?? EXIT.failure,
       line: error.message,
     };
-  const { code, syscall, message, stack } = error as NodeJS.ErrnoException;
+  const { code, syscall, path, port, message, stack } = error as NodeJS.ErrnoException & {
+    readonly port?: number;
+  };
   if (code === 'EADDRINUSE')
     return {
       code: EXIT.address,
-      line: 'The address is in use. Stop the other process, or set TRIGGERS_PORT to a free port.',
+      line: `Port ${port} is in use. Stop the other process, or set TRIGGERS_PORT to a free port.`,
     };
   if (syscall === 'listen' || syscall === 'getaddrinfo')
     return {
@@ -110,7 +112,7 @@ function exitOf(error: unknown): { readonly code: number; readonly line: string 
   if (code !== undefined && FILES.test(code))
     return {
       code: EXIT.store,
-      line: `Cannot use the data directory (${code}, ${syscall}). Set TRIGGERS_DATA_DIR to a directory that this user can write to.`,
+      line: `Cannot use the data directory: ${syscall} failed for ${path} (${code}). Set TRIGGERS_DATA_DIR to a directory that this user can write to.`,
     };
   return { code: EXIT.failure, line: `Unexpected failure: ${stack ?? message}` };
 }

@@ -65,10 +65,7 @@ export async function runHttp({
     auth.developmentToken === null
       ? null
       : (config.DEV_TOKEN_FILE ?? join(config.DATA_DIR, 'token'));
-  if (auth.developmentToken !== null && tokenFile !== null) {
-    addSecret(auth.developmentToken);
-    await writeSecretFile(tokenFile, auth.developmentToken);
-  }
+  if (auth.developmentToken !== null) addSecret(auth.developmentToken);
   const endpoint = new McpEndpoint({
     config,
     auth,
@@ -92,6 +89,9 @@ export async function runHttp({
   let server: Server | undefined;
   try {
     await service.start();
+    // Not before: until here, the file may belong to another server that has the store open.
+    if (auth.developmentToken !== null && tokenFile !== null)
+      await writeSecretFile(tokenFile, auth.developmentToken);
     server = await listen(app, { host: config.HOST, port: config.PORT });
     print(
       banner(

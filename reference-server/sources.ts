@@ -15,15 +15,20 @@ export interface Sources {
 
 /** Creates the configured sources. Throws `LocalError` `config_invalid` for an invalid schedule. */
 export function sourcesOf(
-  config: Pick<Config, 'GITHUB_SECRET' | 'WATCH_FOLDER' | 'SCHEDULES'>,
+  config: Pick<Config, 'DATA_DIR' | 'GITHUB_SECRET' | 'WATCH_FOLDER' | 'SCHEDULES'>,
   log: Log,
 ): Sources {
-  const { GITHUB_SECRET: secret, WATCH_FOLDER: folder, SCHEDULES: schedules } = config;
+  const {
+    DATA_DIR: dataDir,
+    GITHUB_SECRET: secret,
+    WATCH_FOLDER: folder,
+    SCHEDULES: schedules,
+  } = config;
   const github = secret === undefined ? null : githubSource({ secret, log });
   return {
     sources: [
       ...(github === null ? [] : [github]),
-      ...(folder === undefined ? [] : [folderSource({ folder, log })]),
+      ...(folder === undefined ? [] : [folderSource({ folder, dataDir, log })]),
       ...(schedules === undefined || schedules.length === 0
         ? []
         : [scheduleSource({ schedules, log })]),

@@ -4,6 +4,7 @@
  * named steps.
  */
 import { spawnSync } from 'node:child_process';
+import { argumentsOf, wrongUsage } from './arguments.ts';
 
 /** The steps are scripts of package.json. The last two read the build. */
 const STEPS: readonly (readonly [name: string, script: string, ...args: string[]])[] = [
@@ -21,17 +22,20 @@ const STEPS: readonly (readonly [name: string, script: string, ...args: string[]
   ['package', 'package:check', '--', '--built'],
 ];
 
+const ALL = STEPS.map(([step]) => step).join(', ');
+const USAGE = `Usage: npm run check [-- STEP...]
+
+Runs every check except the tests, or only the named steps.
+
+Steps: ${ALL}`;
+
+const { positionals: names } = argumentsOf(USAGE, { allowPositionals: true });
+const unknown = names.filter((name) => !STEPS.some(([step]) => step === name));
+if (unknown.length > 0) wrongUsage(`There is no step ${unknown.join(', ')}. Steps are ${ALL}.`);
+
 const NPM = process.env['npm_execpath'];
 if (NPM === undefined)
   throw new Error('The path of npm is not known. Start this script with "npm run check".');
-
-const names = process.argv.slice(2);
-const unknown = names.filter((name) => !STEPS.some(([step]) => step === name));
-if (unknown.length > 0) {
-  throw new Error(
-    `There is no step ${unknown.join(', ')}. Steps are ${STEPS.map(([step]) => step).join(', ')}.`,
-  );
-}
 
 const failed: string[] = [];
 for (const [name, ...script] of STEPS.filter(

@@ -3,19 +3,27 @@
  * payloads reach three clients by callback, stream and pull. The server is killed in between, and
  * every event still arrives once and in order.
  *
- * Exit codes: 0 = all checks passed; 1 = a check or the demo failed; 130 = stopped with Ctrl+C.
+ * Exit codes: 0 = all checks passed; 1 = a check or the demo failed; 130 = stopped with Ctrl+C,
+ * or the reader of its output has gone.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { argumentsOf } from './arguments.ts';
 import { createScreen, seconds } from './demo/screen.ts';
 import { freePort, ServerProcess } from './demo/server-process.ts';
 import { runDemo } from './demo/story.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
+const USAGE = `Usage: npm run demo
+
+Starts the reference server on this machine, follows events by callback, stream and pull, kills the
+server in a burst, and checks that every event arrived. Takes a few seconds.`;
+
 async function main(): Promise<number> {
+  argumentsOf(USAGE, {});
   const startedAt = performance.now();
   const screen = createScreen((text) => void process.stdout.write(text));
   const stop = new AbortController();
@@ -24,6 +32,8 @@ async function main(): Promise<number> {
     for (const name of SIGNALS) process.off(name, end);
   };
   for (const name of SIGNALS) process.on(name, end);
+  // Otherwise the server would outlive a demo whose output is piped to `head`.
+  process.stdout.on('error', end);
   const deferred: (() => Promise<unknown>)[] = [];
   const defer = (run: () => Promise<unknown>) => void deferred.unshift(run);
   try {

@@ -5,9 +5,9 @@
  *
  * The same seed draws the same texts as long as the files are unchanged.
  */
-import { readFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { existsSync, readFileSync } from 'node:fs';
 import { seededRandom } from 'mcp-triggers-experimental/testing';
+import { argumentsOf, integerOf, wrongUsage } from './arguments.ts';
 import { filesBelow } from './language/files.ts';
 import { piecesOf, type Kind } from './language/prose.ts';
 
@@ -17,12 +17,19 @@ const DRAWN: readonly (readonly [kind: Kind, title: string, count: number])[] = 
   ['error', 'Errors', 10],
 ];
 
-const { values } = parseArgs({
+const USAGE = `Usage: npm run sample [-- OPTIONS]
+
+Draws twenty comments, ten log lines and ten errors for a review of the language.
+
+Options:
+  --folder FOLDER  where to draw (default: src)
+  --seed N         the same seed draws the same texts (default: 1)`;
+
+const { values } = argumentsOf(USAGE, {
   options: { folder: { type: 'string', default: 'src' }, seed: { type: 'string', default: '1' } },
 });
-const seed = Number(values.seed);
-if (!Number.isSafeInteger(seed))
-  throw new Error(`"${values.seed}" is not a seed. Pass an integer.`);
+const seed = integerOf('seed', values.seed);
+if (!existsSync(values.folder)) wrongUsage(`There is no folder ${values.folder}.`);
 
 const { uniform } = seededRandom(seed);
 const files = filesBelow([values.folder]).filter((file) => !file.endsWith('.md'));

@@ -11,6 +11,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { argumentsOf } from './arguments.ts';
 import { registerTable } from '../test/server/mcp/events/register.ts';
 import type { RowResult, VersionedRow } from '../test/interop/peers/matrix.ts';
 
@@ -174,9 +175,20 @@ async function write(parts: Readonly<Record<string, string>>): Promise<void> {
   );
 }
 
-async function main(option: string | undefined): Promise<number> {
-  if (option === '--check') return check();
-  if (option === '--register') {
+const USAGE = `Usage: npm run interop [-- --register | --check]
+
+Runs the tests with third-party peers, which takes minutes, and writes their results to docs/interop.md.
+
+Options:
+  --register  run no test; write only the register of SEP-3415
+  --check     run no test and write nothing; exit code 1 if docs/interop.md is stale`;
+
+async function main(): Promise<number> {
+  const { values } = argumentsOf(USAGE, {
+    options: { check: { type: 'boolean' }, register: { type: 'boolean' } },
+  });
+  if (values.check === true) return check();
+  if (values.register === true) {
     await write({ register: registerTable() });
     return 0;
   }
@@ -190,5 +202,4 @@ async function main(option: string | undefined): Promise<number> {
   return code;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url))
-  process.exitCode = await main(process.argv[2]);
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main();

@@ -5,6 +5,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { argumentsOf } from './arguments.ts';
 import { EXIT_MEANINGS } from '../reference-client/exit.ts';
 import { createProgram } from '../reference-client/program.ts';
 import { describeConfig } from '../reference-server/config.ts';
@@ -92,6 +93,13 @@ export async function fresh(readme: string): Promise<string> {
   }, readme);
 }
 
+const USAGE = `Usage: npm run readme [-- --check]
+
+Writes the generated parts of README.md.
+
+Options:
+  --check  write nothing; exit code 1 if a part is stale`;
+
 async function main(check: boolean): Promise<number> {
   const before = await read('README.md');
   const after = await fresh(before);
@@ -102,4 +110,6 @@ async function main(check: boolean): Promise<number> {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url))
-  process.exitCode = await main(process.argv.includes('--check'));
+  process.exitCode = await main(
+    argumentsOf(USAGE, { options: { check: { type: 'boolean', default: false } } }).values.check,
+  );

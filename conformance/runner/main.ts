@@ -2,8 +2,8 @@
  * The conformance command: reads the arguments, runs one suite, writes the reports and returns the
  * exit code.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { readExpected, standing, type Expected } from './expected.ts';
 import { NothingToTest } from './observations.ts';
 import { readOptions, USAGE, UsageError, type Options } from './options.ts';
@@ -34,7 +34,8 @@ export async function main(args: readonly string[], { out, err }: Output): Promi
     const requirements = readRequirements(REQUIREMENT_FILES[options.extension]);
     const known = new Set([...requirements.checks.values()].map(({ id }) => id));
     const expected: Expected =
-      options.expected === undefined ? new Map() : readExpected(options.expected, known);
+      options.expected === undefined ? new Map() : expectedIn(options.expected, known);
+    requireFolders(options);
     const outcome = await run(
       options,
       requirements,
@@ -42,8 +43,13 @@ export async function main(args: readonly string[], { out, err }: Output): Promi
         ? () => undefined
         : (name, observations) => err(progressLine(name, observations)),
     );
-    write(options, outcome, expected);
     out(humanReport(outcome, expected, options.all));
+    try {
+      write(options, outcome, expected);
+    } catch (error) {
+      err(`A report cannot be written: ${(error as Error).message}. Correct its path.\n`);
+      return EXIT.usage;
+    }
     const bad = outcome.results.some((result) =>
       ['unexpected failure', 'unexpectedly passing'].includes(standing(result, expected)),
     );
@@ -58,6 +64,22 @@ export async function main(args: readonly string[], { out, err }: Output): Promi
       (error as { readonly name?: string }).name === 'RpcError'
       ? EXIT.nothing
       : EXIT.usage;
+  }
+}
+
+function expectedIn(path: string, known: ReadonlySet<string>): Expected {
+  try {
+    return readExpected(path, known);
+  } catch (error) {
+    throw new Error(`--expected cannot be used: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Finds a wrong path before the run, which can take minutes. */
+function requireFolders({ json, junit }: Options): void {
+  for (const [name, file] of Object.entries({ json, junit })) {
+    if (file !== undefined && !existsSync(dirname(file)))
+      throw new Error(`The folder of --${name} ${file} does not exist. Create it`);
   }
 }
 

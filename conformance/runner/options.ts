@@ -111,6 +111,8 @@ export function readOptions(args: readonly string[]): Options | null {
     )
       throw new UsageError(`--${name} is not an http or https URL. Correct it.`);
   }
+  if (values.secret !== undefined && !/^whsec_[A-Za-z0-9+/]{16,}={0,2}$/.test(values.secret))
+    throw new UsageError('--secret is not "whsec_" followed by base64. Correct it.');
   const required = { server: ['url'], client: ['command'], receiver: ['url', 'secret'] } as const;
   for (const name of required[role])
     if (values[name] === undefined)
@@ -153,6 +155,7 @@ function parse(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
   } catch (error) {
-    throw new UsageError((error as Error).message);
+    // Node adds advice about positional arguments, which this command does not take.
+    throw new UsageError((error as Error).message.replace(/(?<!\.)\.? To specify.*|\.?$/s, '.'));
   }
 }

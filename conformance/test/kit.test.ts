@@ -279,7 +279,9 @@ describe('the command line', () => {
     ['server --url http://x --requirements all', /--requirements triggers or/],
     ['server --url http://x --at-once 0', /Use 1 or more/],
     ['server more --url http://x', /Unexpected argument "more"/],
-    ['server --ur http://x', /--ur/],
+    ['server --ur http://x', /^Unknown option '--ur'\.$/],
+    ['server --url', /argument missing\.$/],
+    ['receiver --url http://x --secret abc', /^--secret is not "whsec_" followed by base64\./],
   ];
   for (const [args, message] of bad)
     test(`rejects "${args}" as wrong usage`, () =>
@@ -299,6 +301,16 @@ describe('the command line', () => {
     assert.equal(code, 2);
     assert.match(err, /needs --url\. Add it\.\n\nUsage/);
   });
+  for (const [option, path] of [
+    ['--expected', 'nowhere.yaml'],
+    ['--json', 'nowhere/report.json'],
+    ['--junit', 'nowhere/report.xml'],
+  ] as const)
+    test(`${option} with a path that does not exist ends before the run, with exit code 2`, async () => {
+      const { code, out, err } = await command('server', '--url', 'http://x.invalid', option, path);
+      assert.deepEqual([code, out], [2, '']);
+      assert.match(err, new RegExp(`^Nothing was tested: .*${option} .*${path}.*\\.\n$`));
+    });
 });
 
 describe('nothing to test', () => {
@@ -357,7 +369,7 @@ describe('nothing to test', () => {
       );
       assert.deepEqual([code, out], [3, '']);
       assert.match(err, /^Nothing was tested: .+\n$/);
-      assert.doesNotMatch(err, /secret/);
+      assert.doesNotMatch(err, /secret|undefined/);
     });
   }
 });

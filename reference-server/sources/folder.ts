@@ -20,6 +20,11 @@ import { emitFailure, type Emit, type Source } from './source.ts';
 
 export interface FolderSourceOptions {
   readonly folder: string;
+  /**
+   * The data directory of the server. Its files are not watched: every event changes the store, and
+   * would cause the next event.
+   */
+  readonly dataDir?: string;
   readonly log: Log;
   /** A file counts as completely written when it has not changed for this time. Default: 500 ms. */
   readonly settleMs?: number;
@@ -179,16 +184,29 @@ export function folderSource(options: FolderSourceOptions): Source {
     async start(to) {
       emit = to;
       let scanning = true;
-      const root = await realpath(options.folder);
+      const root = await realpath(options.folder).catch((cause: NodeJS.ErrnoException) => {
+        throw new LocalError(
+          'config_invalid',
+          `The watch folder cannot be opened (${cause.code}). Set TRIGGERS_WATCH_FOLDER to a directory that exists and that this user can read.`,
+          { cause },
+        );
+      });
       if (!(await lstat(root)).isDirectory())
         throw new LocalError(
           'config_invalid',
           'The watch path is not a directory. Set TRIGGERS_WATCH_FOLDER to a directory.',
         );
+      const dataDir = options.dataDir === undefined ? null : await realpath(options.dataDir);
+      if (dataDir !== null && isWithin(dataDir, root))
+        throw new LocalError(
+          'config_invalid',
+          'The watch folder is in the data directory. Set TRIGGERS_WATCH_FOLDER or TRIGGERS_DATA_DIR to another directory.',
+        );
       const watching = watch(root, {
         followSymlinks: false,
         ignorePermissionErrors: true,
         ignored: (path) =>
+          (dataDir !== null && isWithin(dataDir, path)) ||
           relative(root, path)
             .split(sep)
             .some((part) => part.startsWith('.')),
@@ -231,6 +249,10 @@ export function folderSource(options: FolderSourceOptions): Source {
     },
   };
 }
+
+/** Whether `path` is `folder` or below it. */
+const isWithin = (folder: string, path: string): boolean =>
+  path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
 
 /**
  * The version of a file; null = the path is not a regular file. Does not follow links, because they

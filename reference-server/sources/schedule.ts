@@ -170,12 +170,12 @@ function cronOf({ name, cron, timezone = 'UTC' }: Schedule, now: number): Cron {
   } catch (cause) {
     throw new LocalError(
       'config_invalid',
-      `Schedule "${name}": the cron expression or the time zone is not valid. Use five fields, or six with seconds first.`,
+      `The cron expression or the time zone of the schedule "${name}" is not valid. Correct it in TRIGGERS_SCHEDULES: five fields, or six with seconds first.`,
       { cause },
     );
   }
   throw new LocalError(
     'config_invalid',
-    `Schedule "${name}" is never due. Correct its cron expression.`,
+    `The schedule "${name}" is never due. Correct its cron expression in TRIGGERS_SCHEDULES.`,
   );
 }

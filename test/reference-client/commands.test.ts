@@ -3,7 +3,9 @@
  * code.
  */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdir, readFile, stat } from 'node:fs/promises';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { githubFeed, type Feed } from '../journeys/feeds.ts';
@@ -286,7 +288,7 @@ describe('reference client', () => {
     stderr: RegExp,
   ])[] = [
     ['no command', [], EXIT.usage, /hint {2}See --help\./],
-    ['an unknown option', ['list', '--color'], EXIT.usage, /^usage: unknown option '--color'/],
+    ['an unknown option', ['list', '--color'], EXIT.usage, /^usage: Unknown option '--color'\.\n/],
     [
       'an epoch that starts with "-"',
       ['ack', 'sub_x', '-3kJ_epoch', '1'],
@@ -312,6 +314,12 @@ describe('reference client', () => {
       /^usage: --ttl must be a time such as 90s/,
     ],
     [
+      'a key with a space',
+      ['watch', 'x', '--key', 'two words'],
+      EXIT.usage,
+      /^usage: --key must be 1 to 128 letters/,
+    ],
+    [
       'a selection that is not JSON',
       ['watch', '--select', '{'],
       EXIT.usage,
@@ -324,7 +332,18 @@ describe('reference client', () => {
       /^usage: --select is not valid: expected .* at \/select\/0/,
     ],
     ['an empty update', ['update', 'sub_x'], EXIT.usage, /^usage: There is nothing to change/],
-    ['a token file that is missing', ['--token-file', 'nowhere', 'list'], EXIT.usage, /^ENOENT: /],
+    [
+      'a token file that is missing',
+      ['--token-file', 'nowhere', 'list'],
+      EXIT.usage,
+      /^ENOENT: No such file or directory, open '.*nowhere'\.\n/,
+    ],
+    [
+      'a URL with a password',
+      ['--url', 'http://me:pass@127.0.0.1/mcp', 'list'],
+      EXIT.usage,
+      /^usage: --url must not contain a user name or a password\./,
+    ],
     [
       'nothing listening at the address',
       async () => ['--url', await nobody(), 'list'],
@@ -388,6 +407,22 @@ describe('reference client', () => {
     assert.equal(code, EXIT.unreachable);
     assert.match(stderr, /^unauthorized: /);
     assert.ok(!(stdout + stderr).includes(secret));
+  });
+
+  test('Ctrl+C ends the attempt to connect to a server that does not answer', async (t) => {
+    const silent = createServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const { port } = silent.address() as AddressInfo;
+    const running = new Running(['--url', `http://127.0.0.1:${port}/mcp`, 'list'], {}, folder.path);
+    const [socket] = (await once(silent, 'connection')) as [Socket];
+    t.onTestFinished(() => {
+      socket.destroy();
+      silent.close();
+    });
+    socket.on('error', () => undefined);
+    running.interrupt();
+    const { code, stdout, stderr } = await running.outcome();
+    assert.deepEqual([code, stdout, stderr], [EXIT.ok, '', '']);
   });
 
   test('--help lists commands and exit codes', async () => {

@@ -88,6 +88,16 @@ describe('one mistake, one problem', () => {
         /TRIGGERS_PORT: must be at most 65535/,
       ],
       [
+        'a host with a port',
+        { TRIGGERS_HOST: '127.0.0.1:4600' },
+        /TRIGGERS_HOST: must be an IP address or a host name/,
+      ],
+      [
+        'an address with a number above 255',
+        { TRIGGERS_HOST: '300.1.1.1' },
+        /TRIGGERS_HOST: must be an IP address or a host name/,
+      ],
+      [
         'a negative number',
         { TRIGGERS_TTL_MIN_MS: '-1' },
         /TRIGGERS_TTL_MIN_MS: must be a whole number/,

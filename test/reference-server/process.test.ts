@@ -195,7 +195,7 @@ describe('exits with the cause on standard error and its own code', () => {
     assert.equal(await server.exited, 2);
     assert.equal(
       server.stderr(),
-      'The configuration is not valid:\n  TRIGGERS_PORT: must be a whole number\n',
+      'The configuration is not valid:\n  TRIGGERS_PORT: must be a whole number in digits\n',
     );
   });
   test('2: an unknown option', async () => {
@@ -211,10 +211,12 @@ describe('exits with the cause on standard error and its own code', () => {
       const env = await environment(directory);
       const first = startProcess(env);
       await first.says(/Stop with/);
+      const token = await readFile(join(directory, 'token'), 'utf8');
       const second = startProcess({ ...env, TRIGGERS_PORT: String(await freePort()) });
       assert.equal(await second.exited, 3);
       assert.equal(lines(second.stderr()).length, 1, second.stderr());
       assert.equal(second.stdout(), '');
+      assert.equal(await readFile(join(directory, 'token'), 'utf8'), token);
       await stopped(first);
     }));
   test("3: a key that is not the store's", () =>
@@ -263,17 +265,34 @@ describe('exits with the cause on standard error and its own code', () => {
         TRIGGERS_DATA_DIR: join(directory, 'file'),
       });
       assert.equal(await server.exited, 3);
-      assert.match(server.stderr(), /^Cannot use the data directory .*TRIGGERS_DATA_DIR.*\n$/);
+      assert.match(
+        server.stderr(),
+        /^Cannot use the data directory: .*file \(.*TRIGGERS_DATA_DIR.*\n$/,
+      );
     }));
-  test('2: a schedule that never comes', () =>
+  test('2: a watch folder that does not exist', () =>
     inDirectory(async (directory) => {
       const server = startProcess({
         ...(await environment(directory)),
-        TRIGGERS_SCHEDULES: 'never=0 0 31 2 *',
+        TRIGGERS_WATCH_FOLDER: join(directory, 'missing'),
+        TRIGGERS_LOG_LEVEL: 'warn',
       });
       assert.equal(await server.exited, 2);
-      assert.equal(lines(server.stderr()).length, 1, server.stderr());
+      assert.match(server.stderr(), /^The watch folder .*ENOENT.*TRIGGERS_WATCH_FOLDER.*\n$/);
     }));
+  for (const [what, cron] of [
+    ['never comes', '0 0 31 2 *'],
+    ['has a minute 61', '61 * * * *'],
+  ] as const)
+    test(`2: a schedule that ${what}`, () =>
+      inDirectory(async (directory) => {
+        const server = startProcess({
+          ...(await environment(directory)),
+          TRIGGERS_SCHEDULES: `wrong=${cron}`,
+        });
+        assert.equal(await server.exited, 2);
+        assert.match(server.stderr(), /^The .*"wrong".*TRIGGERS_SCHEDULES.*\n$/);
+      }));
   test('4: an address of another machine', () =>
     inDirectory(async (directory) => {
       const server = startProcess({
@@ -292,7 +311,7 @@ describe('exits with the cause on standard error and its own code', () => {
       const server = startProcess({ ...env, TRIGGERS_LOG_LEVEL: 'warn' });
       assert.equal(await server.exited, 4);
       assert.deepEqual(lines(server.stderr()), [
-        'The address is in use. Stop the other process, or set TRIGGERS_PORT to a free port.',
+        `Port ${env.TRIGGERS_PORT} is in use. Stop the other process, or set TRIGGERS_PORT to a free port.`,
       ]);
       other.close();
     }));

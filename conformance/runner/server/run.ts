@@ -62,6 +62,11 @@ async function erasOf(access: Access): Promise<Era[]> {
     } catch (error) {
       // A server may reject an unknown revision in any way, but it has to answer.
       if (error instanceof NoServer) throw error;
+      if (error instanceof DOMException && error.name === 'TimeoutError')
+        throw new NoServer(
+          `what listens at ${shown(access.url)} does not answer in time. Check the server and --url`,
+          { cause: error },
+        );
       last = error;
     }
   }

@@ -35,7 +35,11 @@ export class RpcError extends Error {
   readonly status: number;
 
   constructor({ code, message, data }: NonNullable<Message['error']>, status: number) {
-    super(`the server answered with error ${code}: ${message}`);
+    super(
+      Number.isInteger(code)
+        ? `the server answered with error ${code}: ${message}`
+        : `the server answered with status ${status} and no JSON-RPC error`,
+    );
     this.code = code;
     this.data = data;
     this.status = status;

@@ -73,6 +73,24 @@ describe('changes', () => {
     assert.ok(!JSON.stringify(to.events).includes(folder), 'no absolute path');
   });
 
+  test('the data directory of the server is not watched, and a folder in it is rejected', async (t) => {
+    const folder = await temporaryFolder(t);
+    const dataDir = join(folder, 'data');
+    await mkdir(join(dataDir, 'inner'), { recursive: true });
+    await writeFile(join(dataDir, 'token'), 'before the start');
+    const to = collector();
+    await watching(t, folder, { dataDir }).start(to.emit);
+    await writeFile(join(dataDir, 'triggers.db'), 'after the start');
+    await writeFile(join(folder, 'data.txt'), 'beside it');
+    await until(() => to.events.length > 0);
+    await pause(QUIET_MS);
+    assert.deepEqual(changes(to.events), ['created data.txt']);
+    for (const inside of [dataDir, join(dataDir, 'inner')])
+      await assert.rejects(async () => watching(t, inside, { dataDir }).start(to.emit), {
+        code: 'config_invalid',
+      });
+  });
+
   test('a burst of writes is one change, reported when it is over', async (t) => {
     const folder = await temporaryFolder(t);
     const to = collector();
@@ -207,7 +225,7 @@ describe('restarts', () => {
       code: 'config_invalid',
     });
     await assert.rejects(async () => watching(t, join(folder, 'nothing')).start(collector().emit), {
-      code: 'ENOENT',
+      code: 'config_invalid',
     });
   });
 });
