@@ -347,10 +347,10 @@ describe('nothing to test', () => {
       tasksOf: () => [],
       startedAt: 0,
     };
-    await assert.rejects(runSuite(suite, { requirements, only: 'sig-windwo' }), {
+    await assert.rejects(runSuite(suite, { requirements, only: 'sig-windows' }), {
       name: 'NothingToTest',
       message:
-        'No scenario and no check has "sig-windwo" in its name. Omit --only to see all names.',
+        'No scenario and no check has "sig-windows" in its name. Omit --only to see all names.',
     });
     await runSuite(suite, { requirements, only: 'sig-win' });
   });

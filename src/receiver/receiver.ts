@@ -71,7 +71,7 @@ export interface ReceiverOptions {
   readonly ledger?: Ledger;
   /** Called with problems for the operator; `missing_numbers` requires a pull. Must not throw. */
   readonly onProblem?: (problem: Problem) => void;
-  /** Called for every rejected request, for metrics and logs. Gets no secret. What it throws is ignored. */
+  /** Called for every rejected request, for metrics and logs. Gets no secret. An error that it throws is ignored. */
   readonly onRejectedRequest?: (code: RejectedRequestCode, cause: unknown) => void;
   /**
    * Lifetime of a callback URL in milliseconds. Default 30 days. After half of it `register` returns

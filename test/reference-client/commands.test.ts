@@ -263,7 +263,7 @@ describe('reference client', () => {
       folder.path,
     );
     await watching.shows(
-      /^-- refused: file\.changed, mode triggers \(stream\): [^\n]+\(CallbackEndpointError: /m,
+      /^-- refused: file\.changed, mode triggers \(stream\): [^\n]+\(InvalidParams: [^\n]+"\/callback\/url"/m,
     );
     assert.match(watching.stdout, /^file\.changed, mode triggers \(callback\): /m);
     watching.interrupt();

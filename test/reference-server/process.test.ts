@@ -243,7 +243,7 @@ describe('exits with the cause on standard error and its own code', () => {
       assert.equal(lines(server.stderr()).length, 1, server.stderr());
     }));
   for (const [file, content] of [
-    ['store.key', 'c2hvcnQ='],
+    ['store.key', Buffer.from('short').toString('base64')],
     ['delivery.jwk', '{}'],
     ['issuer.jwk', 'not JSON'],
   ] as const)

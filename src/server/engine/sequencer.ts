@@ -207,7 +207,7 @@ export class Sequencer {
     // Offsets that were not written are reused, so a new log must not start after one of them.
     this.#lastOffset = this.#durableOffset;
     this.#added = 0;
-    // What is redacted on disk is read without its data.
+    // An event that is redacted on disk is read without its data.
     this.#redacted.clear();
     for (const undo of this.#undo.splice(0).reverse()) undo();
     this.#resolveCatchUp();
