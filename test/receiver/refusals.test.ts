@@ -71,6 +71,11 @@ const TABLE: readonly [string, Change, string][] = [
     '415 content_type',
   ],
   [
+    'no content type',
+    (good) => request(one, { ...good, headers: { 'content-type': null } }),
+    '415 content_type',
+  ],
+  [
     'a binary content type',
     (good) => request(one, { ...good, headers: { 'content-type': 'application/octet-stream' } }),
     '415 content_type',

@@ -96,6 +96,27 @@ describe('a session', () => {
     );
   });
 
+  test('is refused to a principal whose sessions are all in use, while other principals get one', async () => {
+    const authorization = `Bearer ${await server.token('erin')}`;
+    const streams: Response[] = [];
+    for (let n = 0; n < 2; n += 1) {
+      const { id } = await handshake(server, 'erin');
+      streams.push(
+        await fetch(server.url, {
+          headers: { ...inSession(id!), authorization, accept: 'text/event-stream' },
+        }),
+      );
+    }
+    const { status, text } = await handshake(server, 'erin');
+    assert.equal(status, 503);
+    assert.deepEqual((JSON.parse(text) as { error: { data: unknown } }).error.data, {
+      limit: 'sessions',
+      max: 2,
+    });
+    assert.equal((await handshake(server, 'frank')).status, 200);
+    for (const stream of streams) await stream.body?.cancel();
+  });
+
   test('closes the response stream of a canceled request and sends nothing more on it [stream-cancel]', async () => {
     const { id } = await handshake(server, 'dora');
     const call = (message: object) =>

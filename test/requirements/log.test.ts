@@ -191,20 +191,34 @@ describe('gaps', () => {
     assert.deepEqual([read['gaps'], sequencesOf(read)], [gone, [41]]);
   });
 
-  test('[gap-acked-drop] acknowledged events are readable from `oldest` on, and numbers below it are retention gaps', async (t) => {
+  test('[gap-acked-drop, gap-oldest] acknowledged events are readable until retention trims them, and numbers below `oldest` are retention gaps', async (t) => {
     const w = await world(t);
-    const made = await w.subscribe();
+    const made = await w.subscribe({ select: [{ name: 'meter.read' }], ttlMs: 86_400_000 });
     const { subscriptionId, epoch } = made;
-    await w.open(5);
+    const fill = async (count: number): Promise<void> => {
+      for (let value = 0; value < count; value += 1)
+        await w.engine.emit(meter.event({ data: { value } }));
+      await w.engine.settled();
+    };
+    const readAll = async (): Promise<unknown> => {
+      const read = await w.pull(subscriptionId, { after: { epoch, sequence: 0 } });
+      return [read['gaps'], sequencesOf(read), (await w.get(subscriptionId))['oldest']];
+    };
+    await fill(5);
     await w.pull(subscriptionId);
-    await w.ack(made, 5);
+    await w.ack(made, 4);
     await w.restart();
-    const read = await w.pull(subscriptionId, { after: { epoch, sequence: 0 } });
-    const gaps = (read['gaps'] ?? []) as Json[];
-    const { oldest } = await w.get(subscriptionId);
-    assert.ok(gaps.every(({ reason, to }) => reason === 'retention' && to < oldest));
-    assert.equal(sequencesOf(read)[0] ?? 6, oldest);
-    assert.equal(lastOf(read), 5);
+    assert.deepEqual(await readAll(), [undefined, [1, 2, 3, 4, 5], 1]);
+    await w.pass(2 * 3_600_000);
+    await eventually('the log is trimmed', async () => (await w.get(subscriptionId))['oldest'] > 1);
+    await fill(2);
+    const trimmed = [[{ from: 1, to: 5, reason: 'retention' }], [6, 7], 6];
+    assert.deepEqual(await readAll(), trimmed);
+    // Of the trimmed events, only number 5 was not acknowledged.
+    const { after, gaps } = await w.pull(subscriptionId);
+    assert.deepEqual([after, gaps], [4, [{ from: 5, to: 5, reason: 'retention' }]]);
+    await w.restart();
+    assert.deepEqual(await readAll(), trimmed);
   });
 });
 

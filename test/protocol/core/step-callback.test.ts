@@ -388,6 +388,12 @@ describe('413', () => {
     assert.deepEqual(limits, [24, 48, 96, null, null]);
   });
 
+  test('the limit does not grow with the answer to a probe, which shows nothing about the size', () => {
+    const state = withLog(9, 2, { batchLimit: 12 });
+    const after = feed(state, [claim(2, null), answer(1, acked(2))]).subscription;
+    assert.equal(after.batchLimit, 12);
+  });
+
   test('[ans-413-single] for a single event suspends at once, or makes it a too_large gap', () => {
     const suspended = feed(withLog(3), [claim(1, 1), answer(1, TOO_LARGE)]);
     assert.deepEqual(

@@ -365,17 +365,37 @@ describe('errors of the engine', () => {
     });
   }
 
-  test('[lim-refuse-upstream] a store that deliveries fill → 202 until it is full, then 503', async (t) => {
+  test('[lim-refuse-upstream] a store that deliveries fill → 202 until it is full, then 503 and nothing stored; a redelivery is accepted once there is space', async (t) => {
     const source = githubSource({ secret: SECRET, log: silentLog });
     const folder = await temporaryFolder(t);
     const engine = await engineFor(t, source, folder, { maxBytes: 2 ** 20 });
     await source.start(into(engine));
-    const big = { text: 'x'.repeat(100_000) };
+    const subscriptionId = await subscribe(engine, 'github.push');
     const statuses: number[] = [];
-    while (!statuses.includes(503) && statuses.length < 50)
-      statuses.push((await source.handle(await webhook('push', big))).status);
+    const deliveries: string[] = [];
+    const deliver = async (delivery: string) =>
+      (await source.handle(await webhook('push', { text: 'x'.repeat(100_000) }, { delivery })))
+        .status;
+    while (!statuses.includes(503) && statuses.length < 50) {
+      deliveries.push(randomUUID());
+      statuses.push(await deliver(deliveries.at(-1)!));
+    }
     assert.equal(statuses.pop(), 503);
     assert.ok(statuses.length > 0 && statuses.every((status) => status === 202), statuses.join());
+    const refused = deliveries.pop()!;
+    const stored = async () =>
+      (await pullAll(engine, subscriptionId)).map(({ eventId }) => eventId);
+    assert.deepEqual(await stored(), deliveries);
+    // Nothing of the rejected delivery is stored, so its repetition is not taken for a duplicate.
+    assert.equal(await deliver(refused), 503);
+    await engine.close();
+    const larger = await engineFor(t, source, folder, { maxBytes: 2 ** 22 });
+    await source.start(into(larger));
+    assert.equal(await deliver(refused), 202);
+    assert.deepEqual(
+      (await pullAll(larger, subscriptionId)).map(({ eventId }) => eventId),
+      [...deliveries, refused],
+    );
   });
 
   test('a programming error gives GitHub no answer', async () => {
