@@ -6,7 +6,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { ProtocolError } from '@modelcontextprotocol/server';
 import type { SubscriptionState } from '../../src/client/options.ts';
-import { HonestLog, pause, sessionHandler, silent, startPeer } from './peer.ts';
+import { memoryLedger } from '../../src/protocol/ledger/ledger.ts';
+import { HonestLog, OTHER_EPOCH, pause, sessionHandler, silent, startPeer } from './peer.ts';
 import { connected, SELECT, subscribeFast, take, until, within, words } from './support.ts';
 
 const BOTH = ['stream', 'pull'] as const;
@@ -62,6 +63,29 @@ describe('recovery', () => {
         'the event that was number 4 is not handed out again as number 1',
       );
       assert.equal(subscription.subscription?.epoch, peer.log.epoch);
+    });
+
+    test(`[recv-epoch] ${drain}: reports each new epoch of an empty log once, also to the next run of the application`, async (t) => {
+      await using peer = await startPeer();
+      const client = await connected(t, { url: peer.url });
+      const ledger = memoryLedger();
+      const { subscription, items } = subscribeFast(t, client, { drain, ledger });
+      const losses = take(items, 2);
+      await until(() => peer.log.calls.some(({ method }) => method === `triggers/${drain}`));
+      const first = peer.log.epoch;
+      peer.log.rotate();
+      await until(() => subscription.position?.epoch === peer.log.epoch);
+      peer.log.epoch = 'epoch-3-cccccccccccccc';
+      assert.deepEqual(words(await losses), ['epoch 0→0', 'epoch 0→0']);
+      // The position is saved after the loss is reported, so the next item shows that it is.
+      peer.log.append(1);
+      assert.deepEqual(words(await take(items, 1)), ['1']);
+      assert.notEqual(first, peer.log.epoch);
+      const saved = await ledger.load('position', client.connection.server, subscription.key);
+      assert.deepEqual(
+        [saved?.epoch, saved?.sequence, saved?.past],
+        [peer.log.epoch, 0, [OTHER_EPOCH, first]],
+      );
     });
 
     test(`[rec-tell] ${drain}: reports that the server has less than it had sent`, async (t) => {

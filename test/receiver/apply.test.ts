@@ -509,6 +509,25 @@ describe('registration', () => {
     });
   });
 
+  test('[sig-any] a restart does not extend the time for which the old secret verifies', async () => {
+    let now = Date.now();
+    const clock = { now: () => now, after: () => () => undefined };
+    const ledger = memoryLedger();
+    const options = { apply: () => undefined, clock, ledger };
+    await using before = await mount(options);
+    const old = await before.receiver.register(WHO);
+    const fresh = await before.receiver.rotate(WHO);
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...fresh, now })), { ack: 1 });
+    await before[Symbol.asyncDispose]();
+    await using mounted = await mount(options, Number(new URL(before.endpoint).port));
+    now += 299_000;
+    assert.deepEqual(await answer(post(deliveryOf(1, [2]), { ...old, now })), { ack: 2 });
+    now += 2000;
+    assert.equal(await answer(post(deliveryOf(2, [3]), { ...old, now })), '401 signature');
+    assert.deepEqual(await answer(post(deliveryOf(2, [3]), { ...fresh, now })), { ack: 3 });
+    assert.equal(mounted.endpoint, before.endpoint);
+  });
+
   test('rejects a forgotten key', async () => {
     await using mounted = await mount({ apply: () => undefined });
     const to = await mounted.receiver.register(WHO);

@@ -264,6 +264,32 @@ describe('a commit that fails', () => {
     await w.close();
   });
 
+  test('of which the store cannot read the events back delays the callback only until the next attempt', async () => {
+    const w = await world();
+    const { subscriptionId } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select: [{ name: 'tick' }],
+      callback: CALLBACK,
+    });
+    await w.engine.update(ann, { subscriptionId, paused: true });
+    // More events than the engine keeps in memory.
+    await w.emitAll(1, 600);
+    let failures = 0;
+    w.meddled.asked = (question) => {
+      if (question === 'read' && (failures += 1) <= 2) throw broken();
+    };
+    await w.engine.update(ann, { subscriptionId, paused: false });
+    await turns();
+    assert.deepEqual([failures, w.endpoints.numbers], [1, []]);
+    await w.pass(10 * SECOND);
+    assert.ok(failures > 2);
+    assert.deepEqual(
+      w.endpoints.numbers.flat(),
+      Array.from({ length: 600 }, (_, at) => at + 1),
+    );
+    await w.close();
+  });
+
   test('does not keep the engine from closing', async () => {
     const w = await world();
     await w.engine.subscribe(ann, { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK });
@@ -747,7 +773,7 @@ describe('many callbacks', () => {
     await w.close();
   });
 
-  test('a subscription whose row cannot be read delays no other', async () => {
+  test('a subscription whose row cannot be read delays no other, and is tried again once a minute', async () => {
     const w = await world();
     await w.engine.subscribe(ann, { key: 'bad', select: [{ name: 'tock' }], ttlMs: DAY });
     const { subscriptionId } = await w.engine.subscribe(ann, {
@@ -757,11 +783,15 @@ describe('many callbacks', () => {
     });
     await w.emit(1, {}, 'tock');
     // Retention reads the first row an hour later, and fails.
+    let tries = 0;
     w.meddled.asked = (question) => {
-      if (question === 'agedOut') throw broken();
+      if (question !== 'agedOut') return;
+      tries += 1;
+      throw broken();
     };
     await w.pass(2 * HOUR + MINUTE);
     assert.equal((await w.inner.tombstone(subscriptionId))?.reason, 'expired');
+    assert.ok(tries > 10 && tries <= 61, `one try per minute, but there were ${tries}`);
     await w.close();
   });
 });

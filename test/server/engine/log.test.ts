@@ -49,8 +49,7 @@ describe('accepting', () => {
       (await pull(w, subscriptionId)).events.map(
         ({ sequence, name, eventId }) => `${sequence} ${name} ${eventId}`,
       );
-    const [one, , two] = together.map(({ eventId }) => eventId);
-    assert.deepEqual(await numbered(), [`1 tick ${one}`, `2 tick ${two}`]);
+    assert.deepEqual(await numbered(), ['1 tick e1', '2 tick e2']);
     // Retention trims the two, but the accept log still has their identifiers.
     await w.pass(2 * DAY);
     assert.equal((await w.emit(1, {}, 'tick')).duplicate, true);
@@ -65,7 +64,7 @@ describe('accepting', () => {
     ]);
     assert.notEqual(random[0].eventId, random[1].eventId);
     assert.deepEqual(await numbered(), [
-      `3 tock ${one}`,
+      '3 tock e1',
       `4 tick ${random[0].eventId}`,
       `5 tick ${random[1].eventId}`,
     ]);

@@ -745,4 +745,35 @@ describe('verification', () => {
     );
     await w.close();
   });
+
+  test('[cbv-daily] a failed daily challenge does not suspend a callback that replaced the challenged one meanwhile', async () => {
+    const w = await world({ ttl: { allowNoExpiry: true } });
+    const { subscriptionId } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select,
+      callback: CALLBACK,
+      ttlMs: null,
+    });
+    let refuse: (() => void) | undefined;
+    w.endpoints.prove = (request) =>
+      request.url === CALLBACK.url
+        ? new Promise((resolve) => {
+            refuse = () => resolve(response(404));
+          })
+        : response(200, w.endpoints.proof(request));
+    await w.pass(DAY + MINUTE);
+    assert.ok(refuse);
+    const callback = { url: 'https://other.example.com/hook', secret: CALLBACK.secret };
+    await w.engine.update(ann, { subscriptionId, callback });
+    refuse();
+    await turns();
+    assert.equal((await get(w, subscriptionId)).status, 'active');
+    await w.emit(1);
+    await turns();
+    assert.deepEqual(
+      w.endpoints.requests.map(({ url }) => url),
+      [callback.url],
+    );
+    await w.close();
+  });
 });

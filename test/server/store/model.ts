@@ -16,6 +16,8 @@ import type {
 } from '../../../src/server/store/port.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';
 
+const VERIFICATION_KEPT_MS = 2 * 86_400_000;
+
 interface Data {
   generation: number;
   lastOffset: number;
@@ -295,6 +297,8 @@ function apply(data: Data, write: Write): void {
       }
       for (const { subscriptionId, forgetAt } of [...data.tombstones.values()])
         if (forgetAt <= write.now) data.tombstones.delete(subscriptionId);
+      for (const [name, verifiedAt] of [...data.verifications])
+        if (verifiedAt <= write.now - VERIFICATION_KEPT_MS) data.verifications.delete(name);
       break;
     }
   }
