@@ -348,6 +348,25 @@ export const logs: readonly Behavior[] = [
       await store.commit([{ type: 'forget', acceptedBefore: NOW + total + 1, now: NOW }]);
     assert.deepEqual(await offsets(store), [2000]);
   }),
+  check(
+    'repeated calls of forget reach the events behind any number of events that are in a log',
+    async ({ store }) => {
+      const inLog = 2500;
+      await store.commit([
+        create(1, plain('a')),
+        ...filled(1, 1, inLog),
+        event(inLog + 1),
+        event(inLog + 2),
+        checkpoint(inLog + 1),
+      ]);
+      for (let round = 0; round < inLog && (await store.stats()).events > inLog + 1; round += 1)
+        await store.commit([{ type: 'forget', acceptedBefore: NOW + 2 * inLog, now: NOW }]);
+      assert.deepEqual(
+        (await store.accepted(inLog, 10)).map(({ offset }) => offset),
+        [inLog + 2],
+      );
+    },
+  ),
   check('forget deletes expired tombstones', async ({ store }) => {
     await store.commit([create(1, plain('a')), create(2, plain('b'))]);
     await store.commit([

@@ -719,6 +719,35 @@ describe('verification', () => {
     await w.close();
   });
 
+  test('[cbv-rate] a host that consented once and then fails is challenged no more often than any other', async () => {
+    const w = await world();
+    const callbackTo = (n: number) => ({ ...CALLBACK, url: `${CALLBACK.url}/${n}` });
+    const subscribe = (n: number) =>
+      w.engine.subscribe(ann, { key: `k${n}`, select, callback: callbackTo(n) });
+    await subscribe(0);
+    w.endpoints.prove = async () => {
+      await turns();
+      return response(404);
+    };
+    await assert.rejects(subscribe(1), { name: 'CallbackEndpointError' });
+    await w.pass(2 * MINUTE);
+    const before = w.endpoints.challenges.length;
+    const names = await Promise.all(
+      Array.from({ length: 10 }, (_, n) =>
+        subscribe(n + 2).then(
+          () => 'created',
+          ({ name }: Error) => name,
+        ),
+      ),
+    );
+    assert.equal(w.endpoints.challenges.length - before, 3);
+    assert.deepEqual(
+      names.map((name) => (name === 'ResourceExhausted' ? 'exhausted' : name)),
+      [...Array<string>(3).fill('CallbackEndpointError'), ...Array<string>(7).fill('exhausted')],
+    );
+    await w.close();
+  });
+
   test('[cbv-daily sub-only-client-resumes] repeats daily without expiry, and suspends when consent ends', async () => {
     const w = await world({ ttl: { allowNoExpiry: true } });
     const { subscriptionId } = await w.engine.subscribe(ann, {
@@ -776,4 +805,26 @@ describe('verification', () => {
     );
     await w.close();
   });
+});
+
+test('[end-revoked] a permission check that finds a selection forbidden ends no subscription that has left it meanwhile', async () => {
+  const gates: (() => void)[] = [];
+  const w = await world({
+    reauthorize: (_, { name }) =>
+      new Promise((resolve) => gates.push(() => resolve(name !== 'tick'))),
+  });
+  const made = [];
+  for (const key of ['stays', 'leaves'])
+    made.push(await w.engine.subscribe(ann, { key, select, ttlMs: DAY }));
+  const [stays, leaves] = made.map(({ subscriptionId }) => subscriptionId);
+  await w.pass(2 * MINUTE);
+  gates.shift()!();
+  await turns();
+  await w.engine.update(ann, { subscriptionId: leaves!, select: [{ name: 'tock' }] });
+  gates.shift()!();
+  await turns();
+  await w.pass(SECOND);
+  assert.equal((await w.inner.tombstone(stays!))?.reason, 'revoked');
+  assert.equal((await get(w, leaves!)).status, 'active');
+  await w.close();
 });
