@@ -273,6 +273,10 @@ describe('identity and signature', () => {
       'and the challenge was signed with that one alone',
     );
 
+    // An update with the same callback changes nothing about the rotation.
+    const renewed = await w.ok('triggers/update', { subscriptionId, callback: endpoint.callback });
+    assert.equal(renewed['callback'].previousSecretUntil, new Date(until_).toISOString());
+
     await w.pass(299_000);
     await w.open(1);
     const both = await endpoint.nth(1);

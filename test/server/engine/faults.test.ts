@@ -516,6 +516,40 @@ describe('concurrent calls', () => {
     await w.close();
   });
 
+  test('[gap-same-everywhere gap-final] a redaction reaches the logs that numbering has not reached yet', async () => {
+    const w = await world({ sequencerChunk: 1 });
+    const subscriptions = [];
+    for (let n = 0; n < 4; n += 1)
+      subscriptions.push(
+        await w.engine.subscribe(ann, { key: `k${n}`, select: [{ name: 'tick' }] }),
+      );
+    const last = listen(w.engine, ann, { subscriptionId: subscriptions.at(-1)!.subscriptionId });
+    await turns();
+    const stopped = gate();
+    w.meddled.before = (writes) =>
+      writes.some((write) => write.type === 'entry' && write.row === 2)
+        ? stopped.opened
+        : undefined;
+    await w.emit(1);
+    await turns();
+    const redacted = w.engine.redact({ name: 'tick', eventId: 'e1' });
+    await turns();
+    stopped.open();
+    await redacted;
+    await w.engine.settled();
+    const gap = { from: 1, to: 1, reason: 'redacted' };
+    assert.deepEqual(
+      last.deliveries.flatMap(({ events, gaps = [] }) => [...events, ...gaps]),
+      [gap],
+      'a stream',
+    );
+    for (const { subscriptionId } of subscriptions) {
+      const { events, gaps } = (await w.engine.pull(ann, { subscriptionId })) as Delivery;
+      assert.deepEqual([events, gaps], [[], [gap]]);
+    }
+    await w.close();
+  });
+
   test('[log-stable gap-same-everywhere] a redaction whose commit failed redacts nothing, however far numbering is behind', async () => {
     const w = await world({ sequencerChunk: 1 });
     const subscriptions = [];
