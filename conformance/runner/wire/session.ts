@@ -81,7 +81,7 @@ export interface OpenStream {
   close(): void;
 }
 
-/** A list that goes on after this has no end for the kit. */
+/** Pages after which a list is taken as endless. */
 const PAGES_MAX = 1000;
 
 export class Session {
