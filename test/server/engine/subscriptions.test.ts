@@ -593,6 +593,32 @@ describe('the end', () => {
     await w.close();
   });
 
+  test('[end-tombstone] is forgotten a day later, even if the sweep is late', async () => {
+    const w = await world();
+    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select });
+    await w.engine.unsubscribe(ann, { subscriptionId });
+    w.clock.jump(DAY - SECOND);
+    assert.equal(
+      (await refusal(w.engine.get(ann, { subscriptionId }))).data['reason'],
+      'unsubscribed',
+    );
+    w.clock.jump(SECOND);
+    assert.deepEqual((await refusal(w.engine.get(ann, { subscriptionId }))).data, {
+      kind: 'subscription',
+    });
+    await w.close();
+  });
+
+  test('[end-recheck end-revoked] comes a minute after a start that finds the permission gone', async () => {
+    const w = await world({ reauthorize: () => false });
+    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select });
+    await w.pass(MINUTE - SECOND);
+    assert.equal((await get(w, subscriptionId)).status, 'active');
+    await w.pass(2 * SECOND);
+    assert.equal((await refusal(w.engine.get(ann, { subscriptionId }))).data['reason'], 'revoked');
+    await w.close();
+  });
+
   test('[ttl-survives log-stable sub-id-stable] does not come with a restart, which changes nothing', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'triggers-engine-'));
     try {

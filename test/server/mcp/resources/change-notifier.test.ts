@@ -97,6 +97,15 @@ describe('a change notifier', () => {
     assert.equal(log.notifications, 3);
   });
 
+  test('reminds at least once an hour, however long nobody reads', async () => {
+    const { log, news, pass } = notifierOver();
+    await news(1);
+    for (let hour = 0; hour < 24; hour += 1) await pass(3_600_000);
+    const before = log.notifications;
+    for (let hour = 0; hour < 24; hour += 1) await pass(3_600_000);
+    assert.equal(log.notifications - before, 24);
+  });
+
   test('is silent once it is closed, whatever was pending', async () => {
     const { log, notifier, news, pass, settle } = notifierOver();
     await news(1);
