@@ -8,7 +8,7 @@
 import { MatchIndex } from '../../protocol/core/index.ts';
 import type { Selection, Subscription } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
-import { encodeEvent } from '../../protocol/wire/envelope.ts';
+import { encodeEvent, instantOf } from '../../protocol/wire/envelope.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { EVENT_BYTES_MAX } from '../../protocol/wire/limits.ts';
 import type { AcceptedEvent, Checkpoint, ReadEntry, Store } from '../store/port.ts';
@@ -127,7 +127,7 @@ export class Sequencer {
         'payload_invalid',
         `The event's eventId must have 1 to ${EVENT_ID_CHARS_MAX} characters. Hash a longer one.`,
       );
-    const timestamp = timestampOf(event.timestamp, this.#o.clock.now());
+    const timestamp = instantOf(event.timestamp, this.#o.clock.now());
     const encoded = encodeEvent({ eventId, name: event.name, timestamp, data: event.data });
     return new Promise((resolve, reject) => {
       this.#pending.push({ name: event.name, eventId, encoded, data: event.data, resolve, reject });
@@ -488,18 +488,3 @@ const fitsDelivery = (encoded: string): boolean =>
 
 const dataOf = (event: AcceptedEvent): unknown =>
   event.encoded === null ? null : (JSON.parse(event.encoded) as { data: unknown }).data;
-
-const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/i;
-/** RFC 3339 can express the years 0000 to 9999. */
-const [YEAR_0, YEAR_10000] = [Date.parse('0000-01-01T00:00:00Z'), Date.UTC(10_000, 0)];
-
-function timestampOf(given: number | string | undefined, now: number): string {
-  const at =
-    typeof given === 'string' ? (RFC_3339.test(given) ? Date.parse(given) : NaN) : (given ?? now);
-  if (!(at >= YEAR_0 && at < YEAR_10000))
-    throw new LocalError(
-      'payload_invalid',
-      "The event's timestamp must be epoch milliseconds or an RFC 3339 instant of the years 0000 to 9999.",
-    );
-  return new Date(at).toISOString();
-}
