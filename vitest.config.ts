@@ -101,6 +101,7 @@ export default defineConfig(({ mode }) => {
       coverage: {
         provider: 'v8',
         include: ['src/**/*.ts'],
+        reportOnFailure: true,
         reporter: ['text-summary', 'html', 'json-summary'],
       },
     },

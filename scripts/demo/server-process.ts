@@ -15,7 +15,7 @@ export const SERVER_ARGS = [
   '--conditions=mcp-triggers-source',
   join(ROOT, 'reference-server/main.ts'),
 ] as const;
-const START_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 90_000;
 const STOP_TIMEOUT_MS = 20_000;
 /** Characters of the server's log that are kept for an error message. */
 const STDERR_CHARS = 4000;

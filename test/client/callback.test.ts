@@ -56,6 +56,8 @@ async function calling(
     callback: mounted.receiver,
     onState: (state) => states.push(state),
     ...options,
+    // A check of the subscription in the middle of a test would read by pull.
+    tuning: { checkMs: 60_000, ...options.tuning },
   });
   const deliver = (delivery: Delivery = peer.log.delivery(peer.log.acked)): Promise<string> =>
     said(callBack(peer.log, delivery));
@@ -65,9 +67,7 @@ async function calling(
 describe('callback drain', () => {
   test('[curl-explicit-key, cbv-not-forwarded] registers, answers the challenge, hands out posted events, and acknowledges them in its answer', async (t) => {
     await using peer = await callingPeer();
-    const { subscription, items, states, deliver } = await calling(t, peer, {
-      tuning: { checkMs: 60_000 },
-    });
+    const { subscription, items, states, deliver } = await calling(t, peer);
     await subscription.ready();
     assert.equal(subscription.guarantee.drain, 'callback');
     assert.match(peer.log.params!.callback!.url, /\/callback\?cb=/);

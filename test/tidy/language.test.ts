@@ -12,7 +12,7 @@ const findingsOf = (text: string, row: Row, file = 'a.ts'): string[] =>
   findingsIn(file, piecesOf(file, text), row);
 
 describe('language', () => {
-  test.for(ROWS)('no text has "$name"', { timeout: 60_000 }, (row) => {
+  test.for(ROWS)('no text has "$name"', { timeout: 600_000 }, (row) => {
     if (pieces.size === 0) for (const file of files) pieces.set(file, piecesOf(file, read(file)));
     const found = [...pieces].flatMap(([file, parts]) => findingsIn(file, parts, row));
     if (found.length > 0) {

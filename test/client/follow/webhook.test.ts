@@ -236,7 +236,7 @@ describe('events by webhook', () => {
   });
 
   test('subscribes again before the expiry, with the same URL', async (t) => {
-    const { events, server, follower } = await start(t, { ttlMs: 1200 });
+    const { events, server, follower } = await start(t, { ttlMs: 4000 });
     await follower.words(2);
     events.happen();
     const answer = events.deliver(events.events[0]!);
@@ -258,7 +258,7 @@ describe('events by webhook', () => {
         .every(
           ({ at }, index) =>
             at - server.calls.filter(({ method }) => method === 'events/subscribe')[index]!.at <
-            1200,
+            4000,
         ),
     );
   });
@@ -314,7 +314,11 @@ describe('events by webhook', () => {
   });
 
   test('[deg-say] uses the next mode when the endpoint cannot be reached, with the reason', async (t) => {
-    const { server, follower, events } = await start(t, { delivery: ['webhook', 'poll'] });
+    const { server, follower, events } = await start(
+      t,
+      { delivery: ['webhook', 'poll'] },
+      { tuning: { reprobeMs: 3_600_000 } },
+    );
     server.handlers['events/subscribe'] = () =>
       events.refuse('CallbackEndpointError', { reason: 'timeout' });
     assert.deepEqual(await follower.words(3), [

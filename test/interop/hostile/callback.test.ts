@@ -316,7 +316,7 @@ describe('callbacks from other senders', { concurrent: true }, () => {
       onRejectedRequest: (code) => {
         refused.push(code);
       },
-      answerWithinMs: 400,
+      answerWithinMs: 1500,
     });
     const target = await mounted.receiver.register(WHO);
     await run({
