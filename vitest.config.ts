@@ -102,6 +102,8 @@ export default defineConfig(({ mode }) => {
         provider: 'v8',
         include: ['src/**/*.ts'],
         reportOnFailure: true,
+        // About one per cent below what was measured on 2026-11-30.
+        thresholds: { statements: 96, branches: 92, functions: 96, lines: 97 },
         reporter: ['text-summary', 'html', 'json-summary'],
       },
     },
