@@ -29,13 +29,14 @@ const REPORTS = process.env['TEST_REPORTS'];
  * stay below about five minutes on two cores.
  */
 const LONG = [
-  'conformance/test/{client,events}.test.ts',
+  'conformance/test/{client,events,minimal}.test.ts',
   'test/docs/api.test.ts',
   'test/interop/{conformance,peers}/**/*.test.ts',
-  'test/interop/hostile/memory.test.ts',
+  'test/interop/hostile/{memory,silence}.test.ts',
+  'test/interop/independent.test.ts',
   'test/journeys/{kill,stdio}.test.ts',
   'test/package/package.test.ts',
-  'test/reference-server/process.test.ts',
+  'test/reference-server/{process,stdio}.test.ts',
 ];
 
 /** `npm run interop` asks for every file that declares a row of its matrix. */

@@ -60,6 +60,7 @@ describe('against real servers', { timeout: 900_000 }, () => {
       scenarios: triggersServer,
       access: { url: server.url, token: server.token },
       control: server.control,
+      atOnce: 8,
     });
     void context.annotate(
       `${results.filter(({ verdict }) => verdict === 'passed').length} of ${results.length} checks passed in ${(durationMs / 1000).toFixed(0)} s`,
