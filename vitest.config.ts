@@ -26,7 +26,7 @@ const REPORTS = process.env['TEST_REPORTS'];
 
 /**
  * Test files that run in mode `all` only: slow ones whose subject has faster tests in the default mode. `npm test` has to
- * stay below about five minutes on two cores.
+ * stay near five minutes on two cores.
  */
 const LONG = [
   'conformance/test/{client,events,minimal}.test.ts',
