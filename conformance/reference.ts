@@ -2,6 +2,7 @@
  * Runs a suite against the reference implementation: `npm run conformance -- server` (or `client`,
  * `receiver`), followed by any options of the command.
  */
+import { parseArgs } from 'node:util';
 import { main } from './runner/main.ts';
 import type { Role } from './runner/verdict.ts';
 import { CLIENT_COMMAND, EVENTS_CLIENT_COMMAND } from './peers/reference/command.ts';
@@ -16,7 +17,12 @@ interface Subject {
 }
 
 const [role = 'server', ...rest] = process.argv.slice(2);
-const isEvents = /(?:^|\s)--requirements[=\s]events(?:\s|$)/.test(rest.join(' '));
+const { values } = parseArgs({
+  args: rest,
+  strict: false,
+  options: { requirements: { type: 'string' } },
+});
+const isEvents = values.requirements === 'events';
 
 const SUBJECTS: Readonly<Record<Role, () => Promise<Subject>>> = {
   server: async () => {

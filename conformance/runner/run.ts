@@ -89,7 +89,7 @@ export async function runSuite<
   );
   if (wanted.length === 0)
     throw new NothingToTest(
-      `No scenario and no check has "${only}" in its name. Omit --only to see all names.`,
+      `No scenario and no check has "${only}" in its name. Correct it, or omit --only.`,
     );
   const observations = await runAll(wanted.flatMap(tasksOf), atOnce, progress);
   const decided = new Set(wanted.flatMap(({ checks }) => checks));

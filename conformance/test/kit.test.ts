@@ -350,7 +350,7 @@ describe('nothing to test', () => {
     await assert.rejects(runSuite(suite, { requirements, only: 'sig-windows' }), {
       name: 'NothingToTest',
       message:
-        'No scenario and no check has "sig-windows" in its name. Omit --only to see all names.',
+        'No scenario and no check has "sig-windows" in its name. Correct it, or omit --only.',
     });
     await runSuite(suite, { requirements, only: 'sig-win' });
   });

@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey } from 'jose';
-import { freePort } from '../../../scripts/demo/server-process.ts';
+import { freePort, inheritedEnv } from '../../../scripts/demo/server-process.ts';
 import type { ControlOffer, Verb } from '../../runner/control.ts';
 import { NAME_INSIDE } from './environment.ts';
 
@@ -189,7 +189,7 @@ export class ReferenceServer {
       execArgv: ['--conditions=mcp-triggers-source'],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       env: {
-        PATH: process.env['PATH'],
+        ...inheritedEnv(),
         TRIGGERS_PORT: String(this.#port),
         TRIGGERS_DATA_DIR: this.#data,
         TRIGGERS_AUTH_ISSUER: this.#issuer,

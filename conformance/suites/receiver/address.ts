@@ -13,7 +13,7 @@ const nowS = (later: number): number => Math.floor(Date.now() / 1000) + later;
 
 /** Sends requests that the receiver has to reject, and collects the answers. */
 class Attempts {
-  readonly all: { readonly what: string; readonly answered: Answered }[] = [];
+  readonly #all: { readonly what: string; readonly answered: Answered }[] = [];
   readonly #t: ReceiverTest;
 
   constructor(t: ReceiverTest) {
@@ -43,10 +43,17 @@ class Attempts {
           sending,
         ),
       });
-    this.all.push(...list);
+    this.#all.push(...list);
     return list
       .filter(({ answered }) => answered.status >= 200 && answered.status < 300)
       .map(({ what }) => what);
+  }
+
+  /** The requests with another answer than 401 or 404, each with its status. */
+  notRefused(): string[] {
+    return this.#all
+      .filter(({ answered }) => !REFUSED.includes(answered.status))
+      .map(({ what, answered }) => `${what}: HTTP ${answered.status}`);
   }
 }
 
@@ -109,14 +116,7 @@ export const address = [
       await t.check(
         'curl-refusal',
         'the receiver answers each of these requests with 401 or 404',
-        () => {
-          assert.deepEqual(
-            attempts.all
-              .filter(({ answered }) => !REFUSED.includes(answered.status))
-              .map(({ what, answered }) => `${what}: HTTP ${answered.status}`),
-            [],
-          );
-        },
+        () => assert.deepEqual(attempts.notRefused(), []),
       );
       await t.check(
         'curl-not-instead',
@@ -227,14 +227,7 @@ export const address = [
       await t.check(
         'curl-refusal',
         'the receiver answers each of these requests with 401 or 404',
-        () => {
-          assert.deepEqual(
-            attempts.all
-              .filter(({ answered }) => !REFUSED.includes(answered.status))
-              .map(({ what, answered }) => `${what}: HTTP ${answered.status}`),
-            [],
-          );
-        },
+        () => assert.deepEqual(attempts.notRefused(), []),
       );
       await t.check('curl-refusal', 'the receiver applies no request that it rejected', () =>
         t.nothingApplied(),

@@ -142,7 +142,7 @@ export class Following implements AsyncIterable<FollowItem> {
     return PHASES.flatMap((phase) => states.filter((state) => state.phase === phase))[0]!;
   }
 
-  /** The subscription on the server, while a single one has all selections. */
+  /** The subscription on the server; undefined unless one subscription has all selections. */
   get subscription(): TriggersSubscription | undefined {
     return this.#tracks.length === 1 ? this.#tracks[0]!.triggers?.subscription : undefined;
   }

@@ -150,7 +150,7 @@ export function resetCounters(health: Health): Health {
 }
 
 /**
- * Ends a suspension. Only a client can cause it, by a renewal, an update or a pull (SEP: Failure and
+ * Ends a suspension. Called only for a renewal, an update or a pull of the client (SEP: Failure and
  * suspension).
  */
 export function resumed(subscription: Subscription): Subscription {

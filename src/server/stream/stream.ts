@@ -170,7 +170,7 @@ export class Stream {
     const { heartbeatMs, stalledMs } = this.#o;
     // Closing loses nothing: the log waits for the client's next stream.
     if (this.#blocked && now - this.#progressAt >= stalledMs) this.close();
-    // The next tick would come too late for the heartbeat.
+    // A heartbeat at the next tick would be too late.
     else if (now + everyMs - this.#sentAt > heartbeatMs) this.announce();
   }
 

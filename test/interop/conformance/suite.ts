@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { inheritedEnv } from '../../../scripts/demo/server-process.ts';
 import { parse } from 'yaml';
 
 export const SUITE = '@modelcontextprotocol/conformance';
@@ -68,12 +69,7 @@ async function run(
       '-o',
       join(folder, 'results'),
     ];
-    // Dozens of processes load the same modules.
-    const env = {
-      PATH: process.env['PATH'],
-      HOME: folder,
-      NODE_COMPILE_CACHE: join(folder, 'cache'),
-    };
+    const env = { ...inheritedEnv(), HOME: folder };
     const output = await new Promise<string>((resolve) => {
       execFile(
         process.execPath,

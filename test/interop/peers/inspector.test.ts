@@ -10,7 +10,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { webhooks } from '../../../scripts/demo/github.ts';
-import { SERVER_ARGS } from '../../../scripts/demo/server-process.ts';
+import { inheritedEnv, SERVER_ARGS } from '../../../scripts/demo/server-process.ts';
 import type { Checked } from '../../../src/server/mcp/tools/schemas.ts';
 import type { Refused, Watching } from '../../server/mcp/tools/support.ts';
 import { startHttpServer, temporaryFolder, type HttpServer } from '../../journeys/support.ts';
@@ -56,9 +56,8 @@ function inspector(home: string, server: readonly string[], era: string) {
   const run = (target: readonly string[], ...args: string[]): Promise<Inspected> =>
     new Promise((resolve) => {
       const env = {
-        PATH: process.env['PATH'],
+        ...inheritedEnv(),
         HOME: home,
-        NODE_COMPILE_CACHE: join(home, 'compiled'),
         NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(GUARD)}`,
       };
       const all = [

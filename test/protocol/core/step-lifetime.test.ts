@@ -310,8 +310,8 @@ describe('time', () => {
       seen.push(due - T0);
       state = step(state, { type: 'tick' }, due).subscription;
     }
-    // The rotation window, the lease, the retry after the lost lease, and the expiry. The daily
-    // retention check would come after the expiry.
+    // The rotation window, the lease, the retry after the lost lease, and the expiry, which
+    // comes before the first daily retention check.
     assert.deepEqual(seen, [5, 20 * SECOND, 21 * SECOND, HOUR]);
     assert.equal(state.terminated?.reason, 'expired');
     assert.ok(DAY > HOUR);

@@ -1,13 +1,7 @@
 /** Servers that misinterpret the answers of endpoints. */
 import { lastOf } from '../../../runner/server/callback-endpoint.ts';
 import { onResult, withHealth } from '../fault-builders.ts';
-import type {
-  BrokenServer,
-  CallbackAnswer,
-  CallbackRequest,
-  Json,
-  ProxiedRequest,
-} from '../proxy.ts';
+import type { BrokenServer, CallbackAnswer, CallbackRequest, Json } from '../proxy.ts';
 
 /** Changes an endpoint's answer to a delivery. */
 const onAnswer = (
@@ -63,8 +57,6 @@ const renamed = (from: string, to: string): BrokenServer['fault'] => ({
       );
   }),
 });
-const got = (change: (result: Json, proxied: ProxiedRequest) => Json): BrokenServer['fault'] =>
-  onResult(['get'], change);
 const later = (
   change: (value: string, answer: CallbackAnswer) => string | undefined,
 ): BrokenServer['fault'] =>
@@ -243,7 +235,7 @@ export const answers: readonly BrokenServer[] = [
   {
     check: 'ans-gone',
     wrong: 'suspends the subscription after 410',
-    fault: got((result) =>
+    fault: onResult(['get'], (result) =>
       result.callback === undefined ? { ...result, status: 'suspended' } : result,
     ),
   },
@@ -287,7 +279,7 @@ export const answers: readonly BrokenServer[] = [
   {
     check: 'retry-categories',
     wrong: 'uses a failure category of its own',
-    fault: got((result) =>
+    fault: onResult(['get'], (result) =>
       result.callback?.health.lastError === 'http_4xx'
         ? withHealth(result, { lastError: 'redirect' })
         : result,
@@ -296,7 +288,7 @@ export const answers: readonly BrokenServer[] = [
   {
     check: 'retry-categories',
     wrong: 'reports the status code instead of a category',
-    fault: got((result) =>
+    fault: onResult(['get'], (result) =>
       result.callback?.health.lastError === 'http_5xx'
         ? withHealth(result, { lastError: 'http_503' })
         : result,
@@ -322,7 +314,7 @@ export const answers: readonly BrokenServer[] = [
         memory['said'] = answer.body;
         return answer;
       }),
-      ...got((result, { memory }) =>
+      ...onResult(['get'], (result, { memory }) =>
         result.callback?.health.attempts > 0
           ? withHealth(result, { detail: memory['said'] })
           : result,
@@ -337,7 +329,7 @@ export const answers: readonly BrokenServer[] = [
         memory['status'] = answer.status;
         return answer;
       }),
-      ...got((result, { memory }) =>
+      ...onResult(['get'], (result, { memory }) =>
         result.callback?.health.attempts > 0
           ? withHealth(result, { httpStatus: memory['status'] })
           : result,
@@ -411,7 +403,7 @@ export const answers: readonly BrokenServer[] = [
           memory[body.params.subscriptionId] = true;
         return answer;
       }),
-      ...got((result, { memory }) =>
+      ...onResult(['get'], (result, { memory }) =>
         memory[result.subscriptionId] === true ? { ...result, status: 'suspended' } : result,
       ),
     },

@@ -14,7 +14,6 @@ const onAnswer = (
     return change(answer, outgoing, outgoing.memory[failed] ?? 0);
   },
 });
-const got = (change: (result: Json) => Json): BrokenServer['fault'] => onResult(['get'], change);
 const waits = (seconds: (n: number) => number): BrokenServer['fault'] =>
   onAnswer((answer, _, n) =>
     answer.status === 503
@@ -33,7 +32,7 @@ export const failure: readonly BrokenServer[] = [
   {
     check: 'retry-config-limit',
     wrong: 'suspends after three 4xx answers',
-    fault: got((result) =>
+    fault: onResult(['get'], (result) =>
       result.callback?.health.attempts >= 3 && result.callback.health.lastError === 'http_4xx'
         ? { ...result, status: 'suspended' }
         : result,
@@ -42,7 +41,7 @@ export const failure: readonly BrokenServer[] = [
   {
     check: 'retry-config-limit',
     wrong: 'suspends after 5xx answers',
-    fault: got((result) =>
+    fault: onResult(['get'], (result) =>
       result.callback?.health.attempts >= 5 && result.callback.health.lastError === 'http_5xx'
         ? { ...result, status: 'suspended' }
         : result,
@@ -51,7 +50,7 @@ export const failure: readonly BrokenServer[] = [
   {
     check: 'retry-suspend',
     wrong: 'pauses instead of suspending',
-    fault: got((result) =>
+    fault: onResult(['get'], (result) =>
       result.status === 'suspended' ? { ...result, status: 'paused' } : result,
     ),
   },
@@ -68,7 +67,7 @@ export const failure: readonly BrokenServer[] = [
   {
     check: 'retry-suspend',
     wrong: 'acknowledges undelivered events on suspension',
-    fault: got((result) =>
+    fault: onResult(['get'], (result) =>
       result.status === 'suspended' ? { ...result, acked: result.head } : result,
     ),
   },
@@ -114,7 +113,7 @@ export const failure: readonly BrokenServer[] = [
   {
     check: 'retry-skip',
     wrong: 'keeps the failure counters after a skip',
-    fault: got((result) =>
+    fault: onResult(['get'], (result) =>
       result.onFailure === 'skip' && result.acked > 0
         ? withHealth(result, { attempts: 5, failingSince: result.createdAt })
         : result,
@@ -123,7 +122,7 @@ export const failure: readonly BrokenServer[] = [
   {
     check: 'retry-success',
     wrong: 'keeps the last error after a success',
-    fault: got((result) =>
+    fault: onResult(['get'], (result) =>
       result.acked > 0 && result.callback?.health.attempts === 0
         ? withHealth(result, { failingSince: result.createdAt, lastError: 'http_4xx' })
         : result,
@@ -132,7 +131,7 @@ export const failure: readonly BrokenServer[] = [
   {
     check: 'retry-success',
     wrong: 'keeps counting failures across a success',
-    fault: got((result) =>
+    fault: onResult(['get'], (result) =>
       result.acked > 0 && result.callback?.health.attempts > 0
         ? { ...result, status: 'suspended' }
         : result,

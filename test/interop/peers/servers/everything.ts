@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { freePort } from '../../../../scripts/demo/server-process.ts';
+import { freePort, inheritedEnv } from '../../../../scripts/demo/server-process.ts';
 import { installedVersion } from '../matrix.ts';
 import type { StockProgram } from './board.ts';
 
@@ -25,7 +25,7 @@ export async function startEverything({
 }: { readonly port?: number } = {}): Promise<EverythingServer> {
   const chosen = port ?? (await freePort());
   const child = spawn(process.execPath, [PROGRAM, 'streamableHttp'], {
-    env: { PATH: process.env['PATH'], PORT: String(chosen) },
+    env: { ...inheritedEnv(), PORT: String(chosen) },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const exited = once(child, 'exit');
