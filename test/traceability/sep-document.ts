@@ -4,7 +4,7 @@
  * how two texts are compared: a requirement is the first sentence after an `<a id="…"></a>` inside
  * the Specification part that has a BCP 14 word.
  */
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 
 export const SEP_PATH = 'sep/0000-triggers.md';
@@ -15,6 +15,32 @@ export const CHECK_PREFIX = 'sep-0000-';
 export const KEYWORD = /\b(?:MUST|REQUIRED|SHALL|SHOULD|RECOMMENDED|MAY|OPTIONAL)\b/;
 /** The same words without capitals, which a reader could mistake for requirements. */
 export const AMBIGUOUS = /\b(?:must|shall|should|may)\b/i;
+
+/** The folder of the modules; each names its level, option or module in a line near its top. */
+export const MODULES_PATH = 'sep/specification';
+/** The levels, then the options and modules that a peer can have on top of them. */
+export const LEVELS = [
+  'log',
+  'stream',
+  'callback',
+  'durable',
+  'conditionalReads',
+  'history',
+  'multiSelect',
+  'dataRef',
+  'listChanged',
+  'pause',
+  'skip',
+  'reject',
+  'limits',
+  'serverIdentity',
+  'signedUrls',
+  'trace',
+  'reservedTypes',
+  'degradation',
+  'handshake',
+] as const;
+export type Level = (typeof LEVELS)[number];
 
 export type Who = 'server' | 'client' | 'receiver' | 'reader' | 'peer';
 
@@ -58,6 +84,7 @@ export interface Row {
   readonly text: string;
   readonly url: string;
   readonly who: Who;
+  readonly level: Level;
   readonly excluded?: string;
 }
 
@@ -175,4 +202,22 @@ export function readRows(): Row[] {
 /** The id of a row, from its link. */
 export function rowId(row: Row): string {
   return row.url.replace(/^.*#/, '');
+}
+
+/** The level of every identifier in the modules: the one that its module names. */
+export function moduleLevels(): Map<string, Level> {
+  const levels = new Map<string, Level>();
+  for (const file of globSync('**/*.md', { cwd: MODULES_PATH })) {
+    const source = readFileSync(`${MODULES_PATH}/${file}`, 'utf8');
+    const name = /^(?:Level|Option|Module) `([A-Za-z]+)`\./m.exec(source)?.[1];
+    for (const [, id = ''] of source.matchAll(ANCHOR)) {
+      const level = LEVELS.find((known) => known === name);
+      if (level === undefined)
+        throw new Error(
+          `${MODULES_PATH}/${file} names no level. Add a line such as "Level \`log\`." below its heading.`,
+        );
+      levels.set(id, level);
+    }
+  }
+  return levels;
 }

@@ -11,7 +11,9 @@ import {
   AMBIGUOUS,
   CHECK_PREFIX,
   KEYWORD,
+  LEVELS,
   SEP_PATH,
+  moduleLevels,
   normalize,
   parseSep,
   readRows,
@@ -148,6 +150,28 @@ describe('requirements.yaml', () => {
         `${id} binds an unknown role: ${row.who}`,
       );
     }
+  });
+});
+
+describe('the levels of requirements.yaml', () => {
+  const levels = moduleLevels();
+
+  test('are levels, options or modules that exist', () => {
+    assert.deepEqual(
+      rows
+        .filter(({ level }) => !LEVELS.includes(level))
+        .map((row) => `${rowId(row)}: ${row.level}`),
+      [],
+      `give these rows one of: ${LEVELS.join(', ')}`,
+    );
+  });
+
+  test('are those of the modules that have the sentences', () => {
+    const other = rows
+      .map((row) => ({ id: rowId(row), level: row.level, module: levels.get(rowId(row)) }))
+      .filter(({ level, module }) => module !== undefined && module !== level);
+    assert.deepEqual(other, []);
+    assert.ok(levels.size > 250, `only ${levels.size} identifiers were found in the modules`);
   });
 });
 
