@@ -36,7 +36,9 @@ const LONG = [
   'test/interop/independent.test.ts',
   'test/journeys/{kill,stdio}.test.ts',
   'test/package/package.test.ts',
+  'test/reference-client/commands.test.ts',
   'test/reference-server/{process,stdio}.test.ts',
+  'test/tidy/language.test.ts',
 ];
 
 /** `npm run interop` asks for every file that declares a row of its matrix. */

@@ -171,6 +171,22 @@ describe('hostile streams', () => {
     assert.deepEqual(words(await take(items, 5)), ['1', '2', '3', '4', '5']);
   });
 
+  test('[recv-missing-fetch] counts only holes in a row: progress forgives those before it', async (t) => {
+    await using peer = await startPeer();
+    peer.log.append(3);
+    let stream = 0;
+    peer.log.replaced.set('triggers/stream', async ({ after: { sequence } }, { send }) => {
+      stream += 1;
+      // Two streams with a hole, then one with the next event, and so on.
+      if (stream % 3 === 0) await send(peer.log.delivery(sequence, 1));
+      else await send({ ...peer.log.delivery(3), after: sequence + 2, head: sequence + 2 });
+      return stream % 3 === 0 ? {} : silent();
+    });
+    const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'stream' });
+    assert.deepEqual(words(await take(items, 3)), ['1', '2', '3']);
+    assert.ok(stream >= 9, `${stream} streams`);
+  });
+
   test('drops duplicates and overlaps without an error', async (t) => {
     await using peer = await startPeer();
     peer.log.replaced.set(

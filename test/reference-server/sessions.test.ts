@@ -144,6 +144,18 @@ describe('a session', () => {
   });
 });
 
+test('that could not be opened takes no place', async () => {
+  const server = await startServer({ TRIGGERS_MAX_SESSIONS: '1' });
+  try {
+    const failed = await server.post(initialize, { headers: { accept: 'text/html' } });
+    assert.equal(failed.status, 406);
+    await failed.body?.cancel();
+    assert.equal((await handshake(server, 'bob')).status, 200);
+  } finally {
+    await server.close();
+  }
+});
+
 test('ends when unused, but not while a stream is open', async () => {
   const server = await startServer({ TRIGGERS_SESSION_IDLE_MS: '1000' });
   const unused = await handshake(server);

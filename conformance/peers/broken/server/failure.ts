@@ -76,8 +76,8 @@ export const failure: readonly BrokenServer[] = [
     wrong: 'keeps retrying after suspension',
     fault: onAnswer((answer, outgoing, n) => {
       if (n === 5)
-        for (let at = 1; at <= 10; at += 1)
-          setTimeout(() => void outgoing.send().catch(() => undefined), at * 100);
+        for (let at = 1; at <= 200; at += 1)
+          setTimeout(() => void outgoing.send().catch(() => undefined), at * 100).unref();
       return answer;
     }),
   },
