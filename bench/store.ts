@@ -60,6 +60,7 @@ const eventAt = (offset: number): Write => ({
   type: 'event',
   event: {
     offset,
+    scope: '',
     name: 'issue.opened',
     eventId: `delivery-${offset}`,
     acceptedAt: offset,

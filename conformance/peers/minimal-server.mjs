@@ -120,7 +120,7 @@ let types, forbidden, accepted, live, ended, sessions, failures, queues, serial;
 function forget() {
   types = new Map(FIRST_TYPES.map((type) => [type.name, type]));
   forbidden = new Set();
-  /** Events by name and id, in the order accepted: for repetitions and for `since`. */
+  /** Events by scope, name and id, in the order accepted: for repetitions and for `since`. */
   accepted = new Map();
   live = new Map();
   ended = new Map();
@@ -142,17 +142,18 @@ const visible = (principal) => [...types.values()].filter(({ name }) => permitte
 
 /* ------------------------------------------------------------ events */
 
-const idOf = ({ name, eventId }) => JSON.stringify([name, eventId]);
+const idOf = ({ scope = '', name, eventId }) => JSON.stringify([scope, name, eventId]);
 
 /** Accepts an event once and appends it to every matching log. */
-function accept({ name, eventId = randomUUID(), timestamp = now(), data }) {
+function accept({ scope, name, eventId = randomUUID(), timestamp = now(), data }) {
   const type = types.get(name);
   if (type === undefined || violation(type.payloadSchema, data) !== null)
     throw new Error('The type is unknown, or the data violates its schema. Correct the event.');
   const event = { eventId, name, timestamp: instant(timestamp), data };
-  if (accepted.has(idOf(event))) return;
+  const id = idOf({ scope, name, eventId });
+  if (accepted.has(id)) return;
   const entry = { event, at: now(), bytes: Buffer.byteLength(JSON.stringify(event)) };
-  accepted.set(idOf(event), entry);
+  accepted.set(id, entry);
   for (const sub of live.values()) {
     if (!matches(sub.select, event)) continue;
     append(sub, entry);

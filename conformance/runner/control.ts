@@ -11,9 +11,13 @@ import { NotShown } from './observations.ts';
 
 /** The verbs with their members. */
 export interface Verbs {
-  /** Emits events in this order; returns when they are accepted. `data` fits the type's payload. */
+  /**
+   * Emits events in this order; returns when they are accepted. `data` fits the type's payload.
+   * `scope` is the source within which `eventId` is unique; without it, they share one source.
+   */
   readonly emit: {
     readonly events: readonly {
+      readonly scope?: string;
       readonly name: string;
       readonly eventId?: string;
       readonly timestamp?: string;

@@ -103,6 +103,8 @@ export function folderSource(options: FolderSourceOptions): Source {
   const pending = new Map<string, boolean>();
   let watcher: FSWatcher | null = null;
   let emit: Emit | null = null;
+  /** Identifies the watched folder, so that the files of another folder have identities of their own. */
+  let scope = '';
   let checking: Promise<void> | null = null;
   let cancelRetry: (() => void) | null = null;
 
@@ -116,6 +118,7 @@ export function folderSource(options: FolderSourceOptions): Source {
     const timestamp = kind === 'deleted' ? clock.now() : version.changedMs;
     await to(
       fileChanged.event({
+        scope,
         eventId,
         timestamp,
         data: { path, kind, size: version.size, modifiedAt: version.modifiedAt },
@@ -202,6 +205,7 @@ export function folderSource(options: FolderSourceOptions): Source {
           'config_invalid',
           'The watch folder is in the data directory. Set TRIGGERS_WATCH_FOLDER or TRIGGERS_DATA_DIR to another directory.',
         );
+      scope = `folder/${digest([root])}`;
       const watching = watch(root, {
         followSymlinks: false,
         ignorePermissionErrors: true,

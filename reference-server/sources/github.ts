@@ -2,7 +2,8 @@
  * A source of GitHub webhooks. Verifies the signature over the raw bytes and returns 2xx only when
  * the event is durable. GitHub does not retry by itself, but shows each response to a person, who
  * can redeliver the event. So every error text says what to change, or when to redeliver. A
- * redelivery has the same id and is not emitted twice.
+ * redelivery has the same id and is not emitted twice. Ids are compared per webhook, which the
+ * header X-GitHub-Hook-ID names.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import {
@@ -83,8 +84,9 @@ export function githubSource({ secret, log }: GithubSourceOptions): GithubSource
         );
       if (emit === null) return later();
 
+      const occurrence = { scope: scopeOf(headers), eventId: eventId.toLowerCase(), data };
       try {
-        const { duplicate } = await emit(trigger.event({ eventId: eventId.toLowerCase(), data }));
+        const { duplicate } = await emit(trigger.event(occurrence));
         return say(202, duplicate ? 'duplicate' : 'accepted');
       } catch (error) {
         const { kind, code } = emitFailure(error);
@@ -99,6 +101,12 @@ export function githubSource({ secret, log }: GithubSourceOptions): GithubSource
       }
     },
   };
+}
+
+/** The webhook that sent the request. A proxy may remove the header, which is not signed. */
+function scopeOf(headers: WebhookRequest['headers']): string {
+  const hook = headers['x-github-hook-id'] ?? '';
+  return /^\d{1,20}$/.test(hook) ? `github/hook/${hook}` : 'github';
 }
 
 const say = (status: number, body: string): WebhookAnswer => ({ status, body });

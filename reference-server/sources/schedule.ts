@@ -112,6 +112,7 @@ export function scheduleSource({
     try {
       await to(
         tick.event({
+          scope: 'schedule',
           eventId: `${plan.name}:${scheduledAt}`,
           timestamp: due,
           data: { schedule: plan.name, scheduledAt, late },

@@ -67,10 +67,11 @@ export interface TriggerDefinition<Arguments extends object, Data> {
 export interface Trigger<Data> extends DeclaredTrigger {
   /**
    * Makes an event of this type, for `engine.emit`. Pass the upstream's `eventId` if it has one,
-   * so that an event that it sends twice is appended once.
+   * so that an event that it sends twice is appended once, and the `scope` in which it is unique.
    */
   event(occurrence: {
     readonly data: Data;
+    readonly scope?: string;
     readonly eventId?: string;
     readonly timestamp?: number | string;
   }): NewEvent;
@@ -135,9 +136,10 @@ export function defineTrigger<Arguments extends object = Record<string, unknown>
       ? {}
       : { attributes: attributes as NonNullable<DeclaredTrigger['attributes']> }),
     ...(match === undefined ? {} : { match: match as NonNullable<DeclaredTrigger['match']> }),
-    event: ({ data, eventId, timestamp }) => ({
+    event: ({ data, scope, eventId, timestamp }) => ({
       name,
       data,
+      ...(scope === undefined ? {} : { scope }),
       ...(eventId === undefined ? {} : { eventId }),
       ...(timestamp === undefined ? {} : { timestamp }),
     }),

@@ -95,10 +95,10 @@ export class TriggersEngine implements Engine {
     return this.#o.subscriptions.terminate(of, reason);
   }
 
-  async redact(event: { readonly name: string; readonly eventId: string }): Promise<boolean> {
+  async redact({ scope = '', name, eventId }: Parameters<Engine['redact']>[0]): Promise<boolean> {
     const { lifecycle, store, cache, unitOfWork, sequencer } = this.#o;
     lifecycle.assertRunning();
-    const [offset] = await store.known([event]);
+    const [offset] = await store.known([{ scope, name, eventId }]);
     if (offset === null || offset === undefined) return false;
     unitOfWork.write({ type: 'redact', offset });
     cache.invalidateAll();

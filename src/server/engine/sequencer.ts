@@ -8,11 +8,11 @@
 import { MatchIndex } from '../../protocol/core/index.ts';
 import type { Selection, Subscription } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
-import { encodeEvent, instantOf } from '../../protocol/wire/envelope.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { EVENT_BYTES_MAX } from '../../protocol/wire/limits.ts';
 import type { AcceptedEvent, Checkpoint, ReadEntry, Store } from '../store/port.ts';
 import type { Catalog } from './catalog.ts';
+import { checkEvent, type CheckedEvent } from './new-event.ts';
 import type { Log, Meter, Random } from './ports.ts';
 import type { LoadedSubscription, SubscriptionCache } from './subscription-cache.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
@@ -29,15 +29,8 @@ const INTAKE = 1000;
 const PAGE = 64;
 /** Pause after assigning numbers failed. */
 const RETRY_MS = 1000;
-/** Limit of `eventId` in the schema. */
-const EVENT_ID_CHARS_MAX = 256;
-
 /** A checked event that waits for the commit that accepts it. */
-interface PendingEvent {
-  readonly name: string;
-  readonly eventId: string;
-  readonly encoded: string;
-  readonly data: unknown;
+interface PendingEvent extends CheckedEvent {
   resolve(accepted: Accepted): void;
   reject(cause: unknown): void;
 }
@@ -120,17 +113,9 @@ export class Sequencer {
   emit(event: NewEvent): Promise<Accepted> {
     const refusal = this.#o.refusal();
     if (refusal !== null) return Promise.reject(refusal);
-    this.#o.catalog.assertPayload(event.name, event.data);
-    const eventId = event.eventId ?? this.#o.random.token(16);
-    if (eventId.length < 1 || eventId.length > EVENT_ID_CHARS_MAX)
-      throw new LocalError(
-        'payload_invalid',
-        `The event's eventId must have 1 to ${EVENT_ID_CHARS_MAX} characters. Hash a longer one.`,
-      );
-    const timestamp = instantOf(event.timestamp, this.#o.clock.now());
-    const encoded = encodeEvent({ eventId, name: event.name, timestamp, data: event.data });
+    const checked = checkEvent(event, this.#o);
     return new Promise((resolve, reject) => {
-      this.#pending.push({ name: event.name, eventId, encoded, data: event.data, resolve, reject });
+      this.#pending.push({ ...checked, resolve, reject });
       if (!this.#accepting) {
         this.#accepting = true;
         // All events emitted in one turn are accepted in one commit.
@@ -261,9 +246,10 @@ export class Sequencer {
       this.#fitsOneCommit(matches) &&
       rowsOf(matches).every((row) => cache.get(row) !== undefined);
     const acceptedAt = clock.now();
-    fresh.forEach(({ name, eventId, encoded, data }, at) => {
+    fresh.forEach(({ scope, name, eventId, encoded, data }, at) => {
       this.#lastOffset += 1;
-      const event: AcceptedEvent = { offset: this.#lastOffset, name, eventId, acceptedAt, encoded };
+      const offset = this.#lastOffset;
+      const event: AcceptedEvent = { offset, scope, name, eventId, acceptedAt, encoded };
       unitOfWork.write({ type: 'event', event });
       if (inline) for (const row of matches[at]!) this.#appendTo(cache.get(row)!, event, data);
     });
@@ -282,14 +268,14 @@ export class Sequencer {
   }
 
   /**
-   * For each event, whether the accept log or an earlier event of the same commit has its name and
-   * id.
+   * For each event, whether the accept log or an earlier event of the same commit has its scope,
+   * name and id.
    */
   async #duplicates(pending: readonly PendingEvent[]): Promise<boolean[]> {
     const known = await this.#o.store.known(pending);
     const seen = new Set<string>();
-    return pending.map(({ name, eventId }, at) => {
-      const identity = `${name}\n${eventId}`;
+    return pending.map(({ scope, name, eventId }, at) => {
+      const identity = JSON.stringify([scope, name, eventId]);
       if (known[at] !== null || seen.has(identity)) return true;
       seen.add(identity);
       return false;

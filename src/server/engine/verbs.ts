@@ -172,8 +172,14 @@ export interface Verbs {
 export interface NewEvent {
   readonly name: string;
   /**
-   * Identifier of the upstream, 1 to 256 characters. A second event with the same name and id is
-   * not appended while the first is kept. Default: a random identifier.
+   * The part of the upstream within which `eventId` is unique, such as a webhook, an installation
+   * or a tenant; 1 to 256 characters, never sent to anybody. Equal ids of two scopes are two
+   * events. Default: the server's own code.
+   */
+  readonly scope?: string;
+  /**
+   * Identifier of the upstream, 1 to 256 characters. A second event with the same scope, name and
+   * id is not appended while the first is kept. Default: a random identifier.
    */
   readonly eventId?: string;
   /** Epoch milliseconds or an RFC 3339 instant. Default: now. */
@@ -186,7 +192,7 @@ export interface NewEvent {
 export interface Accepted {
   /** The event's identifier, given or generated. */
   readonly eventId: string;
-  /** True = an event with the same name and id was accepted before; nothing was appended. */
+  /** True = an event with the same scope, name and id was accepted before; nothing was appended. */
   readonly duplicate: boolean;
 }
 
@@ -235,10 +241,11 @@ export interface Engine extends Verbs, Logs {
     reason: Extract<TerminationReason, 'revoked' | 'failed' | 'schema_changed'>,
   ): Promise<number>;
   /**
-   * Deletes an event's data: its sequence number becomes a `redacted` gap in every log. Resolves
-   * with false when the event no longer exists. Does not affect deliveries that have been sent.
+   * Deletes an event's data: its sequence number becomes a `redacted` gap in every log. Name the
+   * scope that the event was emitted with. Resolves with false when the event no longer exists.
+   * Does not affect deliveries that have been sent.
    */
-  redact(event: { readonly name: string; readonly eventId: string }): Promise<boolean>;
+  redact(event: Pick<NewEvent, 'scope' | 'name'> & { readonly eventId: string }): Promise<boolean>;
   /**
    * Calls `run` whenever the list of trigger types changes, until the returned function is called.
    */

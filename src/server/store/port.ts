@@ -9,14 +9,24 @@ import type {
   TerminationReason,
 } from '../../protocol/core/types.ts';
 
+/** The identity of an occurrence: two events with the same one are the same (SEP: The log). */
+export interface EventIdentity {
+  /** The part of an upstream within which `eventId` is unique; '' = the server's own code. */
+  readonly scope: string;
+  /** Name of the trigger type. */
+  readonly name: string;
+  readonly eventId: string;
+}
+
 /** An accepted event as the accept log holds it. */
-export interface AcceptedEvent {
+export interface AcceptedEvent extends Omit<EventIdentity, 'scope'> {
   /** Place in the accept log, from 1, assigned by the engine. */
   readonly offset: number;
-  /** Name of its trigger type. */
-  readonly name: string;
-  /** Unique together with `name`. */
-  readonly eventId: string;
+  /**
+   * Unique together with `name` and `eventId`; null = accepted before the store had scopes. Such an
+   * event counts as a repetition of every scope.
+   */
+  readonly scope: string | null;
   /** Epoch milliseconds. */
   readonly acceptedAt: number;
   /**
@@ -87,7 +97,7 @@ export interface Checkpoint {
 export type Write =
   /**
    * Appends to the accept log. The offset follows the last one, and no other event has the same
-   * name and id.
+   * scope, name and id.
    */
   | { readonly type: 'event'; readonly event: AcceptedEvent }
   | { readonly type: 'checkpoint'; readonly checkpoint: Checkpoint }
@@ -251,9 +261,7 @@ export interface Store {
   /**
    * For each of these events, its offset in the accept log; null = the accept log does not have it.
    */
-  known(
-    ids: readonly { readonly name: string; readonly eventId: string }[],
-  ): Promise<(number | null)[]>;
+  known(ids: readonly EventIdentity[]): Promise<(number | null)[]>;
   /** The tombstone of an ended subscription until it is deleted; null = none. */
   tombstone(subscriptionId: string): Promise<Tombstone | null>;
   /** When this principal's callback last consented, in epoch milliseconds; null = never. */

@@ -164,12 +164,15 @@ export const commits: readonly Behavior[] = [
     const encoded = JSON.stringify({ text, more: '\u0000' });
     await store.commit([
       create(1, state),
-      { type: 'event', event: { offset: 1, name: text, eventId: text, acceptedAt: NOW, encoded } },
+      {
+        type: 'event',
+        event: { offset: 1, scope: text, name: text, eventId: text, acceptedAt: NOW, encoded },
+      },
     ]);
     assert.deepEqual(await stateOf(context, 1), state);
     assert.equal(await store.rowOfKey(text, text), 1);
     assert.equal((await store.accepted(0, 1))[0]?.encoded, encoded);
-    assert.deepEqual(await store.known([{ name: text, eventId: text }]), [1]);
+    assert.deepEqual(await store.known([{ scope: text, name: text, eventId: text }]), [1]);
   }),
   check(
     '[end-tombstone, end-key-free] end deletes the subscription and its log, leaves a tombstone and frees the key',

@@ -73,7 +73,7 @@ export const lifecycle: readonly Behavior[] = [
           await store.due(100, 10),
           await store.tombstone('sub_c'),
           await store.verification('alice', 'h'),
-          await store.known([{ name: 'issue.opened', eventId: 'e2' }]),
+          await store.known([{ scope: '', name: 'issue.opened', eventId: 'e2' }]),
           counts,
         ];
       };

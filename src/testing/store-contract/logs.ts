@@ -139,7 +139,10 @@ export const logs: readonly Behavior[] = [
         (await store.accepted(0, 10)).map(({ encoded }) => encoded),
         [null, text(2)],
       );
-      assert.deepEqual(await store.known([{ name: 'issue.opened', eventId: 'e1' }]), [1]);
+      assert.deepEqual(
+        await store.known([{ scope: '', name: 'issue.opened', eventId: 'e1' }]),
+        [1],
+      );
     },
   ),
   check('trim deletes everything up to its number, and nothing after it', async ({ store }) => {
@@ -232,12 +235,20 @@ export const logs: readonly Behavior[] = [
       assert.deepEqual(await store.accepted(1, 2), [
         {
           offset: 2,
+          scope: '',
           name: 'build.done',
           eventId: 'e2',
           acceptedAt: NOW + 2,
           encoded: '{"eventId":"e2","name":"build.done"}',
         },
-        { offset: 3, name: 'issue.opened', eventId: 'e3', acceptedAt: NOW + 3, encoded: null },
+        {
+          offset: 3,
+          scope: '',
+          name: 'issue.opened',
+          eventId: 'e3',
+          acceptedAt: NOW + 3,
+          encoded: null,
+        },
       ]);
       assert.deepEqual(
         (await store.accepted(3, 10)).map(({ offset }) => offset),
@@ -266,16 +277,40 @@ export const logs: readonly Behavior[] = [
     },
   ),
   check(
-    '[log-once] known returns the offset of each accepted upstream identity, separately for each name',
+    '[log-once] known returns the offset of each accepted upstream identity, separately for each scope and name',
     async ({ store }) => {
-      await store.commit([event(3), event(4, 'build.done')]);
+      const elsewhere = event(5, 'issue.opened', '{}', 'hook-7');
+      await store.commit([event(3), event(4, 'build.done'), elsewhere]);
+      await store.commit([
+        {
+          type: 'event',
+          event: {
+            offset: 6,
+            scope: 'hook-7',
+            name: 'issue.opened',
+            eventId: 'e3',
+            acceptedAt: NOW,
+            encoded: '{}',
+          },
+        },
+      ]);
       const ids = [
-        { name: 'issue.opened', eventId: 'e3' },
-        { name: 'build.done', eventId: 'e3' },
-        { name: 'build.done', eventId: 'e4' },
-        { name: 'x', eventId: 'y' },
+        { scope: '', name: 'issue.opened', eventId: 'e3' },
+        { scope: '', name: 'build.done', eventId: 'e3' },
+        { scope: '', name: 'build.done', eventId: 'e4' },
+        { scope: '', name: 'x', eventId: 'y' },
+        { scope: 'hook-7', name: 'issue.opened', eventId: 'e3' },
+        { scope: 'hook-8', name: 'issue.opened', eventId: 'e3' },
+        { scope: '', name: 'issue.opened', eventId: 'e5' },
       ];
-      assert.deepEqual(await store.known(ids), [3, null, 4, null]);
+      assert.deepEqual(await store.known(ids), [3, null, 4, null, 6, null, null]);
+      assert.deepEqual(
+        (await store.accepted(4, 9)).map(({ scope, eventId }) => [scope, eventId]),
+        [
+          ['hook-7', 'e5'],
+          ['hook-7', 'e3'],
+        ],
+      );
       await assertRejected(
         store,
         [
@@ -283,6 +318,7 @@ export const logs: readonly Behavior[] = [
             type: 'event',
             event: {
               offset: 9,
+              scope: 'hook-7',
               name: 'issue.opened',
               eventId: 'e3',
               acceptedAt: NOW,
@@ -322,8 +358,8 @@ export const logs: readonly Behavior[] = [
       assert.ok(!kept.includes(1), 'event 1 was trimmed from its only log');
       assert.deepEqual(
         await store.known([
-          { name: 'issue.opened', eventId: 'e4' },
-          { name: 'issue.opened', eventId: 'e5' },
+          { scope: '', name: 'issue.opened', eventId: 'e4' },
+          { scope: '', name: 'issue.opened', eventId: 'e5' },
         ]),
         [null, 5],
       );

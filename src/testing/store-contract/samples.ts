@@ -111,9 +111,17 @@ export const event = (
   offset: number,
   name = 'issue.opened',
   encoded: string | null = `{"eventId":"e${offset}","name":"${name}"}`,
+  scope = '',
 ): Write => ({
   type: 'event',
-  event: { offset, name, eventId: `e${offset}`, acceptedAt: NOW + offset, encoded },
+  event: {
+    offset,
+    scope,
+    name,
+    eventId: `e${offset}`,
+    acceptedAt: NOW + offset,
+    encoded,
+  },
 });
 
 export const entry = (

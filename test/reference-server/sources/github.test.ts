@@ -161,6 +161,37 @@ describe('real payloads', () => {
 });
 
 describe('redelivery', () => {
+  test('[log-once] webhooks have identities of their own', async (t) => {
+    const source = githubSource({ secret: SECRET, log: silentLog });
+    const engine = await engineFor(t, source, await temporaryFolder(t));
+    await source.start(into(engine));
+    const subscriptionId = await subscribe(engine, 'github.star');
+    const { payload } = PAYLOADS.find(({ name }) => name === 'star')!;
+    const request = await webhook('star', payload);
+    const answers: string[] = [];
+    for (const hook of ['7', '8', '8', undefined, 'x'.repeat(300), '\u0037'])
+      answers.push(
+        (
+          await source.handle({
+            ...request,
+            headers: {
+              ...request.headers,
+              ...(hook === undefined ? {} : { 'x-github-hook-id': hook }),
+            },
+          })
+        ).body,
+      );
+    assert.deepEqual(answers, [
+      'accepted',
+      'accepted',
+      'duplicate',
+      'accepted',
+      'duplicate',
+      'duplicate',
+    ]);
+    assert.equal((await pullAll(engine, subscriptionId)).length, 3);
+  });
+
   test('[log-once] [log-event-id] the same delivery again, even after a restart and in capitals, is answered 202 and appends nothing', async (t) => {
     const folder = await temporaryFolder(t);
     const first = githubSource({ secret: SECRET, log: silentLog });

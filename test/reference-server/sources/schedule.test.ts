@@ -42,6 +42,7 @@ describe('ticks', () => {
     assert.equal(to.events.length, 32);
     const first = Date.UTC(2026, 0, 5, 9, 31);
     assert.deepEqual(to.events[0], {
+      scope: 'schedule',
       name: 'schedule.tick',
       eventId: 'minute:2026-01-05T09:31:00.000Z',
       timestamp: first,

@@ -71,6 +71,48 @@ describe('accepting', () => {
     await w.close();
   });
 
+  test('[log-once] equal identifiers of two sources are two events, and the same source repeats its own', async () => {
+    const w = await world();
+    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select });
+    const from = (scope: string | undefined, n: number) =>
+      w.engine.emit({
+        name: 'tick',
+        eventId: '42',
+        data: { n },
+        ...(scope === undefined ? {} : { scope }),
+      });
+    const together = await Promise.all([
+      from('tenant-a', 1),
+      from('tenant-b', 2),
+      from(undefined, 3),
+    ]);
+    assert.deepEqual(
+      together.map(({ duplicate }) => duplicate),
+      [false, false, false],
+    );
+    const again = [await from('tenant-b', 4), await from(undefined, 5), await from('tenant-c', 6)];
+    assert.deepEqual(
+      again.map(({ duplicate }) => duplicate),
+      [true, true, false],
+    );
+    assert.deepEqual(
+      (await pull(w, subscriptionId)).events.map(({ eventId, data }) => [eventId, data]),
+      [1, 2, 3, 6].map((n) => ['42', { n }]),
+    );
+    assert.equal(await w.engine.redact({ scope: 'tenant-b', name: 'tick', eventId: '42' }), true);
+    assert.equal(await w.engine.redact({ scope: 'tenant-d', name: 'tick', eventId: '42' }), false);
+    const { events, gaps } = await pull(w, subscriptionId);
+    assert.deepEqual(
+      [numbers({ events }), gaps],
+      [[1, 3, 4], [{ from: 2, to: 2, reason: 'redacted' }]],
+    );
+    for (const scope of ['', 'x'.repeat(257), '\ud800'])
+      await assert.rejects(from(scope, 7), (error: { code?: string }) =>
+        ['payload_invalid', 'json_refused'].includes(error.code ?? ''),
+      );
+    await w.close();
+  });
+
   test('[type-payload-valid] rejects an event that does not match its type', async () => {
     const w = await world();
     const cases: readonly [object, string][] = [

@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'vitest';
+import { eventChecksum } from '../../../src/server/store/sqlite/codec.ts';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
+import { sql as initial } from '../../../src/server/store/sqlite/migrations/0001-initial.sql.ts';
 import { migrate, SCHEMA_VERSION } from '../../../src/server/store/sqlite/schema.ts';
 import { event } from '../../../src/testing/store-contract/samples.ts';
 import { KEY, place } from './place.ts';
@@ -34,6 +36,55 @@ test('a migration that fails half-way leaves nothing behind and runs completely 
   database.exec('PRAGMA max_page_count = 1000');
   migrate(database);
   assert.ok(objects(database).length > 7);
+});
+
+test('[log-once] a store of version 1 keeps its events, and an event of any scope repeats them', async (t) => {
+  const path = place(t);
+  const old = new DatabaseSync(path);
+  old.exec(`${initial} PRAGMA user_version = 1; PRAGMA application_id = ${0x6d637074}`);
+  const insert = old.prepare(
+    'INSERT INTO accepted_events (offset, name, event_id, accepted_at, redacted, checksum, encoded) VALUES (?, ?, ?, ?, ?, ?, ?)',
+  );
+  const events: [name: string, eventId: string, redacted: number, encoded: string | null][] = [
+    ['issue.opened', 'e1', 0, '{"eventId":"e1"}'],
+    ['build.done', 'e1', 1, null],
+    ['build.done', 'e3', 0, '{"eventId":"e3"}'],
+  ];
+  events.forEach(([name, id, redacted, encoded], at) => {
+    const checksum = eventChecksum(at + 1, 1000 + at, redacted, encoded);
+    insert.run(at + 1, name, id, 1000 + at, redacted, checksum, encoded);
+  });
+  old.close();
+  const store = sqliteStore({ path, key: KEY });
+  await store.open(0);
+  assert.deepEqual(
+    await store.accepted(0, 10),
+    events.map(([name, eventId, , encoded], at) => ({
+      offset: at + 1,
+      scope: null,
+      name,
+      eventId,
+      acceptedAt: 1000 + at,
+      encoded,
+    })),
+  );
+  assert.deepEqual(
+    await store.history(['build.done'], 0, 0, 10),
+    (await store.accepted(0, 10)).slice(1),
+  );
+  const known = async (): Promise<(number | null)[]> =>
+    store.known([
+      { scope: '', name: 'issue.opened', eventId: 'e1' },
+      { scope: 'hook-7', name: 'issue.opened', eventId: 'e1' },
+      { scope: 'hook-7', name: 'issue.opened', eventId: 'e3' },
+    ]);
+  assert.deepEqual(await known(), [1, 1, null]);
+  await store.commit([event(4, 'issue.opened', '{}', 'hook-7')]);
+  assert.deepEqual((await store.accepted(3, 1))[0]?.scope, 'hook-7');
+  await store.close();
+  await store.open(0);
+  assert.deepEqual(await known(), [1, 1, null]);
+  await store.close();
 });
 
 test('leaves a store of a newer version unchanged, and says what to do', async (t) => {

@@ -25,6 +25,7 @@ import { emptyData, modelStore } from './model.ts';
 import { KEY } from './place.ts';
 
 const NAMES = ['issue.opened', 'build.done'];
+const SCOPES = ['', 'hook-1', 'hook-2'];
 const PRINCIPALS = ['alice', 'bob'];
 const REASONS = ['retention', 'abandoned', 'rejected', 'too_large'] as const;
 
@@ -95,6 +96,7 @@ class Plan {
           bad ? offset : ++this.offset,
           NAMES[a % 2],
           b % 7 === 0 ? null : JSON.stringify({ a, b, text: 'ü'.repeat(b) }),
+          SCOPES[b % 3],
         );
       case 'checkpoint':
         return checkpoint(this.offset - (b % 3), a % 2);
@@ -193,7 +195,11 @@ async function everything(store: Store, { row: rows, offset: offsets }: Plan): P
       await store.history(['build.done'], 0, 2, 3),
     ],
     known: await store.known(
-      Array.from({ length: offsets + 1 }, (_, at) => ({ name: NAMES[at % 2]!, eventId: `e${at}` })),
+      Array.from({ length: offsets + 1 }, (_, at) => ({
+        scope: SCOPES[at % 3]!,
+        name: NAMES[at % 2]!,
+        eventId: `e${at}`,
+      })),
     ),
   };
 }

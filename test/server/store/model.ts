@@ -172,11 +172,7 @@ export function modelStore(disk: { data: Data }): Store {
         )
         .slice(0, limit),
     known: async (ids) =>
-      ids.map(
-        ({ name, eventId }) =>
-          events().find((event) => event.name === name && event.eventId === eventId)?.offset ??
-          null,
-      ),
+      ids.map((id) => events().find((event) => isSame(event, id))?.offset ?? null),
     tombstone: async (id) => data().tombstones.get(id) ?? null,
     verification: async (principal, urlHash) =>
       data().verifications.get(JSON.stringify([principal, urlHash])) ?? null,
@@ -204,8 +200,7 @@ function apply(data: Data, write: Write): void {
     case 'event': {
       const { event } = write;
       const taken = [...data.events.values()].some(
-        (one) =>
-          one.offset === event.offset || (one.name === event.name && one.eventId === event.eventId),
+        (one) => one.offset === event.offset || isSame(one, event),
       );
       if (taken) refuse('this event is there');
       data.events.set(event.offset, { ...event, redacted: false });
@@ -303,3 +298,6 @@ function apply(data: Data, write: Write): void {
     }
   }
 }
+
+const isSame = (a: AcceptedEvent, b: Pick<AcceptedEvent, 'scope' | 'name' | 'eventId'>): boolean =>
+  a.scope === b.scope && a.name === b.name && a.eventId === b.eventId;

@@ -65,6 +65,16 @@ export const log: readonly BrokenServer[] = [
     ]),
   },
   {
+    check: 'log-once',
+    wrong: 'takes events of two sources with the same identifier for one event',
+    fault: events((all) =>
+      all.map((event) => ({
+        ...all.find(({ eventId }) => eventId === event.eventId),
+        sequence: event.sequence,
+      })),
+    ),
+  },
+  {
     check: 'log-stable',
     wrong: 'sends the time of delivery as timestamp',
     fault: events((all) => all.map((event) => ({ ...event, timestamp: new Date().toISOString() }))),

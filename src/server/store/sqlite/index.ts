@@ -7,7 +7,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
-import type { Opened, Store, Write } from '../../store/port.ts';
+import type { EventIdentity, Opened, Store, Write } from '../../store/port.ts';
 import { LocalError } from '../../../protocol/wire/errors.ts';
 import { readWitness, WitnessFile } from './continuity.ts';
 import { openDatabase } from './database.ts';
@@ -277,9 +277,9 @@ class SqliteStore implements Store {
   async history(names: readonly string[], since: number, afterOffset: number, limit: number) {
     return this.#read(({ queries }) => reads.history(queries, names, since, afterOffset, limit));
   }
-  async known(ids: readonly { readonly name: string; readonly eventId: string }[]) {
+  async known(ids: readonly EventIdentity[]) {
     return this.#read(({ queries }) =>
-      ids.map(({ name, eventId }) => reads.one<number>(queries.known, name, eventId)),
+      ids.map(({ scope, name, eventId }) => reads.one<number>(queries.known, name, eventId, scope)),
     );
   }
   async tombstone(subscriptionId: string) {

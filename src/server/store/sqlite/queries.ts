@@ -50,7 +50,7 @@ export function prepareQueries(database: DatabaseSync) {
     ),
 
     event: sql(
-      'INSERT INTO accepted_events (offset, name, event_id, accepted_at, checksum, encoded) VALUES (?, ?, ?, ?, ?, ?)',
+      'INSERT INTO accepted_events (offset, scope, name, event_id, accepted_at, checksum, encoded) VALUES (?, ?, ?, ?, ?, ?, ?)',
     ),
     /**
      * Makes SQLite overwrite everything that it frees from now on, at the cost of more writes. Not
@@ -120,15 +120,18 @@ export function prepareQueries(database: DatabaseSync) {
       'SELECT a.accepted_at FROM log_entries e JOIN accepted_events a ON a.offset = e.offset WHERE e.row = ? AND e.sequence = ?',
     ),
     accepted: bulk(
-      'SELECT offset, name, event_id, accepted_at, redacted, checksum, encoded FROM accepted_events WHERE offset > ? ORDER BY offset LIMIT ?',
+      'SELECT offset, scope, name, event_id, accepted_at, redacted, checksum, encoded FROM accepted_events WHERE offset > ? ORDER BY offset LIMIT ?',
     ),
     acceptedOne: bulk(
-      'SELECT offset, name, event_id, accepted_at, redacted, checksum, encoded FROM accepted_events WHERE offset = ?',
+      'SELECT offset, scope, name, event_id, accepted_at, redacted, checksum, encoded FROM accepted_events WHERE offset = ?',
     ),
     history: bulk(
       'SELECT offset FROM accepted_events WHERE name = ? AND offset > ? AND accepted_at >= ? ORDER BY offset LIMIT ?',
     ),
-    known: bulk('SELECT offset FROM accepted_events WHERE name = ? AND event_id = ?'),
+    /** NULL = an event from before migration 2, whose source is unknown. */
+    known: bulk(
+      'SELECT offset FROM accepted_events WHERE name = ? AND event_id = ? AND (scope = ? OR scope IS NULL) ORDER BY offset DESC LIMIT 1',
+    ),
     tombstone: sql('SELECT * FROM tombstones WHERE subscription_id = ?'),
     verification: bulk(
       'SELECT verified_at FROM verifications WHERE principal = ? AND url_hash = ?',

@@ -125,6 +125,7 @@ export function agedOut(
 
 type EventRow = [
   offset: number,
+  scope: string | null,
   name: string,
   eventId: string,
   acceptedAt: number,
@@ -159,6 +160,7 @@ export function history(
 
 function toEvent([
   offset,
+  scope,
   name,
   eventId,
   acceptedAt,
@@ -167,7 +169,7 @@ function toEvent([
   encoded,
 ]: EventRow): AcceptedEvent {
   verify(offset, acceptedAt, redacted, encoded, checksum);
-  return { offset, name, eventId, acceptedAt, encoded };
+  return { offset, scope, name, eventId, acceptedAt, encoded };
 }
 
 function verify(

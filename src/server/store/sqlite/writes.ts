@@ -63,9 +63,10 @@ type Handlers = {
 
 const HANDLERS: Handlers = {
   event({ event }, { queries, totals }) {
-    const { offset, name, eventId, acceptedAt, encoded } = event;
+    const { offset, scope, name, eventId, acceptedAt, encoded } = event;
     queries.event.run(
       offset,
+      scope,
       name,
       eventId,
       acceptedAt,
