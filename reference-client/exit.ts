@@ -164,7 +164,7 @@ function hintOf(error: WireError): string {
   }
   if (error.is('Unsupported')) return 'Run "list" to see what each trigger type offers.';
   if (error.is('CallbackEndpointError')) {
-    return `The server could not verify the callback (${error.data.reason}). Use --drain stream, or start the server with TRIGGERS_UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS=true: otherwise it does not deliver to loopback addresses.`;
+    return `The server could not verify the callback (${error.data.category}). Use --drain stream, or start the server with TRIGGERS_UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS=true: otherwise it does not deliver to loopback addresses.`;
   }
   return 'The server failed. Its log has the cause.';
 }

@@ -467,9 +467,11 @@ def events_data(name, data):
     if name == "Unsupported" and data["feature"] in MODES:
         return {"feature": "deliveryMode", "value": MODES[data["feature"]]}
     if name == "CallbackEndpointError":
-        return {"reason": "challenge_failed" if data["reason"] == "no_ack" else data["reason"]}
+        return {"reason": "challenge_failed" if data["category"] == "no_ack" else data["category"]}
     if name == "InvalidParams":
         return {"path": events_path(data["path"]), "expected": data["expected"]}
+    if name == "ResourceExhausted":
+        return {member: value for member, value in data.items() if member != "kind"}
     return data
 
 

@@ -109,15 +109,22 @@ export function requireParams(method, params) {
  */
 export class WireError extends Error {
   constructor(name, data) {
-    const { code, messages } = registry.find((row) => row.name === name);
+    const { code, kinds, messages } = registry.find((row) => row.name === name);
+    const complete = kinds.length === 1 ? { kind: kinds[0], ...data } : data;
     super(
-      (messages[data?.kind] ?? messages['*']).replaceAll(/\{(\w+)\}/g, (_, member) => data[member]),
+      (messages[complete?.kind] ?? messages['*']).replaceAll(
+        /\{(\w+)\}/g,
+        (_, member) => complete[member],
+      ),
     );
-    this.error = { code, message: this.message, ...(data === undefined ? {} : { data }) };
+    this.error = {
+      code,
+      message: this.message,
+      ...(complete === undefined ? {} : { data: complete }),
+    };
   }
 }
-export const invalid = (path, expected) =>
-  new WireError('InvalidParams', { kind: 'invalid', path, expected });
+export const invalid = (path, expected) => new WireError('InvalidParams', { path, expected });
 
 /* ------------------------------------------------------------ keys and grants */
 

@@ -317,7 +317,7 @@ function selecting(select, principal) {
   const selections = normal(select);
   for (const [at, { name, arguments: given }] of selections.entries()) {
     const wrong = violation(types.get(name).inputSchema, given, `/select/${at}/arguments`);
-    if (wrong !== null) throw new WireError('InvalidParams', { kind: 'invalid', ...wrong });
+    if (wrong !== null) throw new WireError('InvalidParams', wrong);
   }
   return selections;
 }
@@ -339,10 +339,10 @@ async function requireConsent(sub, callback) {
       max: FAILURES.max,
       retryAfterMs: Math.max(1, recent[0] + FAILURES.withinMs - now()),
     });
-  const reason = await verify(sub, callback);
-  if (reason === null) return;
+  const category = await verify(sub, callback);
+  if (category === null) return;
   failures.set(host, [...recent, now()]);
-  throw new WireError('CallbackEndpointError', { reason });
+  throw new WireError('CallbackEndpointError', { category });
 }
 
 /**

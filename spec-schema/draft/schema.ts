@@ -730,7 +730,7 @@ export interface ErrorObject {
   data?: ErrorData;
 }
 
-/** The `data` of an error. The error's code and `kind`, if present, determine its type. */
+/** The `data` of an error. The error's code and `kind` determine its type. */
 export type ErrorData =
   | InvalidParamsData
   | ConflictData
@@ -801,6 +801,7 @@ export interface ForbiddenData {
 }
 /** `-32025`: a quota or a rate limit is used up. */
 export interface ResourceExhaustedData {
+  kind: 'limit';
   /** The name of the limit. */
   limit: string;
   /**
@@ -812,9 +813,11 @@ export interface ResourceExhaustedData {
 }
 /** `-32026`: the server or the trigger type does not offer a feature. */
 export interface UnsupportedData {
+  kind: 'feature';
   feature: string;
 }
 /** `-32027`: the callback endpoint could not be reached or did not prove its consent. */
 export interface CallbackEndpointErrorData {
-  reason: FailureCategory;
+  kind: 'callback';
+  category: FailureCategory;
 }

@@ -187,7 +187,7 @@ describe('the answer', () => {
       key: 'other',
       callback: { url: `${endpoint.url}/other`, secret: endpoint.secret },
     });
-    assert.deepEqual(refused.error?.data, { reason: 'http_5xx' });
+    assert.deepEqual(refused.error?.data, { kind: 'callback', category: 'http_5xx' });
     for (const text of [
       seen,
       refused.text,

@@ -217,7 +217,7 @@ describe('triggers/subscribe', () => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const select = [{ name: 'mail.arrived' }];
-    const unsupported = { code: -32026, data: { feature: 'callback' } };
+    const unsupported = { code: -32026, data: { kind: 'feature', feature: 'callback' } };
     assert.partialDeepStrictEqual(
       await w.refused('triggers/subscribe', { select, callback: endpoint.callback }),
       unsupported,
@@ -291,7 +291,7 @@ describe('triggers/update', () => {
         callback: endpoint.callback,
         paused: true,
       }),
-      { code: -32027, data: { reason: 'challenge_failed' } },
+      { code: -32027, data: { kind: 'callback', category: 'challenge_failed' } },
     );
     assert.deepEqual(
       [(await w.get(subscriptionId))['status'], (await w.get(subscriptionId))['etag']],
@@ -304,7 +304,7 @@ describe('triggers/update', () => {
         subscriptionId,
         callback: { url: endpoint.url, secret: `whsec_${Buffer.alloc(32, 1).toString('base64')}` },
       }),
-      { code: -32027, data: { reason: 'challenge_failed' } },
+      { code: -32027, data: { kind: 'callback', category: 'challenge_failed' } },
     );
   });
 
@@ -346,7 +346,7 @@ describe('triggers/update', () => {
     const tried = endpoint.deliveries.length;
     assert.partialDeepStrictEqual(
       await w.refused('triggers/update', { subscriptionId, paused: false }),
-      { code: -32027, data: { reason: 'http_4xx' } },
+      { code: -32027, data: { kind: 'callback', category: 'http_4xx' } },
     );
     const after = await w.get(subscriptionId);
     assert.deepEqual({ ...after, renewAfterMs: 0 }, { ...before, renewAfterMs: 0 });

@@ -245,9 +245,9 @@ export const destination = [
             callback: endpoint.callback,
           });
           assert.deepEqual(
-            [code, data?.reason],
+            [code, data?.category],
             [-32027, reason],
-            'code and `data.reason` of the error:',
+            'code and `data.category` of the error:',
           );
           assert.equal(elsewhere.hits.length, 0, 'requests to the redirect target:');
         });
@@ -283,9 +283,9 @@ export const destination = [
             ),
           ];
           assert.deepEqual(
-            [inside.code, inside.data?.reason],
+            [inside.code, inside.data?.category],
             [-32027, 'connection_refused'],
-            'code and `data.reason` of the error:',
+            'code and `data.category` of the error:',
           );
           const shown = ({ code, message, data, status }: typeof inside): string =>
             JSON.stringify({ code, message, data, status });

@@ -265,9 +265,9 @@ export const verification = [
           `${what} fails with reason ${reason}`,
           () =>
             assert.deepEqual(
-              [refused?.code, refused?.data?.reason],
+              [refused?.code, refused?.data?.category],
               [-32027, reason],
-              'code and `data.reason` of the error:',
+              'code and `data.category` of the error:',
             ),
         );
         await t.check('cbv-one-request', `${what} leads to one challenge`, () =>
@@ -279,8 +279,8 @@ export const verification = [
       await t.check('retry-categories', 'the reasons are categories of the SEP', () => {
         for (const { data } of refusals)
           assert.ok(
-            CATEGORIES.has(data?.reason),
-            `\`data.reason\` is ${JSON.stringify(data?.reason)}`,
+            CATEGORIES.has(data?.category),
+            `\`data.category\` is ${JSON.stringify(data?.category)}`,
           );
       });
       await t.check(
@@ -330,9 +330,9 @@ async function unreachable(t: ServerTest): Promise<RpcError[]> {
         });
         refusals.push(refused);
         assert.deepEqual(
-          [refused.code, refused.data?.reason],
+          [refused.code, refused.data?.category],
           [-32027, reason],
-          'code and `data.reason` of the error:',
+          'code and `data.category` of the error:',
         );
       },
     );

@@ -28,6 +28,14 @@ export interface WireErrorData {
 }
 
 /**
+ * The `data` with which an error is constructed: an error of one `kind` gets it from the registry.
+ */
+export type WireErrorInput<Name extends WireErrorName> = Name extends
+  'InvalidParams' | 'ResourceExhausted' | 'Unsupported' | 'CallbackEndpointError'
+  ? Omit<WireErrorData[Name], 'kind'>
+  : WireErrorData[Name];
+
+/**
  * A name in the registry `errors.json`. Two of them share the code -32602 and differ in `data.kind`.
  */
 export type WireErrorName = keyof WireErrorData;
@@ -68,14 +76,15 @@ export class WireError<Name extends WireErrorName = WireErrorName> extends Error
    */
   constructor(
     name: Name,
-    data: WireErrorData[Name],
+    data: WireErrorInput<Name>,
     options?: ErrorOptions & { readonly message?: string },
   ) {
     const row = registryRow(name);
-    super(options?.message ?? render(row, data), options);
+    const complete = withKind(row, data) as WireErrorData[Name];
+    super(options?.message ?? render(row, complete), options);
     this.name = name;
     this.code = row.code;
-    this.data = data;
+    this.data = complete;
   }
 
   /** Whether the error has this name; narrows `data` to its type. */
@@ -93,6 +102,12 @@ export class WireError<Name extends WireErrorName = WireErrorName> extends Error
   }
 }
 
+/** Adds the `kind` of a row that has only one. */
+function withKind(row: RegistryRow, data: object | undefined): object | undefined {
+  const [kind, ...others] = row.kinds;
+  return kind === undefined || others.length > 0 ? data : { kind, ...data };
+}
+
 /** Fills in the row's message for `data.kind`, or its only message if there are no kinds. */
 function render(row: RegistryRow, data: WireErrorData[WireErrorName]): string {
   const fields = (data ?? {}) as Readonly<Record<string, unknown>>;
@@ -107,17 +122,17 @@ function render(row: RegistryRow, data: WireErrorData[WireErrorName]): string {
  * Neither may repeat the invalid value.
  */
 export const invalidParams = (path: string, expected: string, options?: ErrorOptions) =>
-  new WireError('InvalidParams', { kind: 'invalid', path, expected }, options);
+  new WireError('InvalidParams', { path, expected }, options);
 export const conflict = (data: ConflictData) => new WireError('Conflict', data);
 export const notFound = (data: NotFoundData) => new WireError('NotFound', data);
 export const forbidden = (data: ForbiddenData) => new WireError('Forbidden', data);
-export const resourceExhausted = (data: ResourceExhaustedData) =>
+export const resourceExhausted = (data: Omit<ResourceExhaustedData, 'kind'>) =>
   new WireError('ResourceExhausted', data);
 export const unsupported = (feature: string) => new WireError('Unsupported', { feature });
 export const callbackEndpointError = (
-  reason: CallbackEndpointErrorData['reason'],
+  category: CallbackEndpointErrorData['category'],
   options?: ErrorOptions,
-) => new WireError('CallbackEndpointError', { reason }, options);
+) => new WireError('CallbackEndpointError', { category }, options);
 /** Error `-32603` with a fixed message. The cause is not sent. */
 export const internalError = (cause: unknown) =>
   new WireError('InternalError', undefined, { cause });

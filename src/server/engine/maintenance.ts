@@ -164,7 +164,7 @@ export class Maintenance {
         // Other errors, such as the limit of challenges per host, do not show that consent ended.
         if (!(cause instanceof WireError) || !cause.is('CallbackEndpointError')) throw cause;
         log.info(
-          { subscriptionId, reason: cause.data.reason },
+          { subscriptionId, reason: cause.data.category },
           'callback verification failed; delivery is suspended',
         );
         return null;

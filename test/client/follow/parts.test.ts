@@ -84,20 +84,26 @@ describe('errors of events/*', () => {
   const rows = [
     [-32023, -32011, 'NotFound', { kind: 'event' }, { kind: 'trigger' }],
     [-32024, -32012, 'Forbidden', undefined, { kind: 'trigger' }],
-    [-32025, -32013, 'ResourceExhausted', { limit: 'x', max: 3 }, { limit: 'x', max: 3 }],
+    [
+      -32025,
+      -32013,
+      'ResourceExhausted',
+      { limit: 'x', max: 3 },
+      { kind: 'limit', limit: 'x', max: 3 },
+    ],
     [
       -32026,
       -32014,
       'Unsupported',
       { feature: 'deliveryMode', value: 'push' },
-      { feature: 'deliveryMode', value: 'push' },
+      { kind: 'feature', feature: 'deliveryMode', value: 'push' },
     ],
     [
       -32027,
       -32015,
       'CallbackEndpointError',
       { reason: 'nonsense' },
-      { reason: 'challenge_failed' },
+      { kind: 'callback', category: 'challenge_failed' },
     ],
   ] as const;
   for (const [sep, sketch, name, data, expected] of rows) {

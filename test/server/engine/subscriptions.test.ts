@@ -122,7 +122,10 @@ describe('subscribe', () => {
         { kind: 'trigger', name: 'tock' },
       ],
       [{ select: [{ name: 'hidden' }] }, { kind: 'trigger' }],
-      [{ select: [{ name: 'pullable' }], callback: CALLBACK }, { feature: 'callback' }],
+      [
+        { select: [{ name: 'pullable' }], callback: CALLBACK },
+        { kind: 'feature', feature: 'callback' },
+      ],
     ];
     for (const [params, data] of cases)
       assert.deepEqual((await refusal(w.engine.subscribe(ann, params))).data, data);
@@ -147,7 +150,7 @@ describe('subscribe', () => {
           }),
         )
       ).data,
-      { feature: 'callback' },
+      { kind: 'feature', feature: 'callback' },
     );
     assert.equal(
       w.endpoints.challenges.length,
@@ -218,7 +221,7 @@ describe('subscribe', () => {
     assert.deepEqual([again.created, again.head, again.since], [false, 3, undefined]);
     assert.deepEqual(
       (await refusal(w.engine.subscribe(ann, { select: [{ name: 'tock' }], since: asked }))).data,
-      { feature: 'since' },
+      { kind: 'feature', feature: 'since' },
     );
     await w.close();
   });
@@ -351,7 +354,7 @@ describe('update', () => {
         paused: true,
       }),
     );
-    assert.deepEqual(refused.data, { reason: 'challenge_failed' });
+    assert.deepEqual(refused.data, { kind: 'callback', category: 'challenge_failed' });
     const now = await get(w, subscriptionId);
     assert.deepEqual(
       [now.etag, now.callback?.origin, now.status],
@@ -682,7 +685,11 @@ describe('verification', () => {
       const refused = await refusal(
         w.engine.subscribe(ann, { key: 'k', select, callback: CALLBACK }),
       );
-      assert.deepEqual([refused.code, refused.data], [-32027, { reason }], `case ${at}`);
+      assert.deepEqual(
+        [refused.code, refused.data],
+        [-32027, { kind: 'callback', category: reason }],
+        `case ${at}`,
+      );
       assert.equal(w.endpoints.challenges.length, 1);
       assert.equal((await w.engine.subscriptions(ann, {})).subscriptions.length, 0);
       await w.close();
@@ -729,7 +736,10 @@ describe('verification', () => {
       reasons.push(
         (await refusal(w.engine.subscribe(ann, { key: `k${n}`, select, callback: CALLBACK }))).data,
       );
-    assert.deepEqual(reasons.slice(0, 3), Array(3).fill({ reason: 'http_4xx' }));
+    assert.deepEqual(
+      reasons.slice(0, 3),
+      Array(3).fill({ kind: 'callback', category: 'http_4xx' }),
+    );
     assert.ok(
       reasons
         .slice(3)

@@ -300,8 +300,8 @@ export const answers: readonly BrokenServer[] = [
     fault: {
       error: (error) => ({
         error:
-          error.data?.reason === 'connection_refused'
-            ? { ...error, data: { reason: 'ECONNREFUSED' } }
+          error.data?.category === 'connection_refused'
+            ? { ...error, data: { kind: 'callback', category: 'ECONNREFUSED' } }
             : error,
       }),
     },

@@ -175,7 +175,7 @@ export const destination: readonly BrokenServer[] = [
   {
     check: 'ssrf-blind',
     wrong: 'uses another reason for a forbidden address',
-    fault: inside((error) => ({ ...error, data: { reason: 'timeout' } })),
+    fault: inside((error) => ({ ...error, data: { kind: 'callback', category: 'timeout' } })),
   },
   {
     check: 'ssrf-blind',

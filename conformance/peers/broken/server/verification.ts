@@ -45,7 +45,7 @@ const refusals = (
   error: (error, proxied) => ({ error: error.code === -32027 ? change(error, proxied) : error }),
 });
 const reason = (name: (reason: string) => string): BrokenServer['fault'] =>
-  refusals((error) => ({ ...error, data: { reason: name(error.data.reason) } }));
+  refusals((error) => ({ ...error, data: { ...error.data, category: name(error.data.category) } }));
 
 export const verification: readonly BrokenServer[] = [
   {

@@ -92,7 +92,11 @@ const ERROR_BODIES: Table = {
             "This principal is not permitted to receive this event with these arguments. Ask the server's operator for access.",
           data: { kind: 'event', ...(name === undefined ? {} : { name }) },
         },
-  ResourceExhausted: (data, message) => ({ code: 'ResourceExhausted', message, data: { ...data } }),
+  ResourceExhausted: ({ kind: _kind, ...data }, message) => ({
+    code: 'ResourceExhausted',
+    message,
+    data,
+  }),
   Unsupported: ({ feature }, message) => {
     const mode = MODES.get(feature);
     return mode === undefined
@@ -104,10 +108,10 @@ const ERROR_BODIES: Table = {
         };
   },
   // Any 2xx acknowledges an event, so only a challenge can fail with `no_ack`.
-  CallbackEndpointError: ({ reason }, message) => ({
+  CallbackEndpointError: ({ category }, message) => ({
     code: 'CallbackEndpointError',
     message,
-    data: { reason: callbackReason(reason) },
+    data: { reason: callbackReason(category) },
   }),
   InternalError: () => INTERNAL,
 };

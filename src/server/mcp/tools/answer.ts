@@ -123,8 +123,8 @@ const ERROR_TEXTS: ErrorTexts = {
   Unsupported: ({ feature }) => ({
     message: `This server does not support: ${feature}. Follow another trigger type, or ask the server's operator.`,
   }),
-  CallbackEndpointError: ({ reason }) => ({
-    message: `The callback of this subscription failed: ${reason}. Ask the server's operator to repair it.`,
+  CallbackEndpointError: ({ category }) => ({
+    message: `The callback of this subscription failed: ${category}. Ask the server's operator to repair it.`,
   }),
   InternalError: () => ({ message: 'The server had an internal error. Call again later.' }),
 };

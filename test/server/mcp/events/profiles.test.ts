@@ -140,9 +140,9 @@ describe('the table of errors', () => {
       final: { epoch: 'epoch-12', head: 1, acked: 1 },
     },
     Forbidden: { kind: 'trigger', name: 'x' },
-    ResourceExhausted: { limit: 'subscriptions', max: 1 },
-    Unsupported: { feature: 'callback' },
-    CallbackEndpointError: { reason: 'no_ack' },
+    ResourceExhausted: { kind: 'limit', limit: 'subscriptions', max: 1 },
+    Unsupported: { kind: 'feature', feature: 'callback' },
+    CallbackEndpointError: { kind: 'callback', category: 'no_ack' },
     InternalError: undefined,
   };
 
@@ -182,10 +182,9 @@ describe('the table of errors', () => {
       ['/callbacks', '/callbacks'],
     ] as const) {
       assert.deepEqual(
-        eventsError(
-          new WireError('InvalidParams', { kind: 'invalid', path, expected: 'x' }),
-          PROFILES.sep,
-        ).data?.['path'],
+        eventsError(new WireError('InvalidParams', { path, expected: 'x' }), PROFILES.sep).data?.[
+          'path'
+        ],
         mapped,
         path,
       );

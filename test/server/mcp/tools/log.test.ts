@@ -463,7 +463,7 @@ describe('access', () => {
     const { error } = await refused('watch', { trigger: 'tock' });
     assert.deepEqual(
       [error.name, error.data],
-      ['ResourceExhausted', { limit: 'subscriptions', max: 1 }],
+      ['ResourceExhausted', { kind: 'limit', limit: 'subscriptions', max: 1 }],
     );
     assert.match(error.message, /End one with unwatch/);
     await call('unwatch', { watchId });

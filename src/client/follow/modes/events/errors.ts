@@ -21,9 +21,9 @@ const DEFAULT_DATA: { readonly [N in EventsError]: WireErrorData[N] } = {
   InvalidParams: { kind: 'invalid', path: '', expected: 'other params' },
   NotFound: { kind: 'trigger' },
   Forbidden: { kind: 'trigger' },
-  ResourceExhausted: { limit: 'unknown' },
-  Unsupported: { feature: 'unknown' },
-  CallbackEndpointError: { reason: 'challenge_failed' },
+  ResourceExhausted: { kind: 'limit', limit: 'unknown' },
+  Unsupported: { kind: 'feature', feature: 'unknown' },
+  CallbackEndpointError: { kind: 'callback', category: 'challenge_failed' },
 };
 
 /** Names by code, of both sets. */
@@ -49,12 +49,15 @@ function fromCode(code: number, message: string, data: unknown): WireError | und
   const name = NAMES.get(code);
   if (name === undefined) return undefined;
   const given = Object(data) as Record<string, unknown>;
-  const kind =
-    name === 'InvalidParams' ? 'invalid' : (KINDS[String(given['kind'])] ?? given['kind']);
+  const { kinds } = registryRow(name);
+  const kind = kinds.length === 1 ? kinds[0] : (KINDS[String(given['kind'])] ?? given['kind']);
   const checked = check(typeOf(name), {
     ...DEFAULT_DATA[name],
     ...given,
     ...(kind === undefined ? {} : { kind }),
+    ...(name === 'CallbackEndpointError' && given['reason'] !== undefined
+      ? { category: given['reason'] }
+      : {}),
   });
   return new WireError(
     name,
