@@ -90,7 +90,8 @@ export function read(sub, after, { events: maxEvents, bytes: maxBytes }) {
     events.push({ sequence, ...entry.event });
   }
   const made = delivery(sub, after, { events, ...(gaps.length > 0 ? { gaps } : {}) });
-  sub.sent = Math.max(sub.sent, lastOf(made));
+  // A range that starts above `sent` leaves out numbers, which must not become acknowledgeable.
+  if (after <= sub.sent) sub.sent = Math.max(sub.sent, lastOf(made));
   return made;
 }
 

@@ -64,6 +64,51 @@ describe('positions', () => {
   });
 });
 
+describe('sent', () => {
+  test('[ack-sent] reading from a position that was never sent makes nothing before it acknowledgeable', async (t) => {
+    const w = await world(t);
+    const made = await w.subscribe();
+    const { subscriptionId, epoch } = made;
+    await w.open(6);
+    await w.pull(subscriptionId, { maxEvents: 2 });
+    const ahead = await w.pull(subscriptionId, { after: { epoch, sequence: 4 } });
+    assert.deepEqual(sequencesOf(ahead), [5, 6]);
+    const stream = await w.stream({ subscriptionId, after: { epoch, sequence: 3 } });
+    assert.deepEqual(sequencesOf(await stream.next()), [4, 5, 6]);
+    for (const sequence of [3, 6]) {
+      const { data } = await w.refused('triggers/ack', {
+        subscriptionId,
+        position: { epoch, sequence },
+      });
+      assert.deepEqual([data?.['kind'], data?.['sent'], data?.['acked']], ['position', 2, 0]);
+    }
+    await w.pull(subscriptionId, { after: { epoch, sequence: 1 }, maxEvents: 3 });
+    assert.equal((await w.ack(made, 4))['acked'], 4);
+    assert.equal(
+      (await w.refused('triggers/ack', { subscriptionId, position: { epoch, sequence: 5 } }))
+        .data?.['sent'],
+      4,
+    );
+    await w.pull(subscriptionId);
+    assert.equal((await w.ack(made, 6))['acked'], 6);
+  });
+
+  test('[ack-sent] a gap at the end of the log is acknowledged like an event, on every drain', async (t) => {
+    const w = await world(t);
+    const tooLarge = { text: 'x'.repeat(250_000) };
+    const pulled = await w.subscribe();
+    const streamed = await w.subscribe();
+    await w.open(1);
+    await w.open(1, tooLarge);
+    const read = await w.pull(pulled['subscriptionId']);
+    assert.deepEqual(read['gaps'], [{ from: 2, to: 2, reason: 'too_large' }]);
+    assert.equal((await w.ack(pulled, 2))['acked'], 2);
+    const stream = await w.stream({ subscriptionId: streamed['subscriptionId'] });
+    assert.equal(lastOf(await stream.next()), 2);
+    assert.equal((await w.ack(streamed, 2))['acked'], 2);
+  });
+});
+
 describe('gaps', () => {
   test('[gap-too-large] 245,760 bytes of JSON are delivered, one more is a gap, in every log and on every drain', async (t) => {
     const w = await world(t);

@@ -334,6 +334,7 @@ export const log = [
       'log-no-silent-loss',
       'ack-monotonic',
       'gap-final',
+      'log-durable-sent',
     ],
     needs: { verbs: ['emit', 'crash', 'redact'], types: ['plain'], durable: true },
     alone: true,
@@ -342,9 +343,14 @@ export const log = [
       const { subscriptionId, epoch } = subscription;
       const topic = t.topicOf(subscription);
       const start = { epoch, sequence: 0 };
+      const unacknowledged = await t.subscribe({ select: subscription.select });
       const occurred = ids(t, 6);
       await occur(t, topic, occurred);
-      await untilHead(t, subscriptionId, 6);
+      for (const log of [subscriptionId, unacknowledged.subscriptionId]) await untilHead(t, log, 6);
+      await t.mcp.request('triggers/pull', {
+        subscriptionId: unacknowledged.subscriptionId,
+        maxEvents: 5,
+      });
       await t.control.do('redact', { name: t.control.type('plain'), eventId: occurred[3]! });
       await t.mcp.request('triggers/pull', { subscriptionId });
       await t.mcp.request('triggers/ack', { subscriptionId, position: { epoch, sequence: 2 } });
@@ -358,6 +364,24 @@ export const log = [
         await t.mcp.request('triggers/get', { subscriptionId }),
         await readAll(t.mcp, subscriptionId, start),
       ];
+      await t.check(
+        'log-durable-sent',
+        'what was pulled before the crash can be acknowledged without reading it again, and nothing beyond the head',
+        async () => {
+          const log = unacknowledged.subscriptionId;
+          const at = (sequence: number) => ({ epoch: unacknowledged.epoch, sequence });
+          assert.equal(
+            (await t.mcp.request('triggers/ack', { subscriptionId: log, position: at(5) })).acked,
+            5,
+            '`acked`:',
+          );
+          const { data } = await errorOf(t, 'triggers/ack', {
+            subscriptionId: log,
+            position: at(7),
+          });
+          assert.equal(data?.kind, 'position', '`data.kind` of an acknowledgement above the head:');
+        },
+      );
       await t.check('ttl-survives', 'the subscription exists with the same lifetime', () => {
         assert.deepEqual(
           [after.key, after.ttlMs, after.expiresAt],

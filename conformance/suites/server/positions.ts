@@ -291,6 +291,22 @@ export const positions = [
         },
       );
       await t.check(
+        'ack-sent',
+        'a range that was read ahead of what was sent does not make the numbers before it acknowledgeable',
+        async () => {
+          await t.mcp.request('triggers/pull', { subscriptionId, after: at(5) });
+          const { code, data } = await errorOf(t, 'triggers/ack', {
+            subscriptionId,
+            position: at(6),
+          });
+          assert.deepEqual(
+            [code, data?.kind, data?.sent],
+            [-32602, 'position', 4],
+            'code, `data.kind` and `data.sent` of the error after a pull of 6 alone:',
+          );
+        },
+      );
+      await t.check(
         ['ack-cumulative', 'ack-result'],
         'acknowledging 3 acknowledges 1 and 2',
         async () => {
@@ -341,6 +357,30 @@ export const positions = [
           'the result of triggers/ack:',
         );
       });
+      await t.check(
+        'ack-sent',
+        'a gap at the end of the log can be acknowledged once a pull has reported it',
+        async () => {
+          await t.emit(topic, 1, { from: 8, data: { pad: 'x'.repeat(250_000) } });
+          await untilHead(t, subscriptionId, 8);
+          assert.equal(
+            spans(coveredBy([await t.mcp.request('triggers/pull', { subscriptionId })])),
+            '5-8',
+            'sequence numbers covered by the pull:',
+          );
+          assert.equal((await ack(8)).acked, 8, '`acked`:');
+        },
+      );
+      if (t.settings.drains.includes('stream'))
+        await t.check(
+          'ack-sent',
+          'a gap at the end of the log can be acknowledged once a stream has reported it',
+          async () => {
+            await t.emit(topic, 1, { from: 9, data: { pad: 'x'.repeat(250_000) } });
+            await untilStreamed(t, await t.stream({ subscriptionId }), 9);
+            assert.equal((await ack(9)).acked, 9, '`acked`:');
+          },
+        );
       await look();
       await t.check('ack-monotonic', '`acked` never decreased', () =>
         assert.deepEqual(

@@ -66,16 +66,17 @@ export function ack(subscription: Subscription, { position }: InputOf<'ack'>, no
 
 /**
  * Records that a stream or pull is about to send numbers. `sent` is the upper bound of
- * acknowledgements, so it must be on disk before one can arrive.
+ * acknowledgements, so it must be on disk before one can arrive. A range that starts above `sent`
+ * does not raise it: the numbers in between were in no delivery (SEP: Acknowledgement).
  */
 export function drain(
   subscription: Subscription,
-  { to, resume }: InputOf<'drain'>,
+  { after, to, resume }: InputOf<'drain'>,
   now: number,
 ): Step {
   if (!Number.isSafeInteger(to) || to < 0 || to > subscription.head)
     return refuse(subscription, 'position');
-  const sent = Math.max(subscription.sent, to);
+  const sent = after > subscription.sent ? subscription.sent : Math.max(subscription.sent, to);
   if (resume && subscription.suspended)
     return settle({ ...resumed(subscription), sent }, [{ type: 'announce' }], now);
   return sent === subscription.sent

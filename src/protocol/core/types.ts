@@ -112,7 +112,10 @@ export interface Subscription {
   readonly head: number;
   /** Highest acknowledged number. */
   readonly acked: number;
-  /** Highest number sent on any drain: the upper bound of an acknowledgement. */
+  /**
+   * Every number up to this one was in a delivery, on any drain: the upper bound of an
+   * acknowledgement.
+   */
   readonly sent: number;
   /** Highest trimmed number; `oldest` on the wire is `floor + 1`. */
   readonly floor: number;
@@ -186,9 +189,15 @@ export type Input =
       readonly jitter: number;
     }
   /**
-   * A stream or pull is about to send numbers up to `to`. A pull also resumes a suspended callback.
+   * A stream or pull is about to send the numbers `after + 1 … to`. A pull also resumes a suspended
+   * callback.
    */
-  | { readonly type: 'drain'; readonly to: number; readonly resume: boolean }
+  | {
+      readonly type: 'drain';
+      readonly after: number;
+      readonly to: number;
+      readonly resume: boolean;
+    }
   | { readonly type: 'ack'; readonly position: Position }
   /**
    * Retention drops everything up to `upTo`; the first retained event was accepted at `oldestAt`

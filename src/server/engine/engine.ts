@@ -167,6 +167,10 @@ export class TriggersEngine implements Engine {
     return this.#serve(() => this.#o.pulls.seek(...call));
   }
 
+  skip(...call: Parameters<Engine['skip']>): ReturnType<Engine['skip']> {
+    return this.#serve(() => this.#o.pulls.skip(...call));
+  }
+
   watch(...call: Parameters<Engine['watch']>): ReturnType<Engine['watch']> {
     return this.#serve(() => this.#o.pulls.watch(...call));
   }

@@ -76,6 +76,12 @@ export interface Logs {
    */
   seek(caller: Caller, subscriptionId: string, acceptedBefore: number): Promise<Position>;
   /**
+   * Counts everything up to a position as sent, because the client has chosen to read from there:
+   * only what was sent without a break can be acknowledged. Does nothing for a position that the
+   * log does not have. Rejects with `NotFound`.
+   */
+  skip(caller: Caller, subscriptionId: string, position: Position): Promise<void>;
+  /**
    * Notifies `listener` of changes to the caller's log until the returned function is called.
    * Rejects with `NotFound`, or with `Forbidden` when the caller may no longer follow it.
    */

@@ -1,6 +1,6 @@
 /**
- * `triggers/pull` and `triggers/ack`, and `seek` and `watch` for bindings of other protocols (SEP:
- * Pull, Acknowledgement).
+ * `triggers/pull` and `triggers/ack`, and `seek`, `skip` and `watch` for bindings of other protocols
+ * (SEP: Pull, Acknowledgement).
  */
 import type {
   AckParams,
@@ -116,6 +116,16 @@ export class Pulls {
     }
   }
 
+  /** See `Logs.skip`. */
+  async skip(caller: Caller, subscriptionId: string, position: Position): Promise<void> {
+    const { unitOfWork, subscriptions } = this.#o;
+    const loaded = await subscriptions.own(caller, subscriptionId);
+    if (position.epoch !== loaded.state.epoch) return;
+    const { sent } = loaded.state;
+    unitOfWork.step(loaded, { type: 'drain', after: sent, to: position.sequence, resume: false });
+    await unitOfWork.commit();
+  }
+
   /** See `Logs.watch`. */
   async watch(caller: Caller, subscriptionId: string, listener: LogListener): Promise<() => void> {
     const { subscriptions, permissions, listeners } = this.#o;
@@ -144,7 +154,7 @@ export class Pulls {
     const after = params.after?.sequence ?? acked;
     const events = Math.min(params.maxEvents ?? PULL_EVENTS_DEFAULT, PULL_EVENTS_MAX);
     if (suspended && events > 0)
-      unitOfWork.step(acknowledged, { type: 'drain', to: sent, resume: true });
+      unitOfWork.step(acknowledged, { type: 'drain', after: sent, to: sent, resume: true });
     const { state: current } = acknowledged;
     await unitOfWork.commit();
     if (events === 0) return this.#result(current, emptyRange(after));
@@ -186,7 +196,12 @@ export class Pulls {
     const { cache, unitOfWork } = this.#o;
     const { refused } =
       range.last > range.after
-        ? unitOfWork.step(loaded, { type: 'drain', to: range.last, resume: false })
+        ? unitOfWork.step(loaded, {
+            type: 'drain',
+            after: range.after,
+            to: range.last,
+            resume: false,
+          })
         : {};
     const { state } = loaded;
     // Everything in the result, and `sent`, is on disk before the client sees it.

@@ -252,7 +252,12 @@ export class Stream {
     if (range.last > this.#cursor) {
       // `sent` must be on disk before the delivery, because it is the upper bound of
       // acknowledgements, even after a crash.
-      const { refused } = unitOfWork.step(loaded, { type: 'drain', to: range.last, resume: false });
+      const { refused } = unitOfWork.step(loaded, {
+        type: 'drain',
+        after: range.after,
+        to: range.last,
+        resume: false,
+      });
       if (refused !== undefined) {
         // The subscription has expired, and its end is not recorded yet.
         unitOfWork.step(loaded, { type: 'tick' });

@@ -166,6 +166,12 @@ export const MUTANTS: readonly Mutant[] = [
     },
   },
   {
+    name: 'a range that was read ahead makes the numbers before it acknowledgeable',
+    configuration: { events: 2, window: 2, crashes: 0, stream: true, jumps: true },
+    caughtBy: 'safety',
+    defect: input((one) => (one.type === 'drain' ? { ...one, after: 0 } : one)),
+  },
+  {
     name: 'an answer acknowledges more than its delivery carried',
     configuration: { ...CALLBACK, confused: true },
     caughtBy: 'safety',

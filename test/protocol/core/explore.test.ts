@@ -14,6 +14,10 @@ const CONFIGURATIONS: readonly (readonly [name: string, configuration: Configura
   ['callback with retention', { events: 3, window: 2, crashes: 1, trims: true }],
   ['callback that skips', { events: byTier(2, 3), window: 2, crashes: 1, skip: true }],
   ['callback and stream together', { events: byTier(2, 3), window: 2, crashes: 0, stream: true }],
+  [
+    'stream that starts anywhere',
+    { events: byTier(2, 3), window: 2, crashes: 1, stream: true, jumps: true },
+  ],
   ['callback on a store that loses writes', { events: 3, window: 2, crashes: 0, failover: true }],
   [
     'stream on a store that loses writes',

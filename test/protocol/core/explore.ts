@@ -16,6 +16,8 @@ export interface Configuration {
   readonly losses?: boolean;
   readonly trims?: boolean;
   readonly stream?: boolean;
+  /** A stream can open at every position of the log, not only at the acknowledged one. */
+  readonly jumps?: boolean;
   readonly failover?: boolean;
   /** The endpoint answers 413 and `onFailure` is `skip`. */
   readonly skip?: boolean;
@@ -66,7 +68,10 @@ function* actions(world: World, physics: Physics, c: Configuration): Generator<A
       physics.feed(world, { type: 'trim', upTo: sub.floor + 1, oldestAt: null }).world,
     ];
   if (c.stream === true) {
-    if (world.stream === null) yield ['stream opens', { ...world, stream: sub.acked }];
+    const last = c.jumps === true ? Math.max(sub.acked, sub.head - 1) : sub.acked;
+    if (world.stream === null)
+      for (let after = sub.acked; after <= last; after += 1)
+        yield [`stream opens after ${after}`, { ...world, stream: after }];
     else yield ['stream sends', physics.streamOne(world, c.window)];
     if (world.stream !== null) yield ['stream closes', { ...world, stream: null }];
     for (const position of world.acks)
@@ -123,6 +128,7 @@ function keyOf(world: World): string {
     world.replies.map(({ attempt, ack }) => `${ack}${attempt === sub.attempt?.id}`).sort(),
     world.acks.map(({ epoch, sequence }) => epoch[5]! + sequence).sort(),
     world.stream,
+    world.covered,
     world.cursor.epoch[5],
     world.cursor.sequence,
     world.taken.map(({ epoch, sequence, id }) => epoch[5]! + sequence + id),

@@ -163,6 +163,13 @@ const ACTIONS = {
         : physics.reply(world, { attempt: world.sub.attempt.id, ack: world.sub.attempt.to + size }),
   ],
   streamOpen: [2, (world) => ({ ...world, stream: world.sub.acked })],
+  streamJump: [
+    1,
+    (world, _physics, { size }) => ({
+      ...world,
+      stream: Math.min(world.sub.head, world.sub.acked + size),
+    }),
+  ],
   streamSend: [5, (world, physics, { size }) => physics.streamOne(world, size)],
   streamClose: [1, (world) => ({ ...world, stream: null })],
   ack: [
@@ -188,10 +195,11 @@ const ACTIONS = {
       const delivery = physics.read(world, world.sub.acked, size);
       const { world: next, result } = physics.feed(world, {
         type: 'drain',
+        after: delivery.after,
         to: delivery.last,
         resume: true,
       });
-      return result.refused ? world : { ...next, net: [...next.net, { attempt: null, delivery }] };
+      return result.refused ? world : physics.sent(next, { attempt: null, delivery });
     },
   ],
   configure: [

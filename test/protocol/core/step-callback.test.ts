@@ -232,7 +232,9 @@ describe('a failing callback', () => {
         { kind: 'transient', category: 'http_5xx', retryAfterMs: 60_000 },
         T0,
       );
-      const { subscription: resumed } = feed(after, [{ type: 'drain', to: 1, resume: true }]);
+      const { subscription: resumed } = feed(after, [
+        { type: 'drain', after: 0, to: 1, resume: true },
+      ]);
       assert.deepEqual(
         [
           statusOf(resumed),
@@ -497,7 +499,7 @@ describe('a suspended callback', () => {
   });
 
   test('[pull-resumes sub-health-kept sub-resume-continues] is resumed by a pull: counters at zero, last error kept, delivery continues after acked', () => {
-    const after = feed(suspended, [{ type: 'drain', to: 3, resume: true }]);
+    const after = feed(suspended, [{ type: 'drain', after: 0, to: 3, resume: true }]);
     assert.deepEqual(
       [statusOf(after.subscription), types(after)],
       ['active', ['announce', 'ready']],
@@ -514,7 +516,7 @@ describe('a suspended callback', () => {
 
   test('[sub-only-client-resumes] is not resumed by a stream, an acknowledgement, an event, time or a restart', () => {
     for (const input of [
-      { type: 'drain', to: 3, resume: false },
+      { type: 'drain', after: 0, to: 3, resume: false },
       ackAt(2),
       append(),
       { type: 'tick' },
@@ -555,7 +557,7 @@ describe('consent', () => {
       );
       const pulled = feed(
         refused.subscription,
-        [{ type: 'drain', to: 3, resume: true }],
+        [{ type: 'drain', after: 0, to: 3, resume: true }],
         T0 + DAY + HOUR,
       );
       assert.deepEqual([statusOf(pulled.subscription), types(pulled)], ['active', ['announce']]);

@@ -75,7 +75,7 @@ describe('the ETag', () => {
       append(),
       ackAt(2),
       claim(5, 2),
-      { type: 'drain', to: 5, resume: true },
+      { type: 'drain', after: 0, to: 5, resume: true },
       { type: 'trim', upTo: 1, oldestAt: T0 },
       { type: 'tick' },
       { type: 'recover' },
@@ -233,7 +233,7 @@ describe('time', () => {
     const log = withLog(3);
     const calls: Input[] = [
       ackAt(1),
-      { type: 'drain', to: 1, resume: true },
+      { type: 'drain', after: 0, to: 1, resume: true },
       claim(3, 1),
       configure({ ttlMs: HOUR }),
       { type: 'verified', ok: true },
@@ -253,7 +253,12 @@ describe('time', () => {
   test('[ttl-not-by-reading] nothing but a renewal moves the expiry', () => {
     const after = feed(
       withLog(3),
-      [ackAt(1), { type: 'drain', to: 3, resume: true }, claim(3, 2), answer(1, acked(3))],
+      [
+        ackAt(1),
+        { type: 'drain', after: 0, to: 3, resume: true },
+        claim(3, 2),
+        answer(1, acked(3)),
+      ],
       T0 + 1,
     ).subscription;
     assert.equal(after.expiresAt, T0 + HOUR);
@@ -266,7 +271,7 @@ describe('time', () => {
       append(),
       claim(3, 1),
       answer(1, acked(3)),
-      { type: 'drain', to: 3, resume: true },
+      { type: 'drain', after: 0, to: 3, resume: true },
       ackAt(1),
       { type: 'trim', upTo: 1, oldestAt: null },
       configure({ paused: true }),

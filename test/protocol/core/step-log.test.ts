@@ -97,15 +97,24 @@ describe('acknowledgement', () => {
       assert.equal(refusal(log, ackAt(sequence)), 'position');
   });
 
-  test('[ack-only-said stream-no-ack pull-no-ack] draining moves the highest number that may be acknowledged, never acked itself', () => {
-    const after = feed(log, [{ type: 'drain', to: 9, resume: false }]);
+  test('[ack-only-said stream-no-ack pull-no-ack] draining moves the bound of acknowledgements, never acked itself', () => {
+    const after = feed(log, [{ type: 'drain', after: 2, to: 9, resume: false }]);
     assert.deepEqual([after.subscription.sent, after.subscription.acked], [9, 2]);
     assert.deepEqual(after.effects, []);
-    assert.equal(feed(log, [{ type: 'drain', to: 3, resume: false }]).subscription, log);
+    assert.equal(feed(log, [{ type: 'drain', after: 2, to: 3, resume: false }]).subscription, log);
+  });
+
+  test('[ack-sent] a range that starts above what was sent does not move the bound; one that overlaps it does', () => {
+    const drained = (after: number, to: number): number =>
+      feed(log, [{ type: 'drain', after, to, resume: false }]).subscription.sent;
+    assert.deepEqual(
+      [drained(7, 9), drained(8, 9), drained(6, 9), drained(0, 8), drained(0, 4)],
+      [6, 6, 9, 8, 6],
+    );
   });
 
   test('refuses to drain beyond head', () => {
-    assert.equal(refusal(log, { type: 'drain', to: 10, resume: false }), 'position');
+    assert.equal(refusal(log, { type: 'drain', after: 2, to: 10, resume: false }), 'position');
   });
 
   test('an acknowledgement on another drain leaves the callback without work, attempt in flight or not', () => {

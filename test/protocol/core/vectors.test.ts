@@ -223,7 +223,7 @@ describe('vectors/subscription-etag', () => {
       ...(acked === undefined
         ? []
         : [
-            { type: 'drain', to: acked, resume: false } as const,
+            { type: 'drain', after: state.acked, to: acked, resume: false } as const,
             { type: 'ack', position: { epoch: state.epoch, sequence: acked } } as const,
           ]),
       ...(suspended === true ? [{ type: 'verified', ok: false } as const] : []),

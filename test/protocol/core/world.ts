@@ -54,6 +54,8 @@ export interface World {
   readonly acks: readonly Position[];
   /** Last number sent on the open stream; null = no stream. */
   readonly stream: number | null;
+  /** The numbers of this epoch that a delivery has covered. */
+  readonly covered: readonly number[];
   readonly cursor: Cursor;
   readonly taken: readonly Taken[];
   /** Number of events published so far, and the id of the next one. */
@@ -91,6 +93,7 @@ export function genesis(overrides: Partial<Subscription> = {}): World {
     replies: [],
     acks: [],
     stream: null,
+    covered: [],
     cursor: begin({ subscriptionId: SUBSCRIPTION_ID, epoch: EPOCH, sequence: 0 }),
     taken: [],
     published: 0,
@@ -189,7 +192,7 @@ export class Physics {
     const started = result.effects.find((effect) => effect.type === 'attempt');
     return started === undefined
       ? world
-      : { ...next, net: [...next.net, { attempt: started.attempt.id, delivery }] };
+      : this.sent(next, { attempt: started.attempt.id, delivery });
   }
 
   /** Sends one more event on the stream while at most `window` are unacknowledged. */
@@ -199,12 +202,25 @@ export class Physics {
     if (delivery.last === delivery.after || delivery.last - world.sub.acked > window) return world;
     const { world: next, result } = this.feed(world, {
       type: 'drain',
+      after: delivery.after,
       to: delivery.last,
       resume: false,
     });
     return result.refused
       ? world
-      : { ...next, stream: delivery.last, net: [...next.net, { attempt: null, delivery }] };
+      : this.sent({ ...next, stream: delivery.last }, { attempt: null, delivery });
+  }
+
+  /** Puts a message on the network and records what it covers. */
+  sent(world: World, message: Message): World {
+    const { after, last } = message.delivery;
+    const covered = new Set(world.covered);
+    for (let number = after + 1; number <= last; number += 1) covered.add(number);
+    return {
+      ...world,
+      net: [...world.net, message],
+      covered: [...covered].sort((a, b) => a - b),
+    };
   }
 
   /** The message arrives: the receiver applies what is new and answers with its position. */
@@ -282,7 +298,8 @@ export class Physics {
       replica: null,
       failovers: world.failovers + 1,
     };
-    return this.feed(restored, { type: 'rotate', epoch: REPLICA_EPOCH }).world;
+    const { world: next, result } = this.feed(restored, { type: 'rotate', epoch: REPLICA_EPOCH });
+    return result.refused ? next : { ...next, covered: [] };
   }
 }
 
@@ -300,11 +317,16 @@ function numbersOf(entry: AppliedEntry<{ sequence: number; id: string }>): Taken
 
 /** The rule that this world breaks, or null. `before` is the world one action earlier. */
 export function brokenRule(world: World, before: World | null): string | null {
-  const { sub, log, cursor, taken } = world;
+  const { sub, log, cursor, taken, covered } = world;
   const same = before !== null && before.sub.epoch === sub.epoch ? before.sub : null;
   if (world.broken !== null) return world.broken;
   if (!(sub.acked <= sub.sent && sub.sent <= sub.head && sub.floor <= sub.head))
     return `acked ${sub.acked}, sent ${sub.sent}, floor ${sub.floor}, head ${sub.head}`;
+  // A number that was in no delivery must not be acknowledgeable.
+  const unsent = Array.from({ length: sub.sent }, (_, at) => at + 1).find(
+    (number) => !covered.includes(number),
+  );
+  if (unsent !== undefined) return `sent is ${sub.sent}, but ${unsent} was in no delivery`;
   if (same !== null && sub.acked < same.acked)
     return `acked went back from ${same.acked} to ${sub.acked}`;
   // No silent loss: every number that the server counts as acknowledged was applied by the

@@ -1,6 +1,6 @@
 /** Servers whose logs break their invariants. */
 import type { BrokenServer, Json } from '../proxy.ts';
-import { onResult, onDelivery, isDelivery, without } from '../fault-builders.ts';
+import { onRequest, onResult, onDelivery, isDelivery, without } from '../fault-builders.ts';
 
 const UNUSED = 'AAAAAAAAAAAAAAAAAAAAAA';
 /** Changes the events of every delivery. */
@@ -129,6 +129,18 @@ export const log: readonly BrokenServer[] = [
         memory[result.subscriptionId] === true ? { ...result, epoch: UNUSED } : result,
       ),
     },
+  },
+  {
+    check: 'log-durable-sent',
+    wrong: 'keeps what it sent in memory only',
+    fault: onRequest(['get', 'pull', 'ack'], ({ subscriptionId }, { method, memory }) => {
+      // Every scenario with a crash reads a subscription right after it.
+      if (method === 'triggers/get') for (const id of Object.keys(memory)) delete memory[id];
+      else if (method === 'triggers/pull') memory[subscriptionId] = true;
+      else if (memory[subscriptionId] !== true)
+        return { error: { code: -32602, message: 'Never sent.', data: { kind: 'position' } } };
+      return undefined;
+    }),
   },
   {
     check: 'log-epoch-rotate',

@@ -1,6 +1,13 @@
 /** Servers that handle positions and acknowledgements wrongly. */
 import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
-import { onResult, onRequest, emptySuccess, onError, without } from '../fault-builders.ts';
+import {
+  onDelivery,
+  onResult,
+  onRequest,
+  emptySuccess,
+  onError,
+  without,
+} from '../fault-builders.ts';
 
 const POSITIONS = ['after', 'ack', 'position'];
 const DRAINING = ['pull', 'ack', 'stream'];
@@ -233,6 +240,38 @@ export const positions: readonly BrokenServer[] = [
       await ask('triggers/pull', { subscriptionId: params.subscriptionId });
       return { result: (await ask(method, params)).result };
     }),
+  },
+  {
+    check: 'ack-sent',
+    wrong: 'accepts an acknowledgement of the highest number that it sent, whatever it left out',
+    fault: {
+      ...onResult(['pull'], (result, { memory, params: { subscriptionId } }) => {
+        const last = result.events.at(-1)?.sequence ?? 0;
+        memory[subscriptionId] = Math.max(memory[subscriptionId] ?? 0, last);
+        return result;
+      }),
+      ...instead(async ({ data }, { method, params, memory, ask }) => {
+        const { subscriptionId, position } = params;
+        if (method !== 'triggers/ack' || data?.kind !== 'position') return undefined;
+        if (position.sequence > (memory[subscriptionId] ?? 0)) return undefined;
+        await ask('triggers/pull', { subscriptionId });
+        return { result: (await ask(method, params)).result };
+      }),
+    },
+  },
+  {
+    check: 'ack-sent',
+    wrong: 'counts only events as sent, so that a gap at the end cannot be acknowledged',
+    fault: {
+      ...onDelivery((delivery, memory) => {
+        if ((delivery.gaps?.at(-1)?.to ?? 0) > (delivery.events.at(-1)?.sequence ?? 0))
+          memory[delivery.subscriptionId] = delivery.gaps.at(-1).to;
+        return delivery;
+      }),
+      ...onRequest(['ack'], ({ subscriptionId, position }, { memory }) =>
+        position.sequence === memory[subscriptionId] ? conflict('position') : undefined,
+      ),
+    },
   },
   {
     check: 'ack-sent',

@@ -3,8 +3,7 @@
  * everything up to it.
  */
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
-import { WireError } from '../../../protocol/wire/errors.ts';
-import type { PullParams, PullResult } from '../../../protocol/wire/schema.ts';
+import type { PullParams } from '../../../protocol/wire/schema.ts';
 import { begin } from './start.ts';
 import { cursorOf, lastOf, occurrence } from './occurrence.ts';
 import type { PollParams, PollResult } from '../../../protocol/events/types.ts';
@@ -25,15 +24,10 @@ export async function poll(
   const pull: PullParams = {
     subscriptionId: log.subscriptionId,
     after,
-    ...(bootstrap
-      ? { maxEvents: 0 }
-      : params.maxEvents === undefined
-        ? {}
-        : { maxEvents: params.maxEvents }),
+    ...(bootstrap ? { maxEvents: 0 } : { ack: after }),
+    ...(bootstrap || params.maxEvents === undefined ? {} : { maxEvents: params.maxEvents }),
   };
-  const delivery = bootstrap
-    ? await read(engine, caller, pull)
-    : await acknowledgeAndRead(engine, caller, pull);
+  const delivery = await engine.pull(caller, pull);
   return {
     events: delivery.events.map((event) => occurrence(event, delivery)),
     cursor: cursorOf(delivery, lastOf(delivery)),
@@ -41,29 +35,4 @@ export async function poll(
     hasMore: !bootstrap && delivery.hasMore,
     nextPollMs: delivery.nextPollMs,
   };
-}
-
-const read = async (
-  engine: BindableEngine,
-  caller: Caller,
-  params: PullParams,
-): Promise<PullResult> => engine.pull(caller, params);
-
-async function acknowledgeAndRead(
-  engine: BindableEngine,
-  caller: Caller,
-  params: PullParams,
-): Promise<PullResult> {
-  try {
-    return await read(engine, caller, {
-      ...params,
-      ...(params.after === undefined ? {} : { ack: params.after }),
-    });
-  } catch (error) {
-    // The first cursor of a client may be beyond everything that was sent. The server then cannot
-    // acknowledge up to it, but can read from it.
-    if (error instanceof WireError && error.is('Conflict') && error.data.kind === 'position')
-      return read(engine, caller, params);
-    throw error;
-  }
 }

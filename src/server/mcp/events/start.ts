@@ -39,12 +39,27 @@ export async function logOf(
 }
 
 /**
+ * Finds or creates the log, decides where to read from, and counts what the client skips as sent, so
+ * that the events after it can be acknowledged. Rejects as {@link startOf} does.
+ */
+export async function begin(
+  engine: BindableEngine,
+  caller: Caller,
+  params: EventSelection & StartPoint,
+  now: number,
+): Promise<Start> {
+  const start = await startOf(engine, caller, params, now);
+  await engine.skip(caller, start.log.subscriptionId, start.after);
+  return start;
+}
+
+/**
  * Finds or creates the log and decides where to read from. Without a cursor, reading starts after
  * everything that was accepted before the call. With one, it starts there, or at the acknowledged
  * position if the cursor is not of this log and epoch; `maxAgeMs` then skips older events. Rejects
  * as `triggers/subscribe` does, and with `LogEnded` when the server ended the log of the cursor.
  */
-export async function begin(
+async function startOf(
   engine: BindableEngine,
   caller: Caller,
   params: EventSelection & StartPoint,

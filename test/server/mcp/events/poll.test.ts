@@ -166,6 +166,8 @@ describe('the next polls', () => {
     await w.open(1, { text: 'new' });
     const { events, truncated } = await w.poll({ cursor });
     assert.deepEqual([texts(events), truncated], [['new'], false]);
+    const { acked } = (await w.ok('triggers/subscriptions'))['subscriptions'][0];
+    assert.equal(acked, 5, 'the cursor acknowledges what the client chose to skip');
   });
 });
 

@@ -80,6 +80,25 @@ describe('a stream', () => {
     );
   });
 
+  test('sends more than a window also from a start that skips events', async (t) => {
+    const w = await eventsWorld(t);
+    await w.poll({});
+    await w.open(5);
+    const fromNow = await w.listen();
+    await fromNow.expect('active');
+    await w.pass(10_000);
+    const { cursor } = await w.poll({});
+    const recent = await w.listen({ cursor, maxAgeMs: 1000 });
+    await recent.expect('active');
+    await w.open(250);
+    for (const stream of [fromNow, recent])
+      await eventually('all new events', () => stream.messages.length >= 251);
+    await eventually(
+      'the acknowledgement',
+      async () => (await w.ok('triggers/subscriptions'))['subscriptions'][0]['acked'] === 255,
+    );
+  });
+
   test('sends heartbeats as data with a cursor [SEP-3415 R15 R16 D25 D55]', async (t) => {
     const w = await eventsWorld(t, SHORT);
     const stream = await w.listen();
