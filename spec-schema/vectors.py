@@ -170,6 +170,36 @@ def coverage(case):
     return {"last": last}
 
 
+def apply(case):
+    delivery, left, told = case["delivery"], set(case["left"]), []
+    epoch, sequence = case["applied"]["epoch"], case["applied"]["sequence"]
+
+    def result(refused=None, **more):
+        made = {"told": told, "applied": {"epoch": epoch, "sequence": sequence}, **more}
+        return {"expected": made if refused is None else {**made, "refused": refused}, "verdict": "valid" if refused is None else "invalid"}
+
+    if delivery["epoch"] in left:
+        return result("left")
+    if delivery["epoch"] != epoch:
+        told.append({"told": "lost", "epoch": epoch, "sequence": sequence})
+        epoch, sequence = delivery["epoch"], 0
+    if delivery["after"] > sequence:
+        if delivery["after"] > delivery["acked"]:
+            return result("missing")
+        told.append({"told": "elsewhere", "from": sequence + 1, "to": delivery["after"]})
+        sequence = delivery["after"]
+    last = delivery["after"]
+    parts = [(event["sequence"], event["sequence"], None) for event in delivery["events"]]
+    parts += [(gap["from"], gap["to"], gap["reason"]) for gap in delivery.get("gaps", [])]
+    for start, end, reason in sorted(parts):
+        last = end
+        if end <= sequence:
+            continue
+        told.append({"told": "event", "sequence": end} if reason is None else {"told": "gap", "from": max(start, sequence + 1), "to": end, "reason": reason})
+        sequence = end
+    return result(ack=min(sequence, last))
+
+
 # ------------------------------------------------------------------ lifetime
 
 
@@ -501,7 +531,7 @@ def events_mapping(case):
 
 FAMILIES = {
     "subscription-key": subscription_key, "webhook-id": webhook_id, "standard-webhooks-signature": signature, "challenge-proof": challenge_proof,
-    "delivery-coverage": coverage, "ttl-grant": ttl_grant, "callback-answer": callback_answer, "log": log, "callback-address": callback_address,
+    "delivery-coverage": coverage, "delivery-apply": apply, "ttl-grant": ttl_grant, "callback-answer": callback_answer, "log": log, "callback-address": callback_address,
     "subscription-etag": subscription_etag, "events-mapping": events_mapping,
 }
 

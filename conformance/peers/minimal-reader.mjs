@@ -8,7 +8,7 @@ export const lastOf = ({ after, events, gaps = [] }) =>
 /** Every decision that a reader can get wrong. */
 export const READER = {
   isLeft: (epoch, left) => left.includes(epoch),
-  isMissing: (delivery, applied) => delivery.after > applied.sequence,
+  isMissing: ({ after, acked }, applied) => after > applied.sequence && after > acked,
   isDuplicate: (number, applied) => number <= applied.sequence,
   isRepeated: (event, seen) => seen.has(`${event.name}\n${event.eventId}`),
   /** Whether a line is handed to the application. */
@@ -52,6 +52,11 @@ export class Reader {
       this.lose(epoch);
     }
     if (this.decisions.isMissing(delivery, this.applied)) return { refused: 'missing' };
+    if (after > this.applied.sequence) {
+      // Another reader of the same owner has acknowledged them.
+      this.tell({ applied: 'elsewhere', epoch, from: this.applied.sequence + 1, to: after });
+      this.applied = { epoch, sequence: after };
+    }
     const parts = [
       ...events.map((event) => ({ from: event.sequence, to: event.sequence, event })),
       ...gaps,

@@ -7,6 +7,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { callbackUrlToken } from './vector-families/callback-url-token.ts';
 import { challengeProof } from './vector-families/challenge-proof.ts';
+import { deliveryApply } from './vector-families/delivery-apply.ts';
 import { deliveryCoverage } from './vector-families/delivery-coverage.ts';
 import { deliveryJws } from './vector-families/delivery-jws.ts';
 import { subscriptionKey } from './vector-families/subscription-key.ts';
@@ -17,6 +18,7 @@ import { webhookSignature } from './vector-families/webhook-signature.ts';
 const COMPUTED: readonly VectorFamily[] = [
   callbackUrlToken,
   challengeProof,
+  deliveryApply,
   deliveryCoverage,
   deliveryJws,
   subscriptionKey,

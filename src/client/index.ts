@@ -56,7 +56,13 @@ export type {
 } from './follow/types.ts';
 export type { ModeName } from './follow/mode-table.ts';
 export type { BackoffOptions } from './recovery.ts';
-export type { EpochItem, EventItem, GapItem, LostItem } from '../protocol/ledger/items.ts';
+export type {
+  ElsewhereItem,
+  EpochItem,
+  EventItem,
+  GapItem,
+  LostItem,
+} from '../protocol/ledger/items.ts';
 
 export { fileLedger } from '../protocol/ledger/file-ledger.ts';
 export { memoryLedger } from '../protocol/ledger/ledger.ts';

@@ -8,16 +8,26 @@ import type {
 } from '../../spec-schema/draft/schema.ts';
 import type { Clock } from '../protocol/lib/clock.ts';
 import type { Sink, WebhookSink } from '../protocol/lib/sinks.ts';
-import type { EpochItem, EventItem, GapItem, LostItem } from '../protocol/ledger/items.ts';
+import type {
+  ElsewhereItem,
+  EpochItem,
+  EventItem,
+  GapItem,
+  LostItem,
+} from '../protocol/ledger/items.ts';
 import type { Ledger } from '../protocol/ledger/ledger.ts';
 import type { BackoffOptions } from './recovery.ts';
 
 /**
- * One value of the iterator. An event or a gap is acknowledged by its `ack()`, or, with
- * `ack: 'auto'`, when the application asks for the next item.
+ * One value of the iterator. An event, a gap or a range that was acknowledged elsewhere is finished by
+ * its `ack()`, or, with `ack: 'auto'`, when the application asks for the next item.
  */
 export type Item =
-  (EventItem & Acknowledgeable) | (GapItem & Acknowledgeable) | EpochItem | LostItem;
+  | (EventItem & Acknowledgeable)
+  | (GapItem & Acknowledgeable)
+  | (ElsewhereItem & Acknowledgeable)
+  | EpochItem
+  | LostItem;
 
 /** An item that can be acknowledged (SEP: Acknowledgement). */
 export interface Acknowledgeable {
@@ -99,6 +109,13 @@ export interface SubscribeOptions {
   readonly drain?: 'auto' | Drain;
   /** The endpoint of the callback drain, which is not used without one. */
   readonly callback?: CallbackEndpoint;
+  /**
+   * For a callback that starts after numbers which another reader of the subscription has
+   * acknowledged. `read`: pull them first, as far as the server still has them. `skip`: yield an item
+   * `elsewhere` instead of them. Default `read`. Streams and pulls always start at the client's own
+   * position.
+   */
+  readonly acknowledgedElsewhere?: 'read' | 'skip';
   /**
    * Stores the position across restarts. Default: a ledger in memory, which does not outlive the
    * process.

@@ -5,6 +5,7 @@
 import type { Delivery, Event, Position, Rejection } from '../../spec-schema/draft/schema.ts';
 import { advance, begin, receive, type Cursor } from '../protocol/core/apply.ts';
 import type {
+  ElsewhereItem,
   EpochItem,
   EventItem,
   GapItem,
@@ -13,11 +14,13 @@ import type {
 } from '../protocol/ledger/items.ts';
 import { recordName, type Ledger } from '../protocol/ledger/ledger.ts';
 import { RecentEvents } from '../protocol/ledger/recent-events.ts';
+import { LocalError } from '../protocol/wire/errors.ts';
 import { KeyedMutex } from '../protocol/lib/keyed-mutex.ts';
 import type { SubscriptionRef } from './registry.ts';
 
 /** The items for {@link Apply}, which receives them one at a time and in order. */
-export type ReceiverItem = EventItem | GapItem | EpochItem | LostItem | TerminatedItem;
+export type ReceiverItem =
+  EventItem | GapItem | ElsewhereItem | EpochItem | LostItem | TerminatedItem;
 
 /**
  * The result of {@link Apply}. `reject` means that the event can never be accepted; the reason is for
@@ -35,10 +38,19 @@ export type Apply = (
 ) => ApplyResult | Promise<ApplyResult>;
 
 /**
+ * Reads the log with one `triggers/pull` from `after`, and resolves with the delivery. Null = the
+ * application does without the numbers that it has missed.
+ */
+export type PullMissed = (
+  missed: SubscriptionRef & { readonly subscriptionId: string; readonly after: Position },
+) => Promise<Delivery | null>;
+
+/**
  * A problem for the operator. Contains no secret and nothing of an event.
  *
- * `missing_numbers`: the numbers `expected` to `after` never arrived, for example after a backup was
- * restored; pull them and pass them to `accept`. `stale`: a message of a former log or epoch was
+ * `missing_numbers`: the numbers `expected` to `after` never arrived, and nobody has acknowledged
+ * them; pull them and pass them to `accept`. `pull_failed`: `pullMissed` threw `error`, or its
+ * deliveries do not continue; it is called again when the delivery is repeated. `stale`: a message of a former log or epoch was
  * rejected. `apply_failed`: `apply` threw `error`; the item comes again.
  */
 export type Problem = SubscriptionRef & { readonly subscriptionId: string } & (
@@ -48,6 +60,7 @@ export type Problem = SubscriptionRef & { readonly subscriptionId: string } & (
         readonly expected: number;
         readonly after: number;
       }
+    | { readonly kind: 'pull_failed'; readonly error: unknown }
     | { readonly kind: 'stale' }
     | { readonly kind: 'apply_failed'; readonly error: unknown }
   );
@@ -63,6 +76,7 @@ export interface Deadline {
 export interface ApplierOptions {
   readonly ledger: Ledger;
   readonly apply: Apply;
+  readonly pullMissed?: PullMissed | undefined;
   readonly onProblem: (problem: Problem) => void;
 }
 
@@ -103,7 +117,8 @@ export class Applier {
     const name = recordName('position', ref.audience, ref.key);
     let reject: Rejection | undefined;
     const work = this.#mutex.run(name, async () => {
-      if (deadline?.passed() !== true) reject = await this.#apply(name, ref, delivery);
+      if (deadline?.passed() === true || !(await this.#readMissed(name, ref, delivery))) return;
+      reject = await this.#apply(name, ref, delivery);
     });
     await (deadline ? Promise.race([work, fired(deadline.signal)]) : work);
     const cursor = await this.position(ref);
@@ -124,6 +139,30 @@ export class Applier {
       this.#saved.delete(name);
       await this.#o.ledger.remove('position', audience, key);
     });
+  }
+
+  /**
+   * Reads the numbers before the delivery that another reader has acknowledged, if the application
+   * wants them. Returns false when they could not be read yet.
+   */
+  async #readMissed(name: string, ref: SubscriptionRef, delivery: Delivery): Promise<boolean> {
+    const { pullMissed } = this.#o;
+    if (!pullMissed) return true;
+    const { subscriptionId } = delivery;
+    for (;;) {
+      const before = await this.position(ref);
+      const after = before && startOfMissed(before, delivery);
+      if (after === null) return true;
+      try {
+        const missed = await pullMissed({ ...ref, subscriptionId, after });
+        if (missed === null) return true;
+        await this.#apply(name, ref, missed);
+        if ((await this.position(ref)) === before) throw noProgress();
+      } catch (error) {
+        this.#o.onProblem({ kind: 'pull_failed', ...ref, subscriptionId, error });
+        return false;
+      }
+    }
   }
 
   async #apply(
@@ -181,10 +220,10 @@ export class Applier {
     return undefined;
   }
 
-  /** Applies one event or gap. Returns the reason if the application can never accept the event. */
+  /** Applies one event, gap or range. Returns the reason if the application can never accept the event. */
   async #applyItem(
     name: string,
-    item: EventItem | GapItem,
+    item: EventItem | GapItem | ElsewhereItem,
     context: SubscriptionRef & { readonly subscriptionId: string },
   ): Promise<string | undefined> {
     const recent = this.#recent.get(name) ?? new RecentEvents();
@@ -211,6 +250,23 @@ export class Applier {
     this.#saved.set(name, cursor);
   }
 }
+
+/**
+ * Returns the position from which to read the numbers before the delivery that another reader has
+ * acknowledged; null = this one has missed none.
+ */
+function startOfMissed(cursor: Cursor, delivery: Delivery): Position | null {
+  const received = receive<Event>(cursor, delivery);
+  if (received.kind === 'moved') return startOfMissed(received.cursor, delivery);
+  if (received.kind !== 'apply' || received.entries[0]?.type !== 'elsewhere') return null;
+  return { epoch: cursor.epoch, sequence: cursor.sequence };
+}
+
+const noProgress = (): LocalError =>
+  new LocalError(
+    'config_invalid',
+    'The delivery of `pullMissed` does not continue at `after`, or was not applied. Resolve with the result of a pull from `after`, or with null.',
+  );
 
 /** Returns the item that reports a new epoch, or that another log has replaced this one. */
 function lossOf(before: Cursor, now: Cursor, replaced: boolean): EpochItem | LostItem {

@@ -17,11 +17,12 @@
  * @packageDocumentation
  */
 export { createReceiver, type Receiver, type ReceiverOptions } from './receiver.ts';
-export type { Applied, Apply, Problem, ReceiverItem, ApplyResult } from './applier.ts';
+export type { Applied, Apply, ApplyResult, Problem, PullMissed, ReceiverItem } from './applier.ts';
 export type { Registration, SubscriptionRef } from './registry.ts';
 export type { RejectedRequestCode } from './request.ts';
 export type { Sink, WebhookMessage, WebhookResult, WebhookSink } from '../protocol/lib/sinks.ts';
 export type {
+  ElsewhereItem,
   EpochItem,
   EventItem,
   GapItem,

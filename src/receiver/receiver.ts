@@ -28,7 +28,14 @@ import { parseJson } from '../protocol/wire/json.ts';
 import { CALLBACK_BODY_BYTES_MAX } from '../protocol/wire/limits.ts';
 import type { Secret } from '../protocol/wire/secret.ts';
 import { challengeProof, FOREIGN_WEBHOOK_ID } from '../protocol/wire/signature.ts';
-import { Applier, type Applied, type Apply, type Problem, type Deadline } from './applier.ts';
+import {
+  Applier,
+  type Applied,
+  type Apply,
+  type Deadline,
+  type Problem,
+  type PullMissed,
+} from './applier.ts';
 import {
   Registry,
   type KnownRegistration,
@@ -64,6 +71,12 @@ export interface ReceiverOptions {
   readonly serverKeys?: (audience: string) => DeliveryKeyLookup | undefined;
   /** Applies the items of all keys that have no sink. */
   readonly apply?: Apply;
+  /**
+   * Called before a delivery that starts after numbers which another reader of the subscription has
+   * acknowledged, until they are read. The deliveries go to `apply`. Without it, `apply` gets an item
+   * `elsewhere` instead of these numbers. Concerns keys without a sink.
+   */
+  readonly pullMissed?: PullMissed;
   /**
    * Stores registrations and positions. Default: memory, which a restart empties. In production use
    * `fileLedger` or your own.
@@ -185,7 +198,12 @@ class CallbackReceiver implements Receiver {
       clock,
     });
     this.#applier = apply
-      ? new Applier({ ledger, apply, onProblem: (problem) => options.onProblem?.(problem) })
+      ? new Applier({
+          ledger,
+          apply,
+          pullMissed: options.pullMissed,
+          onProblem: (problem) => options.onProblem?.(problem),
+        })
       : null;
   }
 

@@ -11,6 +11,7 @@ import { ProtocolError } from '@modelcontextprotocol/server';
 import type { Delivery, SubscribeParams } from '../../spec-schema/draft/schema.ts';
 import type { SubscribeOptions, SubscriptionState } from '../../src/client/options.ts';
 import { WireError } from '../../src/protocol/wire/errors.ts';
+import { memoryLedger } from '../../src/protocol/ledger/ledger.ts';
 import { fileLedger } from '../../src/protocol/ledger/file-ledger.ts';
 import type { ReceiverOptions } from '../../src/receiver/receiver.ts';
 import { mount } from '../receiver/support.ts';
@@ -125,6 +126,44 @@ describe('callback drain', () => {
     const end = items.next();
     await until(() => peer.log.acked === 5);
     end.catch(() => undefined);
+  });
+
+  test('[recv-missing-fetch] pulls what another reader has acknowledged, and then takes the delivery', async (t) => {
+    await using peer = await callingPeer();
+    const { items, states, deliver } = await calling(t, peer);
+    const read = take(items, 5);
+    await until(() => states.at(-1)?.phase === 'draining');
+    peer.log.append(5);
+    peer.log.acked = 3;
+    const answered = deliver();
+    assert.deepEqual(words(await read), ['1', '2', '3', '4', '5']);
+    items.next().catch(() => undefined);
+    assert.equal(await answered, 'ack 5');
+    assert.deepEqual(
+      states.filter(({ phase }) => phase === 'waiting'),
+      [],
+      'the server has done nothing wrong',
+    );
+  });
+
+  test('[recv-elsewhere] yields a range instead of what another reader has acknowledged, if the application wants to skip it, and continues there after a restart', async (t) => {
+    await using peer = await callingPeer();
+    const ledger = memoryLedger();
+    const options: Partial<SubscribeOptions> = { acknowledgedElsewhere: 'skip', ledger };
+    const { items, states, deliver, subscription } = await calling(t, peer, options);
+    const read = take(items, 3);
+    await until(() => states.at(-1)?.phase === 'draining');
+    peer.log.append(5);
+    peer.log.acked = 3;
+    const answered = deliver();
+    assert.deepEqual(words(await read), ['1-3 elsewhere', '4', '5']);
+    items.next().catch(() => undefined);
+    assert.equal(await answered, 'ack 5');
+    assert.equal(peer.log.calls.filter(({ method }) => method === 'triggers/pull').length, 0);
+    await subscription.close();
+    const again = await calling(t, peer, options);
+    await again.subscription.ready();
+    assert.deepEqual(again.subscription.position, { epoch: peer.log.epoch, sequence: 5 });
   });
 
   test('pulls the log when no callback ever comes', async (t) => {

@@ -88,6 +88,8 @@ export const words = (items: readonly Item[]): string[] =>
         return `${item.position.sequence}`;
       case 'gap':
         return `${item.gap.from}-${item.gap.to} ${item.gap.reason}`;
+      case 'elsewhere':
+        return `${item.from}-${item.to} elsewhere`;
       case 'epoch':
         return `epoch ${item.previous.sequence}→${item.current.sequence}`;
       case 'lost':

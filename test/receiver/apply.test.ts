@@ -12,6 +12,7 @@ import { Webhook } from 'standardwebhooks';
 import { fileLedger } from '../../src/protocol/ledger/file-ledger.ts';
 import { memoryLedger } from '../../src/protocol/ledger/ledger.ts';
 import type { Apply, Problem, ReceiverItem } from '../../src/receiver/applier.ts';
+import type { Delivery } from '../../spec-schema/draft/schema.ts';
 import { createReceiver } from '../../src/receiver/receiver.ts';
 import { manualClock } from '../../src/testing/index.ts';
 import { Secret } from '../../src/protocol/wire/secret.ts';
@@ -26,6 +27,7 @@ import {
   post,
   request,
   signingKey,
+  SUBSCRIPTION,
   WHO,
   words,
 } from './support.ts';
@@ -90,6 +92,113 @@ describe('answers', () => {
     });
     assert.deepEqual(await answer(post(deliveryOf(3, [4]), to)), { ack: 4 });
     assert.deepEqual(words(items), ['1', '2', '3', '4']);
+  });
+
+  test('[recv-elsewhere] reports numbers that another reader has acknowledged, and continues after them', async () => {
+    const { items, apply } = keeper();
+    const problems: Problem[] = [];
+    await using mounted = await mount({ apply, onProblem: (problem) => problems.push(problem) });
+    const to = await mounted.receiver.register(WHO);
+    await post(deliveryOf(0, [1]), to);
+    assert.deepEqual(await answer(post(deliveryOf(3, [4], { acked: 3 }), to)), { ack: 4 });
+    assert.deepEqual(await answer(post(deliveryOf(6, [], { acked: 6 }), to)), { ack: 6 });
+    assert.deepEqual(words(items), ['1', '2-3 elsewhere', '4', '5-6 elsewhere']);
+    assert.deepEqual(problems, []);
+    assert.deepEqual(await mounted.receiver.position(WHO), { epoch: EPOCH, sequence: 6 });
+  });
+
+  test('[recv-elsewhere] does not acknowledge a range that the application could not store, and hands it over again', async () => {
+    const { items, apply } = keeper();
+    let isFull = true;
+    await using mounted = await mount({
+      apply: (item, context) => {
+        if (item.type === 'elsewhere' && isFull) throw new Error('disk full');
+        return apply(item, context);
+      },
+    });
+    const to = await mounted.receiver.register(WHO);
+    await post(deliveryOf(0, [1]), to);
+    assert.equal(
+      await answer(post(deliveryOf(3, [4], { acked: 3 }), to)),
+      '503 missing_numbers',
+      'nothing of it is stored',
+    );
+    isFull = false;
+    assert.deepEqual(await answer(post(deliveryOf(3, [4], { acked: 3 }), to)), { ack: 4 });
+    assert.deepEqual(words(items), ['1', '2-3 elsewhere', '4']);
+  });
+
+  test('[recv-missing-fetch] reads what another reader has acknowledged with `pullMissed`, page by page, before the delivery', async () => {
+    const { items, apply } = keeper();
+    const asked: number[] = [];
+    await using mounted = await mount({
+      apply,
+      pullMissed: async ({ after: { sequence }, subscriptionId, key }) => {
+        assert.deepEqual({ subscriptionId, key }, { subscriptionId: SUBSCRIPTION, key: WHO.key });
+        asked.push(sequence);
+        return sequence === 1
+          ? deliveryOf(1, [], {
+              gaps: [{ from: 2, to: 2, reason: 'retention' }],
+              acked: 5,
+              head: 6,
+            })
+          : deliveryOf(sequence, [sequence + 1, sequence + 2], { acked: 5, head: 6 });
+      },
+    });
+    const to = await mounted.receiver.register(WHO);
+    await post(deliveryOf(0, [1]), to);
+    assert.deepEqual(await answer(post(deliveryOf(5, [6], { acked: 5 }), to)), { ack: 6 });
+    assert.deepEqual(asked, [1, 2, 4]);
+    assert.deepEqual(words(items), ['1', '2-2 retention', '3', '4', '5', '6']);
+  });
+
+  test('[recv-missing-fetch] reads from the start of a new epoch with `pullMissed`', async () => {
+    const { items, apply } = keeper();
+    const epoch = 'epoch-2-bbbbbbbbbbbbbb';
+    await using mounted = await mount({
+      apply,
+      pullMissed: async ({ after }) => {
+        assert.deepEqual(after, { epoch, sequence: 0 });
+        return deliveryOf(0, [1, 2], { epoch, acked: 2 });
+      },
+    });
+    const to = await mounted.receiver.register(WHO);
+    await post(deliveryOf(0, [1]), to);
+    const delivery = deliveryOf(2, [3], { epoch, acked: 2 });
+    // The log of the test repeats identifiers in every epoch.
+    delivery.events[0]!.eventId = 'new-3';
+    assert.deepEqual(await answer(post(delivery, to)), { ack: 3 });
+    assert.deepEqual(words(items), ['1', 'epoch 1→0', '2', '3']);
+  });
+
+  test('[recv-missing-fetch] applies nothing while `pullMissed` fails or does not continue, and goes on without the numbers when it resolves with null', async () => {
+    const { items, apply } = keeper();
+    const problems: Problem[] = [];
+    const results: (() => Promise<Delivery | null>)[] = [
+      () => Promise.reject(new Error('no connection')),
+      async () => deliveryOf(0, [1]),
+      async () => null,
+    ];
+    await using mounted = await mount({
+      apply,
+      onProblem: (problem) => problems.push(problem),
+      pullMissed: () => results.shift()!(),
+    });
+    const to = await mounted.receiver.register(WHO);
+    await post(deliveryOf(0, [1]), to);
+    const next = () => answer(post(deliveryOf(3, [4], { acked: 3 }), to));
+    assert.equal(await next(), '503 missing_numbers');
+    assert.equal(await next(), '503 missing_numbers');
+    assert.deepEqual(words(items), ['1']);
+    assert.deepEqual(
+      problems.map((problem) => problem.kind === 'pull_failed' && String(problem.error)),
+      [
+        'Error: no connection',
+        'LocalError: The delivery of `pullMissed` does not continue at `after`, or was not applied. Resolve with the result of a pull from `after`, or with null.',
+      ],
+    );
+    assert.deepEqual(await next(), { ack: 4 });
+    assert.deepEqual(words(items), ['1', '2-3 elsewhere', '4']);
   });
 
   test('acknowledges up to the item on which the application throws, answers 503 when there is nothing to acknowledge, and reports the error', async () => {

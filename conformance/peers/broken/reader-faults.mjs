@@ -17,6 +17,11 @@ export const READER_FAULTS = [
     overrides: { isMissing: () => false },
   },
   {
+    check: 'recv-elsewhere',
+    wrong: 'passes silently over numbers that another reader has acknowledged',
+    overrides: { tells: ({ applied }) => applied !== 'elsewhere' },
+  },
+  {
     check: 'recv-epoch',
     wrong: 'does not report that the log was lost',
     overrides: { tells: ({ applied }) => applied !== 'lost' },

@@ -13,6 +13,8 @@ export function appliedOf(item: Item | ReceiverItem): Applied {
       return { applied: 'event', ...item.position, eventId: item.event.eventId };
     case 'gap':
       return { applied: 'gap', epoch: item.position.epoch, ...item.gap };
+    case 'elsewhere':
+      return { applied: 'elsewhere', epoch: item.position.epoch, from: item.from, to: item.to };
     case 'epoch':
       return { applied: 'lost', ...item.previous };
     case 'lost':

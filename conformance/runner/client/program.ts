@@ -34,7 +34,7 @@ export interface Context {
 
 /** One line of standard output: an item handed to the application. */
 export interface Applied {
-  readonly applied: 'event' | 'gap' | 'lost' | 'ended';
+  readonly applied: 'event' | 'gap' | 'elsewhere' | 'lost' | 'ended';
   readonly epoch?: string;
   readonly sequence?: number;
   readonly eventId?: string;
@@ -42,6 +42,17 @@ export interface Applied {
   readonly to?: number;
   readonly reason?: string;
 }
+
+/**
+ * The numbers of this epoch in the items, in order: of events, of gaps, and of ranges that were
+ * acknowledged elsewhere.
+ */
+export const appliedNumbers = (items: readonly Applied[], epoch: string): readonly number[] =>
+  items
+    .filter((item) => item.epoch === epoch && item.applied !== 'lost')
+    .flatMap(({ sequence, from = sequence!, to = sequence! }) =>
+      Array.from({ length: Math.max(0, to - from + 1) }, (_, at) => from + at),
+    );
 
 /** Time between SIGTERM and SIGKILL. */
 const TERMINATION_MS = 1000;

@@ -3,6 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { clientScenario, type ClientTest } from '../../runner/client/scenario.ts';
+import { appliedNumbers } from '../../runner/client/program.ts';
 import { NotApplicable } from '../../runner/observations.ts';
 import { DELIVERY_METHOD, type Answered } from '../../runner/wire/sender.ts';
 import type { Json } from '../../runner/wire/session.ts';
@@ -32,6 +33,7 @@ export const callback = [
       'recv-missing',
       'recv-missing-fetch',
       'recv-duplicate',
+      'recv-elsewhere',
     ],
     async run(t) {
       const { server } = t;
@@ -112,6 +114,25 @@ export const callback = [
             [1, 2, 3, 4, 5, 6, 7],
           );
         },
+      );
+
+      // Another reader of the same owner has pulled and acknowledged 8 and 9.
+      log.append(2);
+      log.acked = 9;
+      log.append(1);
+      await t.check(
+        'recv-elsewhere',
+        'the endpoint acknowledges a delivery that follows numbers which another reader has acknowledged',
+        async () => {
+          const { status } = await deliver(t, log.delivery(9));
+          assert.equal(status, 200);
+          await t.untilAcked(10);
+        },
+      );
+      await t.check(
+        'recv-elsewhere',
+        'the application learns of every number that another reader has acknowledged, before the event after it',
+        () => assert.deepEqual(appliedNumbers(t.applied, epoch).slice(-3), [8, 9, 10]),
       );
     },
   }),

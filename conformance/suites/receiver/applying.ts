@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { withUnknownMembers } from '../../runner/wire/unknown-members.ts';
 import { NotApplicable } from '../../runner/observations.ts';
+import { appliedNumbers } from '../../runner/client/program.ts';
 import { receiverScenario, type ReceiverTest } from '../../runner/receiver/scenario.ts';
 import { DELIVERY_METHOD } from '../../runner/wire/sender.ts';
 
@@ -100,6 +101,36 @@ export const applying = [
             [1, 2, 3, 4, 7, 8, 9, 10],
           );
         },
+      );
+    },
+  }),
+  receiverScenario({
+    name: 'applying: another reader',
+    about:
+      'The client has acknowledged numbers by pull that the receiver has not applied, or the receiver was restored from a backup.',
+    checks: ['recv-elsewhere'],
+    async run(t) {
+      const { log } = t;
+      await t.deliver(3);
+      log.append(2);
+      log.acked = 5;
+      await t.check(
+        'recv-elsewhere',
+        'the receiver acknowledges a delivery that follows numbers which another reader has acknowledged',
+        () => t.deliver(2),
+      );
+      await t.check(
+        'recv-elsewhere',
+        'the application learns of every number that another reader has acknowledged, before the events after it',
+        async () =>
+          assert.deepEqual(appliedNumbers(await t.applied(), log.epoch), [1, 2, 3, 4, 5, 6, 7]),
+      );
+      log.append(1);
+      log.acked = 8;
+      await t.check(
+        'recv-elsewhere',
+        'the receiver acknowledges a heartbeat that follows such numbers',
+        () => acknowledges(t, log.heartbeat(8), 8),
       );
     },
   }),

@@ -100,11 +100,11 @@ export interface FollowedGap {
   readonly mode: ModeName;
   readonly selection?: Selection;
   /**
-   * The server's reason, or one of three others. `truncated`: the server reports that something is
+   * The server's reason, or one of four others. `truncated`: the server reports that something is
    * missing. `missing`: the server's numbers show it. `unwatched`: the client was not watching for
-   * a while.
+   * a while. `elsewhere`: another reader of the subscription has acknowledged the numbers.
    */
-  readonly reason: GapReason | 'truncated' | 'missing' | 'unwatched';
+  readonly reason: GapReason | 'truncated' | 'missing' | 'unwatched' | 'elsewhere';
   /** The missing numbers of the server, if they are known. */
   readonly numbers?: {
     readonly subscriptionId: string;
@@ -184,6 +184,7 @@ export interface TriggersModeOptions {
   readonly since?: string;
   readonly onFailure?: OnFailure;
   readonly drain?: 'auto' | Drain;
+  readonly acknowledgedElsewhere?: 'read' | 'skip';
   readonly window?: StreamWindow;
 }
 

@@ -4,7 +4,6 @@
  */
 import type { Delivery, Drain, Subscription } from '../../../spec-schema/draft/schema.ts';
 import { sleep, type Clock } from '../../protocol/lib/clock.ts';
-import type { EventItem, GapItem } from '../../protocol/ledger/items.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { PULL_WAIT_MAX_MS } from '../../protocol/wire/limits.ts';
 import type { Item, SubscribeOptions, SubscriptionState } from '../options.ts';
@@ -12,6 +11,7 @@ import { Backoff, isTransient, recoveryOf, SubscriptionEnded, type Recovery } fr
 import type { TriggersApi } from '../sdk/triggers-api.ts';
 import { drainWith, type DrainContext } from './drains.ts';
 import type { PositionKeeper } from './position-keeper.ts';
+import type { EntryItem } from './reader.ts';
 import { misbehaved } from '../sdk/peer-error.ts';
 import { Renewer, type SubscribeRequest } from './renewer.ts';
 
@@ -174,7 +174,12 @@ export class DrainLoop {
 
   #context(round: AbortSignal): DrainContext {
     const { api, clock, key, positions, signal } = this.#o;
-    const { window = {}, tuning = {}, callback } = this.#o.subscribe;
+    const {
+      window = {},
+      tuning = {},
+      callback,
+      acknowledgedElsewhere = 'read',
+    } = this.#o.subscribe;
     const { reader } = positions;
     return {
       api,
@@ -185,6 +190,7 @@ export class DrainLoop {
       position: () => reader.position,
       missed: this.#missed,
       isForeign: (delivery) => reader.isForeign(delivery),
+      readsBefore: (delivery) => acknowledgedElsewhere === 'read' && reader.misses(delivery),
       window,
       silenceMs: tuning.silenceMs,
       waitMs: tuning.waitMs ?? PULL_WAIT_MAX_MS,
@@ -209,7 +215,7 @@ export class DrainLoop {
     return true;
   }
 
-  async *#yieldItem(entry: EventItem | GapItem): AsyncGenerator<Item, void> {
+  async *#yieldItem(entry: EntryItem): AsyncGenerator<Item, void> {
     const { reader, acks } = this.#o.positions;
     const { position } = entry;
     const isNew = reader.movePast(entry);

@@ -39,6 +39,8 @@ export interface DrainContext {
   readonly missed: boolean;
   /** Whether the delivery belongs to an epoch that is over, or to another log. */
   readonly isForeign: (delivery: Delivery) => boolean;
+  /** Whether to pull what another reader has acknowledged before this delivery. */
+  readonly readsBefore: (delivery: Delivery) => boolean;
   readonly window: StreamWindow;
   readonly silenceMs: number | undefined;
   readonly waitMs: number;
@@ -264,6 +266,7 @@ async function* callback(context: DrainContext): AsyncGenerator<Delivery, void> 
       const delivery = await queue.next(clock, checkMs, signal);
       signal.throwIfAborted();
       if (delivery) {
+        if (context.readsBefore(delivery)) yield* catchUp(context);
         context.acknowledgeByCall(false);
         yield delivery;
         continue;

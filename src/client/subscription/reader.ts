@@ -11,11 +11,19 @@ import type {
   Subscription,
 } from '../../../spec-schema/draft/schema.ts';
 import { advance, begin, move, receive, type Cursor } from '../../protocol/core/apply.ts';
-import type { EpochItem, EventItem, GapItem, LostItem } from '../../protocol/ledger/items.ts';
+import type {
+  ElsewhereItem,
+  EpochItem,
+  EventItem,
+  GapItem,
+  LostItem,
+} from '../../protocol/ledger/items.ts';
 import type { PositionRecord } from '../../protocol/ledger/ledger.ts';
 import { RecentEvents } from '../../protocol/ledger/recent-events.ts';
 import { misbehaved } from '../sdk/peer-error.ts';
 
+/** An item with a position in the log. */
+export type EntryItem = EventItem | GapItem | ElsewhereItem;
 type Named = Pick<Subscription, 'subscriptionId' | 'epoch' | 'acked'>;
 
 export class LogReader {
@@ -56,7 +64,7 @@ export class LogReader {
    * Returns the new entries of a delivery; null = it belongs to an epoch that is over, or to
    * another log. Throws `LocalError` `peer_misbehaved`.
    */
-  read(delivery: Delivery): readonly (EventItem | GapItem)[] | null {
+  read(delivery: Delivery): readonly EntryItem[] | null {
     const received = receive<Event>(this.#cursor, delivery);
     switch (received.kind) {
       case 'apply':
@@ -83,11 +91,19 @@ export class LogReader {
     return received.kind === 'stale' || (received.kind === 'moved' && received.replaced);
   }
 
+  /** Whether the delivery starts after numbers that only another reader has acknowledged. */
+  misses(delivery: Delivery): boolean {
+    let received = receive<Event>(this.#cursor, delivery);
+    if (received.kind === 'moved' && !received.replaced)
+      received = receive<Event>(received.cursor, delivery);
+    return received.kind === 'apply' && received.entries[0]?.type === 'elsewhere';
+  }
+
   /**
    * Moves past an entry. Returns false when the application has had the same event under another
    * number.
    */
-  movePast(entry: EventItem | GapItem): boolean {
+  movePast(entry: EntryItem): boolean {
     this.#cursor = advance(this.#cursor, entry.position.sequence);
     if (entry.type !== 'event') return true;
     const repeated = this.#recent.isRepeated(entry.event);

@@ -24,20 +24,34 @@ export interface Covering<E extends { readonly sequence: number }> {
   readonly subscriptionId: string;
   readonly epoch: string;
   readonly after: number;
+  readonly acked: number;
   readonly events: readonly E[];
   readonly gaps?: readonly GapRange[] | undefined;
 }
 
-/** One event or gap to apply, and the position after it. */
+/** One event, gap or range to apply, and the position after it. */
 export type AppliedEntry<E> =
   | { readonly type: 'event'; readonly event: E; readonly position: Position }
-  | { readonly type: 'gap'; readonly gap: GapRange; readonly position: Position };
+  | { readonly type: 'gap'; readonly gap: GapRange; readonly position: Position }
+  /**
+   * The numbers `from` to `to`, both included, come before the delivery, and another reader of the
+   * same owner has acknowledged them.
+   */
+  | {
+      readonly type: 'elsewhere';
+      readonly from: number;
+      readonly to: number;
+      readonly position: Position;
+    };
 
 /** The result of {@link receive}. */
 export type Received<E> =
   /** Apply these in order. Empty when everything was applied before. */
   | { readonly kind: 'apply'; readonly entries: readonly AppliedEntry<E>[] }
-  /** The numbers `expected` to `after` are missing. Apply nothing; read the log from the cursor. */
+  /**
+   * The numbers `expected` to `after` are missing, and nobody has acknowledged `after`. Apply
+   * nothing; read the log from the cursor.
+   */
   | { readonly kind: 'hole'; readonly expected: number; readonly after: number }
   /**
    * The log has a new epoch, or another log replaced it (`replaced`). Move to `cursor`, report the
@@ -86,7 +100,7 @@ export function receive<E extends { readonly sequence: number }>(
   cursor: Cursor,
   delivery: Covering<E>,
 ): Received<E> {
-  const { epoch, subscriptionId, after } = delivery;
+  const { epoch, subscriptionId, after, acked } = delivery;
   if (epoch !== cursor.epoch || subscriptionId !== cursor.subscriptionId) {
     if (epoch === cursor.epoch || cursor.past.includes(epoch)) return { kind: 'stale' };
     const replaced = subscriptionId !== cursor.subscriptionId;
@@ -98,18 +112,22 @@ export function receive<E extends { readonly sequence: number }>(
       replaced,
     };
   }
-  if (after > cursor.sequence) return { kind: 'hole', expected: cursor.sequence + 1, after };
-  return walk(cursor, delivery);
+  if (after <= cursor.sequence) return walk(cursor, delivery, []);
+  if (after > acked) return { kind: 'hole', expected: cursor.sequence + 1, after };
+  const position = { epoch, sequence: after };
+  return walk(advance(cursor, after), delivery, [
+    { type: 'elsewhere', from: cursor.sequence + 1, to: after, position },
+  ]);
 }
 
-/** Merges events and gaps by number; drops what is at or below the cursor. */
+/** Merges events and gaps by number; drops what is at or below the cursor. Appends to `entries`. */
 function walk<E extends { readonly sequence: number }>(
   cursor: Cursor,
   delivery: Covering<E>,
+  entries: AppliedEntry<E>[],
 ): Received<E> {
   const { epoch, events } = delivery;
   const gaps = delivery.gaps ?? [];
-  const entries: AppliedEntry<E>[] = [];
   let last = delivery.after;
   let nextEvent = 0;
   let nextGap = 0;

@@ -25,6 +25,18 @@ export interface GapItem {
 }
 
 /**
+ * Numbers that another reader of this subscription has acknowledged, and that this one did not read:
+ * `from` to `to`, both included. `position` is the last of them. It happens with several readers that
+ * have their own ledgers, and after a ledger was restored from a backup.
+ */
+export interface ElsewhereItem {
+  readonly type: 'elsewhere';
+  readonly from: number;
+  readonly to: number;
+  readonly position: Position;
+}
+
+/**
  * The server may have lost the log after `previous`. It delivers the unacknowledged rest again,
  * numbered from 1 in the new epoch.
  */

@@ -121,7 +121,8 @@ export function violations({
       continue;
     }
     const { epoch, sequence } = item.position;
-    const first = item.type === 'gap' ? item.gap.from : item.event.sequence;
+    const first =
+      item.type === 'event' ? item.event.sequence : item.type === 'gap' ? item.gap.from : item.from;
     if (last && (epoch !== last.epoch || first !== last.sequence + 1))
       found.push(`${first} of ${epoch} after ${last.sequence} of ${last.epoch}`);
     last = { epoch, sequence };

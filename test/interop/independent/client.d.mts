@@ -12,6 +12,8 @@ export interface Told {
   type: string;
   subscriptionId: string;
   event?: Delivery['events'][number];
+  from?: number;
+  to?: number;
 }
 export type Applied =
   | { ack: number; refused?: undefined }

@@ -117,7 +117,12 @@ export class Reader {
     if (state.ended) return { refused: 'ended' }; // forgetting it would let a repeated request start it again
     if (state.left.includes(d.epoch)) return { refused: 'left' }; // [recv-left-epoch]
     if (d.epoch !== state.applied.epoch) this.lost(d.subscriptionId, d.epoch);
-    if (d.after > state.applied.sequence) return { refused: 'missing' }; // [recv-missing]
+    if (d.after > state.applied.sequence) {
+      if (d.after > d.acked) return { refused: 'missing' }; // [recv-missing]
+      const from = state.applied.sequence + 1;
+      this.told({ type: 'elsewhere', subscriptionId: d.subscriptionId, from, to: d.after }); // [recv-elsewhere]
+      state.applied = { epoch: d.epoch, sequence: d.after };
+    }
     const parts = [
       ...d.events.map((event) => ({
         type: 'event',

@@ -11,6 +11,7 @@ import {
   lastCovered,
   move,
   receive,
+  type AppliedEntry,
   type Covering,
   type Cursor,
 } from '../../../src/protocol/core/apply.ts';
@@ -33,6 +34,7 @@ function delivery(
     subscriptionId,
     epoch,
     after,
+    acked: 0,
     events: events.map(event),
     gaps: gaps.map(([from, to]) => ({ from, to, reason: 'retention' as const })),
   };
@@ -44,6 +46,12 @@ const at = (sequence: number, past: string[] = []): Cursor => ({
   past,
 });
 
+/** The first number of an entry. */
+function firstOf(entry: AppliedEntry<Numbered>): number {
+  if (entry.type === 'event') return entry.event.sequence;
+  return entry.type === 'gap' ? entry.gap.from : entry.from;
+}
+
 /** Describes a result as text. */
 function summary(cursor: Cursor, one: Covering<Numbered>): string {
   const received = receive(cursor, one);
@@ -54,7 +62,9 @@ function summary(cursor: Cursor, one: Covering<Numbered>): string {
           .map((entry) =>
             entry.type === 'event'
               ? `${entry.event.sequence}`
-              : `${entry.gap.from}-${entry.gap.to}`,
+              : entry.type === 'gap'
+                ? `${entry.gap.from}-${entry.gap.to}`
+                : `elsewhere ${entry.from}-${entry.to}`,
           )
           .join(' ') || 'nothing new'
       );
@@ -78,6 +88,30 @@ describe('receive', () => {
     ['an old heartbeat', at(3), delivery(0, []), 'nothing new'],
     ['[recv-missing] one number missing', at(3), delivery(4, [5]), 'hole 4..4'],
     ['[recv-missing] a heartbeat that reveals a lost tail', at(3), delivery(8, []), 'hole 4..8'],
+    [
+      '[recv-elsewhere] numbers that another reader has acknowledged, then events',
+      at(3),
+      { ...delivery(5, [6, 7]), acked: 5 },
+      'elsewhere 4-5 6 7',
+    ],
+    [
+      '[recv-elsewhere] a heartbeat after numbers that another reader has acknowledged',
+      at(3),
+      { ...delivery(5, []), acked: 9 },
+      'elsewhere 4-5',
+    ],
+    [
+      '[recv-missing] missing numbers of which only some are acknowledged',
+      at(3),
+      { ...delivery(5, [6]), acked: 4 },
+      'hole 4..5',
+    ],
+    [
+      '[recv-duplicate] acknowledged numbers that this reader has',
+      at(5),
+      { ...delivery(3, [4, 5, 6]), acked: 3 },
+      '6',
+    ],
     [
       'events between gaps',
       at(0),
@@ -165,8 +199,7 @@ describe('receive', () => {
           }
           assert.equal(received.kind, 'apply');
           for (const entry of received.kind === 'apply' ? received.entries : []) {
-            const from = entry.type === 'event' ? entry.event.sequence : entry.gap.from;
-            assert.equal(from, cursor.sequence + 1, 'the very next number');
+            assert.equal(firstOf(entry), cursor.sequence + 1, 'the very next number');
             cursor = advance(cursor, entry.position.sequence);
           }
           assert.ok(cursor.sequence >= lastCovered(one), 'everything covered has been taken');
@@ -179,6 +212,7 @@ describe('receive', () => {
     const small = fc.integer({ min: 0, max: 12 });
     const anything = fc.record({
       after: small,
+      acked: small,
       events: fc.array(small.map(event), { maxLength: 6 }),
       gaps: fc.array(
         fc.record({ from: small, to: small, reason: fc.constant('retention' as const) }),
@@ -204,10 +238,8 @@ describe('receive', () => {
             assert.notEqual(received.kind, 'moved');
           }
           for (const entry of received.kind === 'apply' ? received.entries : []) {
-            assert.equal(
-              entry.type === 'event' ? entry.event.sequence : entry.gap.from,
-              cursor.sequence + 1,
-            );
+            assert.equal(firstOf(entry), cursor.sequence + 1);
+            if (entry.type === 'elsewhere') assert.ok(entry.to <= one.acked);
             assert.ok(entry.position.sequence > cursor.sequence);
             cursor = advance(cursor, entry.position.sequence);
           }

@@ -147,6 +147,20 @@ export const MUTANTS: readonly Mutant[] = [
     defect: { receive: (cursor, delivery) => receive({ ...cursor, past: [] }, delivery) },
   },
   {
+    name: 'the receiver refuses what follows numbers that another reader has acknowledged',
+    configuration: { ...CALLBACK, crashes: 0, pulls: 1 },
+    caughtBy: 'liveness',
+    defect: { receive: (cursor, delivery) => receive(cursor, { ...delivery, acked: 0 }) },
+  },
+  {
+    name: 'the receiver takes every missing number for acknowledged by another reader',
+    configuration: { events: 2, window: 2, crashes: 0, stream: true },
+    caughtBy: 'safety',
+    defect: {
+      receive: (cursor, delivery) => receive(cursor, { ...delivery, acked: delivery.after }),
+    },
+  },
+  {
     name: 'a number is used again after a crash',
     configuration: CALLBACK,
     caughtBy: 'safety',

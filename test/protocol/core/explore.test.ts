@@ -23,12 +23,16 @@ const CONFIGURATIONS: readonly (readonly [name: string, configuration: Configura
     'stream on a store that loses writes',
     { events: byTier(1, 2), window: 1, crashes: 0, stream: true, failover: true },
   ],
+  [
+    'two readers with their own ledgers, one of them restored from a backup',
+    { events: byTier(2, 3), window: 2, crashes: 0, pulls: 1 },
+  ],
   ['somebody confused', { events: 3, window: 2, crashes: 1, confused: true }],
 ];
 
 describe('every reachable world', () => {
   for (const [name, configuration] of CONFIGURATIONS) {
-    test(`[log-no-silent-loss log-stable ack-monotonic ack-sent cb-one-lease recv-duplicate] is safe and can drain: ${name}`, (context) => {
+    test(`[log-no-silent-loss log-stable ack-monotonic ack-sent cb-one-lease recv-duplicate recv-elsewhere] is safe and can drain: ${name}`, (context) => {
       const { states, edges, violation, stuck } = explore(configuration);
       void context.annotate(`${states} states, ${edges} edges`);
       assert.equal(

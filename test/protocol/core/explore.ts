@@ -4,7 +4,15 @@
  * every reachable world still drain? Random tests cannot answer the second one; it finds, for
  * example, a log whose retention trims without a gap.
  */
-import { Physics, brokenRule, genesis, type Defect, type Message, type World } from './world.ts';
+import {
+  Physics,
+  brokenRule,
+  genesis,
+  type Defect,
+  type Message,
+  type Reader,
+  type World,
+} from './world.ts';
 
 /** The possible actions, and the number of times each may happen. */
 export interface Configuration {
@@ -23,6 +31,11 @@ export interface Configuration {
   readonly skip?: boolean;
   /** A client acknowledges more than was sent. */
   readonly confused?: boolean;
+  /**
+   * A second reader with its own ledger pulls and acknowledges this many times, and the ledger of the
+   * first one is once restored from a backup.
+   */
+  readonly pulls?: number;
 }
 
 export interface Exploration {
@@ -89,6 +102,23 @@ function* actions(world: World, physics: Physics, c: Configuration): Generator<A
         physics.feed(world, { type: 'answer', attempt, jitter: 0, outcome: { kind } }).world,
       ];
   }
+  if (world.second !== null) {
+    const { second } = world;
+    for (let size = 1; size <= c.window && second.pulls < c.pulls!; size += 1)
+      yield [`pull(${size})`, physics.pull(world, size)];
+    if (c.stream !== true)
+      for (const position of world.acks)
+        yield [`ack(${position.sequence})`, physics.feed(world, { type: 'ack', position }).world];
+    const { cursor, taken } = world;
+    if (second.restores === 0) {
+      yield ['back up', { ...world, second: { ...second, backup: { cursor, taken } } }];
+      if (second.backup !== null)
+        yield [
+          'restore',
+          { ...world, ...second.backup, second: { ...second, backup: null, restores: 1 } },
+        ];
+    }
+  }
   if (c.confused === true) {
     if (sub.sent < sub.head)
       yield [
@@ -110,7 +140,9 @@ function* actions(world: World, physics: Physics, c: Configuration): Generator<A
  * whether it is the current one.
  */
 function keyOf(world: World): string {
-  const { sub, replica } = world;
+  const { sub, replica, second } = world;
+  const read = ({ cursor, taken }: Reader): string =>
+    `${cursor.epoch[5]}${cursor.sequence}:${taken.map(({ epoch, sequence, id, elsewhere }) => `${epoch[5]}${sequence}${id}${elsewhere ? 'e' : ''}`)}`;
   const counters = ({ sub: s, log }: Pick<World, 'sub' | 'log'>): string =>
     [
       s.epoch[5],
@@ -129,9 +161,9 @@ function keyOf(world: World): string {
     world.acks.map(({ epoch, sequence }) => epoch[5]! + sequence).sort(),
     world.stream,
     world.covered,
-    world.cursor.epoch[5],
-    world.cursor.sequence,
-    world.taken.map(({ epoch, sequence, id }) => epoch[5]! + sequence + id),
+    read(world),
+    second &&
+      `${read(second.reader)} ${second.pulls} ${second.restores} ${second.backup && read(second.backup)} ${world.known.epoch[5]}${world.known.sequence}`,
     world.published,
     world.crashes,
     world.failovers,
@@ -139,9 +171,11 @@ function keyOf(world: World): string {
   ].join('|');
 }
 
-function messageKey({ attempt, delivery }: Message, { sub }: World): string {
+function messageKey({ attempt, delivery }: Message, { sub, second }: World): string {
   const kind = attempt === null ? 's' : attempt === sub.attempt?.id ? 'c' : 'o';
-  return `${kind}${delivery.epoch[5]}${delivery.after}:${delivery.events.map(({ sequence, id }) => sequence + id)}:${(delivery.gaps ?? []).map(({ from, to }) => `${from}-${to}`)}`;
+  // With one reader, everything acknowledged is applied.
+  const acked = second !== null && delivery.after <= delivery.acked ? 'a' : '';
+  return `${kind}${acked}${delivery.epoch[5]}${delivery.after}:${delivery.events.map(({ sequence, id }) => sequence + id)}:${(delivery.gaps ?? []).map(({ from, to }) => `${from}-${to}`)}`;
 }
 
 /** Messages and answers are sets: the network may deliver each any number of times. */
@@ -168,7 +202,12 @@ export function explore(
   statesMax = 400_000,
 ): Exploration {
   const physics = new Physics(defect);
-  const start = genesis({ onFailure: configuration.skip === true ? 'skip' : 'suspend' });
+  const alone = genesis({ onFailure: configuration.skip === true ? 'skip' : 'suspend' });
+  const { cursor, taken } = alone;
+  const start: World =
+    configuration.pulls === undefined
+      ? alone
+      : { ...alone, second: { reader: { cursor, taken }, pulls: 0, backup: null, restores: 0 } };
   const worlds: (World | null)[] = [start];
   const ids = new Map([[keyOf(start), 0]]);
   const cameFrom: (readonly [id: number, action: string])[] = [[-1, '']];

@@ -133,7 +133,12 @@ describe('assembling', () => {
             maxBytes,
           });
           const log = { subscriptionId: 'sub_test', epoch: 'epoch' };
-          const received = receive(begin({ ...log, sequence: after }), { ...log, after, ...batch });
+          const received = receive(begin({ ...log, sequence: after }), {
+            ...log,
+            after,
+            acked: 0,
+            ...batch,
+          });
           assert.equal(
             received.kind,
             'apply',

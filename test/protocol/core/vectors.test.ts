@@ -5,6 +5,14 @@
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import {
+  advance,
+  begin,
+  lastCovered,
+  receive,
+  type Covering,
+  type Cursor,
+} from '../../../src/protocol/core/apply.ts';
+import {
   classifyAnswer,
   etagOf,
   grantTtl,
@@ -21,6 +29,7 @@ import {
   type Subscription,
   type TtlPolicy,
 } from '../../../src/protocol/core/index.ts';
+import deliveries from '../../../spec-schema/draft/vectors/delivery-apply.json' with { type: 'json' };
 import answers from '../../../spec-schema/draft/vectors/callback-answer.json' with { type: 'json' };
 import etags from '../../../spec-schema/draft/vectors/subscription-etag.json' with { type: 'json' };
 import logs from '../../../spec-schema/draft/vectors/log.json' with { type: 'json' };
@@ -83,6 +92,47 @@ describe('vectors/callback-answer', () => {
       );
       assert.deepEqual(outcome, one.expected);
       assert.equal(outcome.kind === 'acked' ? 'valid' : 'invalid', one.verdict);
+    });
+  }
+});
+
+describe('vectors/delivery-apply', () => {
+  interface Reading extends Case {
+    readonly applied: { readonly epoch: string; readonly sequence: number };
+    readonly left: readonly string[];
+    readonly delivery: Covering<{ readonly sequence: number }>;
+    readonly expected: {
+      readonly told: readonly unknown[];
+      readonly applied: { readonly epoch: string; readonly sequence: number };
+      readonly ack?: number;
+      readonly refused?: string;
+    };
+  }
+  for (const one of deliveries.cases as unknown as readonly Reading[]) {
+    test(`[recv-elsewhere, recv-missing] ${one.id}: ${one.comment}`, () => {
+      const { applied, left, delivery, expected } = one;
+      const { subscriptionId } = delivery;
+      let cursor: Cursor = { ...begin({ subscriptionId, ...applied }), past: left };
+      const told: unknown[] = [];
+      let received = receive(cursor, delivery);
+      if (received.kind === 'moved') {
+        told.push({ told: 'lost', epoch: cursor.epoch, sequence: cursor.sequence });
+        cursor = received.cursor;
+        received = receive(cursor, delivery);
+      }
+      for (const entry of received.kind === 'apply' ? received.entries : []) {
+        if (entry.type === 'event') told.push({ told: 'event', sequence: entry.event.sequence });
+        else if (entry.type === 'gap') told.push({ told: 'gap', ...entry.gap });
+        else told.push({ told: 'elsewhere', from: entry.from, to: entry.to });
+        cursor = advance(cursor, entry.position.sequence);
+      }
+      const { epoch, sequence } = cursor;
+      const result =
+        received.kind === 'apply'
+          ? { ack: Math.min(sequence, lastCovered(delivery)) }
+          : { refused: received.kind === 'hole' ? 'missing' : 'left' };
+      assert.deepEqual({ told, applied: { epoch, sequence }, ...result }, expected);
+      assert.equal(received.kind === 'apply' ? 'valid' : 'invalid', one.verdict);
     });
   }
 });

@@ -39,14 +39,23 @@ export interface Reply {
   readonly ack: number;
   readonly reject?: number;
 }
-/** One number as the receiver applied it: an event's id, or null for a gap. */
+/**
+ * One number as a reader applied it: an event's id, or null for a gap and for a number that another
+ * reader has acknowledged.
+ */
 export interface Taken {
   readonly epoch: string;
   readonly sequence: number;
   readonly id: string | null;
+  readonly elsewhere?: true;
+}
+/** The ledger of one reader. */
+export interface Reader {
+  readonly cursor: Cursor;
+  readonly taken: readonly Taken[];
 }
 
-export interface World {
+export interface World extends Reader {
   readonly sub: Subscription;
   readonly log: readonly LogItem[];
   readonly net: readonly Message[];
@@ -56,8 +65,18 @@ export interface World {
   readonly stream: number | null;
   /** The numbers of this epoch that a delivery has covered. */
   readonly covered: readonly number[];
-  readonly cursor: Cursor;
-  readonly taken: readonly Taken[];
+  /**
+   * A second reader of the same owner, which pulls, and its backup of the first one; null = there is
+   * one reader.
+   */
+  readonly second: {
+    readonly reader: Reader;
+    readonly pulls: number;
+    readonly backup: Reader | null;
+    readonly restores: number;
+  } | null;
+  /** The highest number of the current epoch that any reader has ever applied. */
+  readonly known: Position;
   /** Number of events published so far, and the id of the next one. */
   readonly published: number;
   /** The state of a lagging replica. */
@@ -96,6 +115,8 @@ export function genesis(overrides: Partial<Subscription> = {}): World {
     covered: [],
     cursor: begin({ subscriptionId: SUBSCRIPTION_ID, epoch: EPOCH, sequence: 0 }),
     taken: [],
+    second: null,
+    known: { epoch: EPOCH, sequence: 0 },
     published: 0,
     replica: null,
     crashes: 0,
@@ -171,6 +192,7 @@ export class Physics {
       subscriptionId: SUBSCRIPTION_ID,
       epoch: sub.epoch,
       after,
+      acked: sub.acked,
       gaps,
       last,
       events: events.map(({ sequence, encoded }) => ({ sequence, id: encoded ?? '' })),
@@ -213,49 +235,95 @@ export class Physics {
 
   /** Puts a message on the network and records what it covers. */
   sent(world: World, message: Message): World {
-    const { after, last } = message.delivery;
+    return { ...this.#covering(world, message.delivery), net: [...world.net, message] };
+  }
+
+  #covering(world: World, { after, last }: Delivery): World {
     const covered = new Set(world.covered);
     for (let number = after + 1; number <= last; number += 1) covered.add(number);
-    return {
-      ...world,
-      net: [...world.net, message],
-      covered: [...covered].sort((a, b) => a - b),
-    };
+    return { ...world, covered: [...covered].sort((a, b) => a - b) };
   }
 
   /** The message arrives: the receiver applies what is new and answers with its position. */
   arrive(world: World, { attempt, delivery }: Message): World {
-    let cursor = world.cursor;
-    let received = this.#receive(cursor, delivery);
-    if (received.kind === 'moved') {
-      cursor = received.cursor;
-      received = this.#receive(cursor, delivery);
-    }
-    if (received.kind !== 'apply') return { ...world, cursor };
-    let broken = world.broken;
-    const taken = [...world.taken];
-    for (const entry of received.entries) {
-      const numbers = numbersOf(entry);
-      for (const one of numbers) {
-        const due = (taken.findLast(({ epoch }) => epoch === one.epoch)?.sequence ?? 0) + 1;
-        if (one.sequence !== due)
-          broken ??= `the receiver took ${one.sequence} where ${due} was due`;
-        taken.push(one);
-      }
-      cursor = advance(cursor, numbers.at(-1)!.sequence);
-    }
+    const { next, applied } = this.#apply(world, world, delivery);
+    const { cursor, taken } = next;
+    const after: World = { ...world, cursor, taken, ...this.#noted(world, next) };
+    if (!applied) return after;
     const ack = Math.min(cursor.sequence, delivery.last);
     return {
-      ...world,
-      cursor,
-      taken,
-      broken,
+      ...after,
       replies: attempt === null ? world.replies : [...world.replies, { attempt, ack }],
       acks:
         attempt === null
           ? [...world.acks, { epoch: delivery.epoch, sequence: cursor.sequence }]
           : world.acks,
     };
+  }
+
+  /** The second reader pulls from its own position, applies the delivery and acknowledges it. */
+  pull(world: World, maxEvents: number): World {
+    const { second } = world;
+    if (second === null) return world;
+    const { cursor } = second.reader;
+    const after = cursor.epoch === world.sub.epoch ? cursor.sequence : 0;
+    const delivery = this.read(world, after, maxEvents);
+    if (delivery.last === after) return world;
+    const { world: drained, result } = this.feed(world, {
+      type: 'drain',
+      after,
+      to: delivery.last,
+      resume: false,
+    });
+    if (result.refused) return world;
+    const sent = this.#covering(drained, delivery);
+    const { next } = this.#apply(sent, second.reader, delivery);
+    const { epoch, sequence } = next.cursor;
+    return {
+      ...sent,
+      ...this.#noted(sent, next),
+      second: { ...second, reader: next, pulls: second.pulls + 1 },
+      acks: [...sent.acks, { epoch, sequence }],
+    };
+  }
+
+  /** Applies a delivery; returns the reader after it. */
+  #apply(
+    { sub }: World,
+    reader: Reader,
+    delivery: Delivery,
+  ): { readonly next: Reader & { readonly broken?: string }; readonly applied: boolean } {
+    let { cursor } = reader;
+    let received = this.#receive(cursor, delivery);
+    if (received.kind === 'moved') {
+      cursor = received.cursor;
+      received = this.#receive(cursor, delivery);
+    }
+    if (received.kind !== 'apply') return { next: { ...reader, cursor }, applied: false };
+    let broken: string | undefined;
+    const taken = [...reader.taken];
+    for (const entry of received.entries) {
+      const numbers = numbersOf(entry);
+      for (const one of numbers) {
+        const due = (taken.findLast(({ epoch }) => epoch === one.epoch)?.sequence ?? 0) + 1;
+        if (one.sequence !== due)
+          broken ??= `the receiver took ${one.sequence} where ${due} was due`;
+        if (one.elsewhere && one.epoch === sub.epoch && one.sequence > sub.acked)
+          broken ??= `${one.sequence} was taken for acknowledged, and ${sub.acked} is`;
+        taken.push(one);
+      }
+      cursor = advance(cursor, numbers.at(-1)!.sequence);
+    }
+    return { next: { cursor, taken, ...(broken ? { broken } : {}) }, applied: true };
+  }
+
+  #noted(
+    world: World,
+    { cursor: { epoch, sequence }, broken }: Reader & { readonly broken?: string },
+  ): Pick<World, 'known' | 'broken'> {
+    const { known } = world;
+    const isMore = epoch === known.epoch ? sequence > known.sequence : epoch === world.sub.epoch;
+    return { known: isMore ? { epoch, sequence } : known, broken: world.broken ?? broken ?? null };
   }
 
   reply(
@@ -307,17 +375,18 @@ function numbersOf(entry: AppliedEntry<{ sequence: number; id: string }>): Taken
   const { epoch } = entry.position;
   if (entry.type === 'event')
     return [{ epoch, sequence: entry.event.sequence, id: entry.event.id }];
-  const { from, to } = entry.gap;
+  const { from, to } = entry.type === 'gap' ? entry.gap : entry;
   return Array.from({ length: to - from + 1 }, (_, at) => ({
     epoch,
     sequence: from + at,
     id: null,
+    ...(entry.type === 'elsewhere' ? { elsewhere: true } : {}),
   }));
 }
 
 /** The rule that this world breaks, or null. `before` is the world one action earlier. */
 export function brokenRule(world: World, before: World | null): string | null {
-  const { sub, log, cursor, taken, covered } = world;
+  const { sub, log, taken, known, second, covered } = world;
   const same = before !== null && before.sub.epoch === sub.epoch ? before.sub : null;
   if (world.broken !== null) return world.broken;
   if (!(sub.acked <= sub.sent && sub.sent <= sub.head && sub.floor <= sub.head))
@@ -329,22 +398,24 @@ export function brokenRule(world: World, before: World | null): string | null {
   if (unsent !== undefined) return `sent is ${sub.sent}, but ${unsent} was in no delivery`;
   if (same !== null && sub.acked < same.acked)
     return `acked went back from ${same.acked} to ${sub.acked}`;
-  // No silent loss: every number that the server counts as acknowledged was applied by the
-  // receiver, as an event or as a gap.
-  const told = cursor.epoch === sub.epoch ? cursor.sequence : 0;
+  // No silent loss: every number that the server counts as acknowledged was applied by a reader, as
+  // an event or as a gap.
+  const told = known.epoch === sub.epoch ? known.sequence : 0;
   if (sub.acked > told) return `acked is ${sub.acked}, the receiver knows of ${told}`;
-  for (const item of log) {
-    const one = taken.findLast(
-      ({ epoch, sequence }) => epoch === sub.epoch && sequence === item.sequence,
-    );
-    // Stability: a number names the same event forever, and a reported gap stays a gap.
-    if (one !== undefined && item.gap === null && one.id !== item.encoded)
-      return `number ${item.sequence} was ${one.id ?? 'a gap'} and is ${item.encoded}`;
-  }
+  for (const item of log)
+    for (const list of second === null ? [taken] : [taken, second.reader.taken]) {
+      const one = list.findLast(
+        ({ epoch, sequence }) => epoch === sub.epoch && sequence === item.sequence,
+      );
+      // Stability: a number names the same event forever, and a reported gap stays a gap.
+      if (one !== undefined && !one.elsewhere && item.gap === null && one.id !== item.encoded)
+        return `number ${item.sequence} was ${one.id ?? 'a gap'} and is ${item.encoded}`;
+    }
   const last = taken.at(-1);
   // Gaps have a cause. Checking the newest number is enough, since every world is checked.
   if (
     last?.id === null &&
+    !last.elsewhere &&
     last.epoch === sub.epoch &&
     last.sequence > sub.floor &&
     log.find(({ sequence }) => sequence === last.sequence)?.gap === null

@@ -99,6 +99,11 @@ const ROWS = [
     overrides: { onMissing: () => {} },
   },
   {
+    check: 'recv-elsewhere',
+    wrong: 'refuses what follows numbers that another reader has acknowledged',
+    overrides: { isMissing: ({ after }, { sequence }) => after > sequence, onMissing: () => {} },
+  },
+  {
     check: 'sig-raw-bytes',
     wrong: 'verifies the signature over a re-serialized body',
     overrides: { signed: (raw) => Buffer.from(JSON.stringify(JSON.parse(raw))) },

@@ -54,6 +54,11 @@ const ROWS = [
     overrides: { canRead: ({ events }) => events.filter(isFirst).length === events.length },
   },
   {
+    check: 'recv-elsewhere',
+    wrong: 'refuses what follows numbers that another reader has acknowledged',
+    overrides: { isMissing: ({ after }, { sequence }) => after > sequence },
+  },
+  {
     check: 'sig-raw-bytes',
     wrong: 'verifies the signature over a re-serialized body',
     overrides: {

@@ -134,6 +134,15 @@ function yieldOf(item: Item, subscriptionId: string): ModeYield {
         done: () => item.ack(),
       };
     }
+    case 'elsewhere': {
+      const { from, to } = item;
+      return {
+        type: 'gap',
+        reason: 'elsewhere',
+        numbers: { subscriptionId, epoch: item.position.epoch, from, to },
+        done: () => item.ack(),
+      };
+    }
     default:
       return { type: 'loss', item };
   }
