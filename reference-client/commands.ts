@@ -83,7 +83,7 @@ export function update(shell: Shell): void {
     .addOption(
       new Option('--pause', 'stop delivery; new events are still numbered').conflicts('resume'),
     )
-    .option('--resume', 'continue delivery where it stopped')
+    .option('--resume', 'continue delivery where it stopped, also after failures')
     .addOption(
       new Option(
         '--on-failure <action>',
@@ -120,6 +120,7 @@ function changeOf({
   return {
     ...(ttlMs === undefined ? {} : { ttlMs }),
     ...(pause || resume ? { paused: pause === true } : {}),
+    ...(resume ? { resume } : {}),
     ...(onFailure === undefined ? {} : { onFailure }),
     ...(select === undefined ? {} : { select }),
     ...(detachCallback ? { callback: null } : {}),

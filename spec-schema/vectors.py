@@ -321,7 +321,7 @@ class Log:
                 return self.acknowledged(sent, outcome["ack"], outcome["reject"])
             return self.failed(sent, "no_ack", False)
         if kind == "gone":
-            self.callback, self.last_error = None, "http_4xx"
+            self.suspended, self.last_error = True, "gone"
             return []
         if kind == "too_large":
             if sent["events"] == 0:
@@ -368,12 +368,17 @@ class Log:
             return []
         return [{"type": "gap", "from": sent["first"], "to": sent["first"], "reason": reason}]
 
-    def drain(self, after, to, resume, **_):
+    def drain(self, after, to, **_):
         # What starts above `sent` leaves out numbers, so it does not raise the bound.
         if after <= self.sent:
             self.sent = max(self.sent, to)
-        if resume and self.suspended:
+        return []
+
+    def verified(self, ok, **_):
+        if ok and self.suspended:
             self.suspended, self.failures, self.config_failures, self.failing_since = False, 0, 0, None
+        if not ok and not self.suspended:
+            self.suspended, self.last_error = True, "challenge_failed"
         return []
 
     def ack(self, position, **_):
@@ -464,7 +469,7 @@ def callback_address(case):
 
 def subscription_etag(case):
     """Which of the observations have the same ETag: each is followed by what happened before the next."""
-    covered = {"select", "callback", "secret", "ttlMs", "paused", "onFailure", "suspended", "epoch"}
+    covered = {"select", "callback", "secret", "ttlMs", "paused", "onFailure", "epoch"}
     state, versions, groups = dict(case["given"]), 0, [0]
     for change in case["steps"]:
         different = {name for name, value in change.items() if state.get(name) != value}

@@ -254,6 +254,7 @@ export async function verify(sub, { url, secret }) {
     delivery(sub, sub.acked, { challenge }),
   );
   if (category !== undefined) return category;
+  if (status === 410) return 'gone';
   if (status < 200 || status > 299) return status >= 300 && status <= 499 ? 'http_4xx' : 'http_5xx';
   return isProof(secret, challenge, body) ? null : 'challenge_failed';
 }
@@ -268,6 +269,7 @@ export const newCallback = ({ url, secret }) => ({
   attempts: 0,
   configurationFailures: 0,
   nextAt: 0,
+  probeAt: Infinity,
   batch: BATCH.events,
 });
 
@@ -281,20 +283,37 @@ export function rotate(callback, secret) {
   });
 }
 
-/** Resets the failure counters; the last error stays visible. */
+/** Resets the failure counters and ends a suspension; the last error stays visible. */
 export const reset = (callback) =>
   Object.assign(callback, {
     attempts: 0,
     configurationFailures: 0,
     failingSince: undefined,
     nextAt: 0,
+    suspendedAt: undefined,
+    probeAt: Infinity,
   });
+
+/** The pauses between probes grow with the time of the suspension, from a minute to an hour. */
+const probeAfter = ({ suspendedAt }) =>
+  now() + Math.min(HOUR_MS, Math.max(60_000, now() - suspendedAt));
+
+/** Challenges a suspended callback if that is due. A proof resumes it: then calls `resume(sub)`. */
+export async function probe(sub, resume) {
+  const { callback } = sub;
+  if (callback === undefined || sub.paused || callback.probeAt > now()) return;
+  callback.probeAt = probeAfter(callback);
+  const { url, secret } = callback;
+  const failure = await verify(sub, { url, secret });
+  if (failure === null && sub.callback === callback && callback.secret === secret) resume(sub);
+}
 
 const previousOf = ({ previous }) =>
   previous !== undefined && previous.until > now() ? previous : undefined;
 
 export function describedCallback(callback) {
-  const { url, verifiedAt, attempts, lastDeliveryAt, failingSince, lastError } = callback;
+  const { url, verifiedAt, attempts, lastDeliveryAt, failingSince, lastError, suspendedAt } =
+    callback;
   const previous = previousOf(callback);
   return {
     origin: new URL(url).origin,
@@ -305,6 +324,7 @@ export function describedCallback(callback) {
       ...(lastDeliveryAt ? { lastDeliveryAt: instant(lastDeliveryAt) } : {}),
       ...(failingSince ? { failingSince: instant(failingSince) } : {}),
       ...(lastError ? { lastError } : {}),
+      ...(suspendedAt ? { suspendedAt: instant(suspendedAt) } : {}),
     },
   };
 }
@@ -317,7 +337,7 @@ const secretsOf = (callback) => [
 /**
  * Makes the next attempt when there is something to send and no attempt is running. `on` contains the
  * functions of the server that an answer needs: `acknowledge(sub, sequence)`,
- * `configure(sub, change)` and `isLive(sub)`.
+ * `announce(sub)` and `isLive(sub)`.
  */
 export async function attemptDelivery(sub, on) {
   const { callback } = sub;
@@ -325,7 +345,7 @@ export async function attemptDelivery(sub, on) {
     callback === undefined ||
     sub.attempt ||
     sub.paused ||
-    sub.suspended ||
+    callback.suspendedAt !== undefined ||
     callback.nextAt > now() ||
     !on.isLive(sub)
   )
@@ -345,11 +365,13 @@ export async function attemptDelivery(sub, on) {
 /** Applies the meaning of an answer to the subscription. */
 function settle(sub, made, { kind, ack, reject, category, retryAfterMs }, on) {
   const { callback } = sub;
+  const suspend = () => {
+    callback.suspendedAt = now();
+    callback.probeAt = probeAfter(callback);
+    on.announce(sub);
+  };
   const giveUp = (reason) => {
-    if (sub.onFailure === 'suspend')
-      return on.configure(sub, () => {
-        sub.suspended = true;
-      });
+    if (sub.onFailure === 'suspend') return suspend();
     makeGap(sub, made.events[0].sequence, reason);
     return reset(callback);
   };
@@ -362,15 +384,12 @@ function settle(sub, made, { kind, ack, reject, category, retryAfterMs }, on) {
     });
     return on.acknowledge(sub, ack);
   }
-  if (kind === 'gone')
-    return on.configure(sub, () => {
-      sub.callback = undefined;
-    });
   if (kind === 'too_large' && made.events.length > 1)
     return void (callback.batch = Math.floor(made.events.length / 2));
-  callback.lastError = category ?? 'http_4xx';
+  callback.lastError = kind === 'gone' ? 'gone' : (category ?? 'http_4xx');
   callback.failingSince ??= now();
   callback.attempts += 1;
+  if (kind === 'gone') return suspend();
   if (kind === 'too_large' && made.events.length === 1) return giveUp('too_large');
   callback.configurationFailures = kind === 'transient' ? 0 : callback.configurationFailures + 1;
   const tooOften =

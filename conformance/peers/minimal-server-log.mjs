@@ -12,8 +12,8 @@ export const clock = { leadMs: 0 };
 export const now = () => Date.now() + clock.leadMs;
 export const instant = (at = now()) => new Date(at).toISOString();
 
-export const status = ({ suspended, paused }) =>
-  suspended ? 'suspended' : paused ? 'paused' : 'active';
+export const status = ({ callback, paused }) =>
+  callback?.suspendedAt !== undefined ? 'suspended' : paused ? 'paused' : 'active';
 export const etag = ({ epoch, version }) => `${epoch.slice(0, 8)}-${version}`;
 
 export const head = (sub) => sub.trimmed + sub.entries.length;

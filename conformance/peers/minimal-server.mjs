@@ -11,6 +11,7 @@ import {
   requireUrl,
   NAMES,
   newCallback,
+  probe,
   reset,
   rotate,
   sendTermination,
@@ -225,7 +226,6 @@ function configure(sub, change) {
       sub.select,
       sub.ttlMs,
       sub.paused,
-      sub.suspended,
       sub.onFailure,
       sub.callback?.url ?? null,
       sub.callback?.secret ?? null,
@@ -238,19 +238,21 @@ function configure(sub, change) {
   };
   if (configuration() === before) return;
   sub.version += 1;
-  for (const stream of sub.streams) stream.send(delivery(sub, stream.position));
+  announce(sub);
 }
 
-/** Resumes a suspended callback and resets its failures, as a call of the client does. */
+/** Resumes a suspended callback and resets its failures. */
 function resume(sub) {
-  if (sub.callback === undefined) return;
+  if (sub.callback?.suspendedAt === undefined) return;
   reset(sub.callback);
-  configure(sub, () => {
-    sub.suspended = false;
-  });
+  announce(sub);
   void attemptDelivery(sub, reactions);
 }
-const reactions = { acknowledge, configure, isLive: (sub) => live.get(sub.subscriptionId) === sub };
+/** Sends an empty delivery on the open streams, because the configuration or the status changed. */
+const announce = (sub) => {
+  for (const stream of sub.streams) stream.send(delivery(sub, stream.position));
+};
+const reactions = { acknowledge, announce, isLive: (sub) => live.get(sub.subscriptionId) === sub };
 
 function renew(sub, suggested) {
   sub.ttlMs = grant(suggested, GRANTS);
@@ -293,6 +295,7 @@ function tick() {
     else {
       for (const stream of [...sub.streams]) stream.tick();
       void attemptDelivery(sub, reactions);
+      void probe(sub, resume);
     }
   }
   for (const [id, { at }] of ended) if (at < now() - TOMBSTONE_MS) ended.delete(id);
@@ -404,7 +407,6 @@ const methods = {
             etag: etag(found),
           });
         configure(found, () => renew(found, ttlMs));
-        resume(found);
         return { ...described(found), created: false };
       }
       limit('subscriptions', ownedBy(principal).length);
@@ -416,7 +418,6 @@ const methods = {
         select,
         onFailure: onFailure ?? 'suspend',
         paused: false,
-        suspended: false,
         createdAt: now(),
         epoch: token(16),
         version: 0,
@@ -456,6 +457,8 @@ const methods = {
   'triggers/update': (params, principal) =>
     oneByOne(params.subscriptionId, async () => {
       const { callback } = params;
+      const isNew = ({ callback: current }) =>
+        callback && (callback.url !== current?.url || callback.secret !== current.secret);
       const checked = () => {
         const sub = own(principal, params.subscriptionId);
         const select =
@@ -464,7 +467,8 @@ const methods = {
         requireMatch(sub, params);
         return { sub, select };
       };
-      if (callback) await requireConsent(checked().sub, callback);
+      const { sub: asked } = checked();
+      if (isNew(asked)) await requireConsent(asked, callback);
       // Check again, because an endpoint may take ten seconds to answer.
       const { sub, select } = checked();
       configure(sub, () => {
@@ -474,12 +478,13 @@ const methods = {
           onFailure: params.onFailure ?? sub.onFailure,
         });
         if (params.ttlMs !== undefined) renew(sub, params.ttlMs);
-        if (callback === null) Object.assign(sub, { callback: undefined, suspended: false });
-        else if (callback?.url === sub.callback?.url && callback)
-          rotate(sub.callback, callback.secret);
-        else if (callback) sub.callback = newCallback(callback);
+        if (callback === null) sub.callback = undefined;
+        else if (isNew(sub))
+          if (callback.url === sub.callback?.url) rotate(reset(sub.callback), callback.secret);
+          else sub.callback = newCallback(callback);
       });
-      resume(sub);
+      if (params.resume) resume(sub);
+      void attemptDelivery(sub, reactions);
       return described(sub);
     }),
 
@@ -538,7 +543,6 @@ const methods = {
         'waiting_pulls',
         ownedBy(principal).reduce((count, { pulls }) => count + pulls.size, 0),
       );
-    if (maxEvents > 0) resume(sub);
     acknowledge(sub, ack?.sequence);
     const start = after?.sequence ?? sub.acked;
     const last = waits ? await news(sub, start, Math.min(waitMs, PULL.waitMs), onClose) : undefined;

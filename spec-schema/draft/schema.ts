@@ -190,6 +190,7 @@ export type FailureCategory =
   | 'tls_error'
   | 'http_4xx'
   | 'http_5xx'
+  | 'gone'
   | 'challenge_failed'
   | 'no_ack';
 
@@ -214,6 +215,8 @@ export interface CallbackHealth {
   lastDeliveryAt?: Instant;
   lastError?: FailureCategory;
   failingSince?: Instant;
+  /** When the callback was suspended; absent while it is not. */
+  suspendedAt?: Instant;
   /**
    * Failed attempts since the last success.
    * @asType integer
@@ -467,6 +470,8 @@ export interface UpdateParams {
    */
   select?: Selection[];
   paused?: boolean;
+  /** Resumes a suspended callback. */
+  resume?: true;
   onFailure?: OnFailure;
   _meta?: Meta;
 }

@@ -111,7 +111,7 @@ export class TriggersClient {
   }
 
   /**
-   * Changes the given members, and resumes a suspended subscription. Rejects with `Conflict` of
+   * Changes the given members; `resume` resumes a suspended callback. Rejects with `Conflict` of
    * kind `etag` when `ifMatch` is stale (SEP: triggers/update).
    */
   update(params: UpdateParams, options?: AbortOptions): Promise<UpdateResult> {

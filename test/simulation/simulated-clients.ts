@@ -165,7 +165,7 @@ export class SimulatedClients {
     const change = dice.pick([
       { paused: true },
       { paused: false },
-      { paused: false },
+      { resume: true as const },
       { ttlMs: null },
       { ttlMs: 900_000 },
       { onFailure: 'skip' as const },
@@ -273,7 +273,7 @@ export class SimulatedClients {
     );
   }
 
-  /** Every client unpauses, renews suspended callbacks and closes its streams. */
+  /** Every client unpauses, resumes suspended callbacks and closes its streams. */
   async settle(wait: () => Promise<void>): Promise<void> {
     for (const mine of this.#mine.values())
       for (const stream of mine.streams.splice(0)) stream.abort();
@@ -285,6 +285,7 @@ export class SimulatedClients {
         engine.update(mine.caller, {
           subscriptionId: mine.subscriptionId,
           paused: false,
+          resume: true,
           ttlMs: 30 * 24 * 3_600_000,
         }),
         mine,

@@ -308,7 +308,7 @@ export const answers = [
 
   scenario({
     name: 'answers: redirect and 410',
-    about: 'A redirect is not followed, and 410 removes only the callback.',
+    about: 'A redirect is not followed, and 410 suspends the callback.',
     checks: ['ans-no-redirect', 'ans-gone', 'retry-categories'],
     needs: NEEDS,
     async run(t) {
@@ -334,14 +334,18 @@ export const answers = [
       const gone = async (): Promise<void> => {
         const { endpoint, made, get, fromStart } = await withEvents(t, 1, () => ({ status: 410 }));
         await t.check(
-          'ans-gone',
-          'status 410 removes the callback, and the subscription stays active',
+          ['ans-gone', 'retry-categories'],
+          'status 410 suspends the callback and keeps its URL',
           async () => {
-            const now = await t.until('the callback to be removed', async () => {
+            const now = await t.until('the callback to be suspended', async () => {
               const one = await get();
-              return one.callback === undefined && one;
+              return one.status === 'suspended' && one;
             });
-            assert.equal(now.status, 'active', '`status`:');
+            assert.deepEqual(
+              [now.callback?.origin, now.callback?.health.lastError],
+              [new URL(endpoint.url).origin, 'gone'],
+              '`callback.origin` and `health.lastError`:',
+            );
           },
         );
         await t.check(
@@ -354,6 +358,18 @@ export const answers = [
             await t.pause(300);
             assert.equal(endpoint.deliveries.length, length, 'attempts:');
             assert.deepEqual(sequences([await fromStart()]), [1, 2], 'events in the log:');
+          },
+        );
+        await t.check(
+          'ans-gone',
+          'after a resume the server uses the URL and the secret that it kept',
+          async () => {
+            endpoint.answer = acknowledge;
+            await t.mcp.request('triggers/update', {
+              subscriptionId: made.subscriptionId,
+              resume: true,
+            });
+            await t.until('both events to be acknowledged', async () => (await get()).acked === 2);
           },
         );
       };

@@ -108,14 +108,22 @@ export const failure = [
     name: 'failure: the limit',
     about:
       'After five consecutive configuration failures the server suspends the callback and keeps the log.',
-    checks: ['retry-config-limit', 'retry-suspend'],
+    checks: [
+      'retry-config-limit',
+      'retry-suspend',
+      'retry-probe',
+      'ttl-endpoint',
+      'sub-only-client-resumes',
+    ],
     needs: NEEDS,
     alone: true,
     async run(t) {
       const [misplaced, down] = [
-        await failing(t, 2, () => ({ status: 404 })),
+        await failing(t, 2, () => ({ status: 404 }), { ttlMs: 2 * LIFETIME_MS }),
         await failing(t, 2, () => ({ status: 503 })),
       ];
+      const { consent } = misplaced.endpoint;
+      misplaced.endpoint.consent = () => ({ status: 404 });
       await upToFailure(t, [misplaced, down], LIMIT - 1);
       await t.check('retry-config-limit', 'four configuration failures do not suspend', () =>
         stillActive(misplaced),
@@ -158,6 +166,65 @@ export const failure = [
             [sequences([log]), log.gaps],
             [[1, 2, 3], undefined],
             'events and gaps in the log:',
+          );
+        },
+      );
+      const { subscriptionId, key, select } = misplaced.made;
+      const { callback } = misplaced.endpoint;
+      await t.check(
+        'ttl-endpoint',
+        'a suspended callback is renewed a day later, while its endpoint is still down',
+        async () => {
+          for (const renew of [
+            () =>
+              t.mcp.request('triggers/subscribe', {
+                key,
+                select,
+                callback,
+                ttlMs: 2 * LIFETIME_MS,
+              }),
+            () => t.mcp.request('triggers/update', { subscriptionId, ttlMs: 2 * LIFETIME_MS }),
+            () =>
+              t.mcp.request('triggers/update', {
+                subscriptionId,
+                ttlMs: 2 * LIFETIME_MS,
+                resume: true,
+              }),
+          ]) {
+            const before = await misplaced.get();
+            await t.control.do('advance', { ms: LIFETIME_MS + MINUTE_MS });
+            const { expiresAt } = await renew();
+            assert.ok(
+              Date.parse(expiresAt) >= Date.parse(before.expiresAt) + LIFETIME_MS,
+              `\`expiresAt\` is ${expiresAt} and was ${before.expiresAt}`,
+            );
+          }
+        },
+      );
+      // A server need not verify before it resumes, so the callback may be active now.
+      await suspended(t, misplaced);
+      await t.check(
+        'sub-only-client-resumes',
+        'a challenge without the right proof does not resume a suspended callback',
+        async () => {
+          misplaced.endpoint.answer = acknowledge;
+          misplaced.endpoint.consent = ({ delivery: { challenge } }) => ({ body: { challenge } });
+          await t.control.do('advance', { ms: 60 * MINUTE_MS });
+          await t.pause(300);
+          assert.equal((await misplaced.get()).status, 'suspended', '`status`:');
+        },
+      );
+      await t.check(
+        'retry-probe',
+        'a suspended callback is challenged within an hour, and the proof resumes it',
+        async () => {
+          misplaced.endpoint.consent = consent;
+          const before = misplaced.endpoint.challenges.length;
+          await t.control.do('advance', { ms: 60 * MINUTE_MS + 1000 });
+          await t.until('a challenge', () => misplaced.endpoint.challenges.length > before);
+          await t.until(
+            'the events to be acknowledged',
+            async () => (await misplaced.get()).acked === 3,
           );
         },
       );
@@ -254,6 +321,7 @@ export const failure = [
           await stillActive(follower);
         },
       );
+      follower.endpoint.consent = () => ({ status: 404 });
       await t.check('retry-success', 'the fifth failure after a success suspends', () =>
         suspended(t, follower),
       );

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { lastOf, newSecret } from '../../runner/server/callback-endpoint.ts';
+import { newSecret } from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
@@ -446,7 +446,7 @@ export const subscriptions = [
     name: 'subscribe: callbacks',
     about:
       'A callback has to consent before a subscription is created, and no result contains its secret or path.',
-    checks: ['subs-verified', 'subs-id-first', 'sub-no-secret', 'subs-resumes', 'subs-equal'],
+    checks: ['subs-verified', 'subs-id-first', 'sub-no-secret', 'ttl-endpoint', 'subs-equal'],
     needs: { drains: ['callback'], types: ['plain'], verbs: ['emit'] },
     async run(t) {
       const select = selecting(t);
@@ -527,30 +527,26 @@ export const subscriptions = [
           );
         },
       );
-      await t.check('subs-resumes', 'the same call resumes a suspended callback', async () => {
-        endpoint.answer = () => ({ status: 413 });
+      await t.check('ttl-endpoint', 'the same call renews a suspended callback', async () => {
+        endpoint.answer = () => ({ status: 410 });
+        endpoint.consent = () => ({ status: 410 });
         await t.emit(select[0].arguments.topic, 1, { from: 2 });
         await t.until(
           'the callback to be suspended',
           async () =>
             (await t.mcp.request('triggers/get', { subscriptionId })).status === 'suspended',
         );
-        endpoint.answer = ({ delivery }) => ({ body: { ack: lastOf(delivery) } });
-        assert.equal(
-          (
-            await t.mcp.request('triggers/subscribe', {
-              key: made.key,
-              select,
-              callback: endpoint.callback,
-            })
-          ).status,
-          'active',
-          '`status`:',
+        const again = await t.mcp.request('triggers/subscribe', {
+          key: made.key,
+          select,
+          callback: endpoint.callback,
+        });
+        assert.deepEqual(
+          [again.created, again.subscriptionId, again.status],
+          [false, subscriptionId, 'suspended'],
+          '`created`, `subscriptionId` and `status`:',
         );
-        await t.until(
-          'sequence number 2 to be acknowledged',
-          async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked === 2,
-        );
+        assert.ok(again.expiresAt >= made.expiresAt, '`expiresAt` is earlier than before');
       });
     },
   }),

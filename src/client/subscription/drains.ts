@@ -245,10 +245,15 @@ async function* catchUp(context: DrainContext): AsyncGenerator<Delivery, void> {
  */
 const CALLBACKS_WAITING_MAX = 100;
 
+/** Longest pause between two requests to resume a suspended callback. */
+const RESUME_MAX_MS = 3_600_000;
+
 async function* callback(context: DrainContext): AsyncGenerator<Delivery, void> {
   const { acks, api, clock, signal, subscriptionId, position, checkMs } = context;
   const queue = new AsyncQueue<Delivery>();
   let queued: Position = position();
+  let resumeAt = 0;
+  let resumePauseMs = checkMs;
   const detach = context.attach(async (delivery, deadline) => {
     if (context.isForeign(delivery) || queue.size >= CALLBACKS_WAITING_MAX) return acks.saved();
     const last = { epoch: delivery.epoch, sequence: lastCovered(delivery) };
@@ -277,16 +282,20 @@ async function* callback(context: DrainContext): AsyncGenerator<Delivery, void> 
       context.noteSubscription(subscription);
       const { epoch, sequence } = position();
       if (subscription.epoch !== epoch || subscription.head > sequence) yield* catchUp(context);
-      // The server has removed the callback after a 410, or has suspended the subscription. The
-      // callback has to be registered again.
-      if (!subscription.callback || subscription.status === 'suspended')
+      if (!subscription.callback)
         throw new LocalError(
           'unreachable',
-          'The server has stopped calling back. Register the callback again.',
-          {
-            reason: 'callback',
-          },
+          'Somebody removed the callback. Register the callback again.',
+          { reason: 'callback' },
         );
+      if (subscription.status !== 'suspended') resumePauseMs = checkMs;
+      // Until the endpoint works again, the log is read by pull. Asking with growing pauses is for
+      // servers that do not probe the endpoint themselves.
+      else if (resumeAt <= clock.now()) {
+        resumeAt = clock.now() + resumePauseMs;
+        resumePauseMs = Math.min(RESUME_MAX_MS, resumePauseMs * 2);
+        context.noteSubscription(await api.update({ subscriptionId, resume: true }, { signal }));
+      }
     }
   } finally {
     detach();

@@ -18,6 +18,10 @@ export const CONFIG_FAILURES_MAX = 5;
 /** Time of continuous failure after which `onFailure` applies. */
 export const FAILING_MAX_MS = DAY_MS;
 
+/* Pauses between two challenges to a suspended callback. */
+export const PROBE_MIN_MS = 60 * SECOND_MS;
+export const PROBE_MAX_MS = HOUR_MS;
+
 /** Most events in one callback delivery. A `batchLimit` that grows to this value is removed. */
 export const BATCH_EVENTS_MAX = 100;
 

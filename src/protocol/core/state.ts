@@ -2,7 +2,13 @@
  * Functions that the steps share: a subscription's status, consent, due times and health, and the
  * possible results of a step.
  */
-import { CONSENT_MS, TRIM_SLACK_AGE_FRACTION, type ConsentPolicy } from './policy.ts';
+import {
+  CONSENT_MS,
+  PROBE_MAX_MS,
+  PROBE_MIN_MS,
+  TRIM_SLACK_AGE_FRACTION,
+  type ConsentPolicy,
+} from './policy.ts';
 import type {
   Effect,
   Health,
@@ -18,7 +24,7 @@ import type {
  * client's attention.
  */
 export function statusOf(subscription: Subscription): Status {
-  if (subscription.suspended) return 'suspended';
+  if (subscription.suspendedAt !== null) return 'suspended';
   return subscription.paused ? 'paused' : 'active';
 }
 
@@ -50,11 +56,11 @@ export function expired(subscription: Subscription, now: number): boolean {
  * Expiry, consent and `retryAt` are not checked.
  */
 function isPending(subscription: Subscription): boolean {
-  const { callback, paused, suspended, terminated, attempt, acked, head } = subscription;
+  const { callback, paused, suspendedAt, terminated, attempt, acked, head } = subscription;
   return (
     callback !== null &&
     !paused &&
-    !suspended &&
+    suspendedAt === null &&
     terminated === null &&
     attempt === null &&
     acked < head
@@ -88,21 +94,31 @@ export function needsVerification(
 
 /**
  * Whether the proof of consent allows sending events. For a subscription without expiry the proof
- * lapses after a day. Otherwise a pull, which resumes a suspended callback, could start deliveries
- * before consent is proved again.
+ * lapses after a day.
  */
 function hasConsent({ callback, ttlMs }: Subscription, now: number): boolean {
   return callback !== null && (ttlMs !== null || now - callback.verifiedAt < CONSENT_MS);
 }
 
-/** Returns when the server must verify consent again without a call by the client; null = never. */
+/**
+ * Returns when the server must challenge the callback without a call by the client; null = never. A
+ * suspended callback is probed. Without expiry, consent is verified daily. A paused callback
+ * receives nothing that needs consent.
+ */
 export function reverifyAt(subscription: Subscription): number | null {
-  const { callback, ttlMs, paused, suspended, terminated } = subscription;
-  // If the subscription expires, renewals verify consent. A paused or suspended callback receives
-  // nothing that needs consent.
-  if (callback === null || ttlMs !== null || paused || suspended || terminated !== null)
-    return null;
-  return callback.verifiedAt + CONSENT_MS;
+  const { callback, ttlMs, paused, suspendedAt, probeAt, terminated } = subscription;
+  if (callback === null || paused || terminated !== null) return null;
+  if (suspendedAt !== null) return probeAt;
+  return ttlMs === null ? callback.verifiedAt + CONSENT_MS : null;
+}
+
+/**
+ * Returns when to probe a suspended callback next. The pauses grow with the time of the suspension,
+ * from a minute to an hour, and are at most halved by `jitter`.
+ */
+export function nextProbeAt(suspendedAt: number, jitter: number, now: number): number {
+  const pause = Math.min(PROBE_MAX_MS, Math.max(PROBE_MIN_MS, now - suspendedAt));
+  return now + Math.round(pause * (1 - jitter / 2));
 }
 
 /** Returns when retention by age is due; null when nothing is retained or the subscription ended. */
@@ -150,14 +166,14 @@ export function resetCounters(health: Health): Health {
 }
 
 /**
- * Ends a suspension. Called only for a renewal, an update or a pull of the client (SEP: Failure and
- * suspension).
+ * Ends a suspension. Called only when the client asks for it or brings another URL or secret, and
+ * when the endpoint proved its consent (SEP: Failure and suspension).
  */
 export function resumed(subscription: Subscription): Subscription {
   return {
     ...subscription,
-    suspended: false,
-    version: subscription.version + 1,
+    suspendedAt: null,
+    probeAt: null,
     health: resetCounters(subscription.health),
   };
 }

@@ -5,7 +5,16 @@
 import { isAcceptableAck, backoffMs } from './attempt.ts';
 import { InvariantError, requireInteger } from './invariant.ts';
 import { BATCH_EVENTS_MAX, CONFIG_FAILURES_MAX, FAILING_MAX_MS } from './policy.ts';
-import { deliverable, HEALTHY, refuse, resetCounters, settle, unchanged } from './state.ts';
+import {
+  deliverable,
+  HEALTHY,
+  nextProbeAt,
+  refuse,
+  resetCounters,
+  resumed,
+  settle,
+  unchanged,
+} from './state.ts';
 import type {
   Attempt,
   Effect,
@@ -93,7 +102,7 @@ export function settleAttempt(
             now,
           );
     case 'gone':
-      return detached(ended);
+      return gone(ended, jitter, now);
     case 'too_large':
       return tooLarge(ended, attempt, jitter, now);
     case 'refused':
@@ -127,12 +136,12 @@ function acknowledged(
     acked,
     retryAt: null,
     batchLimit: probe ? subscription.batchLimit : grown(subscription.batchLimit),
-    // A successful probe does not erase the error of a suspended callback, because only the client
-    // ends the suspension.
+    // An acknowledged empty delivery does not erase the reason of a suspension, because it does not
+    // end it.
     health: {
       ...HEALTHY,
       lastDeliveryAt: probe ? health.lastDeliveryAt : now,
-      lastError: subscription.suspended ? health.lastError : null,
+      lastError: subscription.suspendedAt === null ? null : health.lastError,
     },
   };
   return settle(next, effects, now);
@@ -169,7 +178,14 @@ function failed(
     retryAt: now + backoffMs(health.attempts, jitter, retryAfterMs),
   };
   return exhausted
-    ? giveUp(waiting, attempt, 'abandoned', retryAfterMs === null ? null : now + retryAfterMs, now)
+    ? giveUp(
+        waiting,
+        attempt,
+        'abandoned',
+        retryAfterMs === null ? null : now + retryAfterMs,
+        jitter,
+        now,
+      )
     : settle(waiting, [], now);
 }
 
@@ -183,9 +199,11 @@ function giveUp(
   attempt: Attempt,
   reason: GapReason,
   notBefore: number | null,
+  jitter: number,
   now: number,
 ): Step {
-  if (subscription.onFailure === 'suspend') return suspend({ ...subscription, retryAt: notBefore });
+  if (subscription.onFailure === 'suspend')
+    return suspend({ ...subscription, retryAt: notBefore }, jitter, now);
   // The delivery consists of gaps only. They report skipped events and cannot be skipped themselves:
   // keep retrying.
   if (attempt.first === null) return settle(subscription, [], now);
@@ -202,10 +220,11 @@ function giveUp(
   );
 }
 
-function suspend(subscription: Subscription): Step {
-  if (subscription.suspended) return { subscription, effects: [] };
+function suspend(subscription: Subscription, jitter: number, now: number): Step {
+  if (subscription.suspendedAt !== null) return unchanged(subscription);
+  const probeAt = Math.max(nextProbeAt(now, jitter, now), subscription.retryAt ?? 0);
   return {
-    subscription: { ...subscription, suspended: true, version: subscription.version + 1 },
+    subscription: { ...subscription, suspendedAt: now, probeAt },
     effects: [{ type: 'announce' }],
   };
 }
@@ -221,7 +240,14 @@ function tooLarge(subscription: Subscription, attempt: Attempt, jitter: number, 
   if (attempt.events > 1)
     return settle({ ...subscription, batchLimit: Math.floor(attempt.events / 2) }, [], now);
   const health: Health = { ...subscription.health, lastError: 'http_4xx' };
-  return giveUp({ ...subscription, batchLimit: 1, health }, attempt, 'too_large', null, now);
+  return giveUp(
+    { ...subscription, batchLimit: 1, health },
+    attempt,
+    'too_large',
+    null,
+    jitter,
+    now,
+  );
 }
 
 /** Handles an answer by which the endpoint rejects an event forever: applies `onFailure` to it. */
@@ -234,38 +260,48 @@ function refused(subscription: Subscription, attempt: Attempt, jitter: number, n
     attempt,
     'abandoned',
     null,
+    jitter,
     now,
   );
 }
 
-/** Handles 410: removes the callback and keeps the log for the other drains. */
-function detached(subscription: Subscription): Step {
-  const health: Health = { ...resetCounters(subscription.health), lastError: 'http_4xx' };
-  const next: Subscription = {
-    ...subscription,
-    callback: null,
-    retryAt: null,
-    batchLimit: null,
-    health,
-    version: subscription.version + 1,
+/**
+ * Handles 410: suspends the callback at once. Keeps URL and secret, because a gateway in front of the
+ * endpoint can answer 410 by mistake.
+ */
+function gone(subscription: Subscription, jitter: number, now: number): Step {
+  const { health: before } = subscription;
+  const health: Health = {
+    ...before,
+    attempts: before.attempts + 1,
+    failingSince: before.failingSince ?? now,
+    lastError: 'gone',
   };
-  return { subscription: next, effects: [{ type: 'announce' }] };
+  return suspend({ ...subscription, health, retryAt: null }, jitter, now);
 }
 
 /**
- * Records the result of a verification. Without consent the callback is suspended, whatever
- * `onFailure` says (SEP: Verification).
+ * Records the result of a verification. A proof resumes a suspended callback; without consent the
+ * callback is suspended, whatever `onFailure` says (SEP: Verification). A failed probe changes only
+ * the time of the next one, so that the health keeps the reason of the suspension.
  */
 export function verified(
   subscription: Subscription,
-  { ok }: InputOf<'verified'>,
+  { ok, jitter }: InputOf<'verified'>,
   now: number,
 ): Step {
-  const { callback } = subscription;
+  const { callback, suspendedAt } = subscription;
   if (callback === null) return unchanged(subscription);
-  if (ok) return settle({ ...subscription, callback: { ...callback, verifiedAt: now } }, [], now);
-  return suspend({
-    ...subscription,
-    health: { ...subscription.health, lastError: 'challenge_failed' },
-  });
+  if (ok) {
+    const proven = { ...subscription, callback: { ...callback, verifiedAt: now } };
+    return suspendedAt === null
+      ? settle(proven, [], now)
+      : settle(resumed(proven), [{ type: 'announce' }], now);
+  }
+  if (suspendedAt !== null) {
+    const probeAt = nextProbeAt(suspendedAt, jitter, now);
+    return { subscription: { ...subscription, probeAt }, effects: [] };
+  }
+  const health: Health = { ...subscription.health, lastError: 'challenge_failed' };
+  return suspend({ ...subscription, health }, jitter, now);
 }

@@ -12,7 +12,8 @@ type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
 /**
  * Applies a renewal or an update. Increments the version once if anything that the ETag covers
- * differs; a repeated call with the same values is not a change (SEP: ETags).
+ * differs; a repeated call with the same values is not a change (SEP: ETags). The ETag does not cover
+ * a suspension and its end.
  */
 export function configure(
   subscription: Subscription,
@@ -37,11 +38,12 @@ export function configure(
       next = { ...next, ttlMs: change.ttlMs, expiresAt };
   }
   if (change.callback !== undefined) next = withCallback(next, change.callback);
-  if (change.resume === true && next.suspended) next = resumed(next);
+  if (change.resume === true && next.suspendedAt !== null) next = resumed(next);
   if (next === before) return unchanged(before);
   const configured = !sameConfiguration(before, next);
   const version = configured ? before.version + 1 : before.version;
-  return settle({ ...next, version }, configured ? [{ type: 'announce' }] : [], now);
+  const announced = configured || before.suspendedAt !== next.suspendedAt;
+  return settle({ ...next, version }, announced ? [{ type: 'announce' }] : [], now);
 }
 
 /**
@@ -59,12 +61,14 @@ function withCallback(subscription: Subscription, callback: Callback | null): Su
       retryAt: null,
       batchLimit: null,
       health: HEALTHY,
+      suspendedAt: null,
+      probeAt: null,
     };
   if (callback?.secret === before?.secret) return { ...subscription, callback };
-  // A new secret may fix earlier 401s, so failures count from zero. The endpoint is the same, so the
-  // attempt in flight continues (a second one beside it would break the order) and `Retry-After`
-  // still applies.
-  return { ...subscription, callback, health: resetCounters(subscription.health) };
+  // A new secret may fix earlier 401s, so failures count from zero and a suspension ends. The
+  // endpoint is the same, so the attempt in flight continues (a second one beside it would break the
+  // order) and `Retry-After` still applies.
+  return resumed({ ...subscription, callback });
 }
 
 /**
@@ -77,7 +81,6 @@ function sameConfiguration(a: Subscription, b: Subscription): boolean {
     a.ttlMs === b.ttlMs &&
     a.onFailure === b.onFailure &&
     a.paused === b.paused &&
-    a.suspended === b.suspended &&
     a.callback?.url === b.callback?.url &&
     a.callback?.secret === b.callback?.secret &&
     a.callback?.dialect === b.callback?.dialect

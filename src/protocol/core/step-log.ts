@@ -4,7 +4,7 @@
  */
 import { requireInteger, InvariantError } from './invariant.ts';
 import { TRIM_SLACK_EVENTS_MIN, TRIM_SLACK_FRACTION } from './policy.ts';
-import { end, refuse, resumed, settle, unchanged } from './state.ts';
+import { end, refuse, settle, unchanged } from './state.ts';
 import type { Effect, Input, Step, Subscription } from './types.ts';
 
 type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
@@ -69,16 +69,10 @@ export function ack(subscription: Subscription, { position }: InputOf<'ack'>, no
  * acknowledgements, so it must be on disk before one can arrive. A range that starts above `sent`
  * does not raise it: the numbers in between were in no delivery (SEP: Acknowledgement).
  */
-export function drain(
-  subscription: Subscription,
-  { after, to, resume }: InputOf<'drain'>,
-  now: number,
-): Step {
+export function drain(subscription: Subscription, { after, to }: InputOf<'drain'>): Step {
   if (!Number.isSafeInteger(to) || to < 0 || to > subscription.head)
     return refuse(subscription, 'position');
   const sent = after > subscription.sent ? subscription.sent : Math.max(subscription.sent, to);
-  if (resume && subscription.suspended)
-    return settle({ ...resumed(subscription), sent }, [{ type: 'announce' }], now);
   return sent === subscription.sent
     ? unchanged(subscription)
     : { subscription: { ...subscription, sent }, effects: [] };

@@ -37,7 +37,6 @@ export function create(seed: Seed, now: number): Subscription {
     createdAt: now,
     expiresAt: seed.ttlMs === null ? null : now + seed.ttlMs,
     paused: false,
-    suspended: false,
     version: 1,
     head: 0,
     acked: 0,
@@ -49,6 +48,8 @@ export function create(seed: Seed, now: number): Subscription {
     retryAt: null,
     batchLimit: null,
     health: HEALTHY,
+    suspendedAt: null,
+    probeAt: null,
     terminated: null,
   };
 }

@@ -25,6 +25,7 @@ export type FailureCategory =
   | 'tls_error'
   | 'http_4xx'
   | 'http_5xx'
+  | 'gone'
   | 'challenge_failed'
   | 'no_ack';
 
@@ -99,7 +100,6 @@ export interface Subscription {
   readonly ttlMs: number | null;
   readonly onFailure: OnFailure;
   readonly paused: boolean;
-  readonly suspended: boolean;
   /** Increments with each configuration change; version and epoch form the ETag. */
   readonly version: number;
 
@@ -134,6 +134,10 @@ export interface Subscription {
   /** Most events in the next delivery; halves on 413, doubles on success. Null = the default. */
   readonly batchLimit: number | null;
   readonly health: Health;
+  /** When the callback was suspended; null = it is not. */
+  readonly suspendedAt: number | null;
+  /** When to challenge a suspended callback next; null = it is not suspended. */
+  readonly probeAt: number | null;
 
   readonly terminated: { readonly reason: TerminationReason; readonly at: number } | null;
 }
@@ -188,16 +192,8 @@ export type Input =
       readonly outcome: Outcome;
       readonly jitter: number;
     }
-  /**
-   * A stream or pull is about to send the numbers `after + 1 … to`. A pull also resumes a suspended
-   * callback.
-   */
-  | {
-      readonly type: 'drain';
-      readonly after: number;
-      readonly to: number;
-      readonly resume: boolean;
-    }
+  /** A stream or pull is about to send the numbers `after + 1 … to`. */
+  | { readonly type: 'drain'; readonly after: number; readonly to: number }
   | { readonly type: 'ack'; readonly position: Position }
   /**
    * Retention drops everything up to `upTo`; the first retained event was accepted at `oldestAt`
@@ -206,8 +202,11 @@ export type Input =
   | { readonly type: 'trim'; readonly upTo: number; readonly oldestAt: number | null }
   /** A renewal or an update; absent members stay unchanged. */
   | { readonly type: 'configure'; readonly change: Change }
-  /** The callback proved its consent (`ok`) or failed to. */
-  | { readonly type: 'verified'; readonly ok: boolean }
+  /**
+   * The callback proved its consent (`ok`), which resumes it, or failed to. `jitter` is uniform in
+   * [0, 1).
+   */
+  | { readonly type: 'verified'; readonly ok: boolean; readonly jitter: number }
   /** Time has passed: expiry, the end of a lease, a retry or the end of a rotation window may be due. */
   | { readonly type: 'tick' }
   /** A new process owns the store: attempts of the former one get no answer here. */
@@ -228,7 +227,7 @@ export interface Change {
   readonly paused?: boolean;
   /** The new grant, present on every renewal; also sets `expiresAt`. */
   readonly ttlMs?: number | null;
-  /** Whether to end a suspension: true for every renewal and update by the client. */
+  /** Whether to end a suspension: true only if the client asks for it. */
   readonly resume?: boolean;
 }
 

@@ -36,6 +36,7 @@ export function challengeFailure(
   if (isSuccess(status))
     return dialect.consents(parseBody(result.body), challenge, secret) ? null : 'challenge_failed';
   const outcome = classifyAnswer({ status, retryAfter, body: undefined, now }, { after: 0, to: 0 });
+  if (outcome.kind === 'gone') return 'gone';
   return 'category' in outcome ? outcome.category : 'http_4xx';
 }
 

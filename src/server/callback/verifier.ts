@@ -19,6 +19,11 @@ import type { MessageSigner } from './message-signer.ts';
 /** Most failed challenges to one host within `WINDOW_MS`. */
 const FAILURES_MAX = 3;
 const WINDOW_MS = 60_000;
+/**
+ * Most failed challenges to one host within `WINDOW_MS` after which it is still probed. Lower than
+ * `FAILURES_MAX`, so that probes of a host that is down leave room for the calls of clients.
+ */
+const PROBE_FAILURES_MAX = 1;
 /** Most challenges in flight or waiting for one host. */
 const PENDING_MAX = 256;
 /** Most hosts tracked at once. */
@@ -82,19 +87,21 @@ export class Verifier {
   /**
    * Challenges the callback. Resolves with the time of the proof, in epoch milliseconds. Rejects
    * with `CallbackEndpointError` and the category, or with `ResourceExhausted` after too many
-   * recent failures of this host.
+   * recent failures of this host. A probe, which no call waits for, is rejected earlier.
    */
   async challenge(
     state: Subscription,
     callback: Pick<Callback, 'url' | 'secret' | 'dialect'>,
+    { isProbe = false }: { readonly isProbe?: boolean } = {},
   ): Promise<number> {
     const { clock, random, dialects, egress, signer, log, meter } = this.#o;
     const dialect = dialects.of(callback);
     const name = new URL(callback.url).host;
-    const host = this.#admit(name);
+    const most = isProbe ? PROBE_FAILURES_MAX : FAILURES_MAX;
+    const host = this.#admit(name, most);
     const release = await this.#waitForTurn(host);
     try {
-      this.#rejectFailing(host);
+      this.#rejectFailing(host, most);
       const challenge = random.token(32);
       const message = dialect.challenge({ state, callback, random }, challenge);
       const signed = await signer.sign(
@@ -145,7 +152,7 @@ export class Verifier {
     return release;
   }
 
-  #admit(name: string): Host {
+  #admit(name: string, failuresMax: number): Host {
     const now = this.#o.clock.now();
     let host = this.#hosts.get(name);
     if (host === undefined) {
@@ -161,17 +168,17 @@ export class Verifier {
       host.failures = 0;
       host.since = now;
     }
-    this.#rejectFailing(host);
+    this.#rejectFailing(host, failuresMax);
     if (host.pending >= PENDING_MAX)
       throw resourceExhausted({ limit: 'verifications', max: PENDING_MAX, retryAfterMs: 1000 });
     return host;
   }
 
-  #rejectFailing(host: Host): void {
-    if (host.failures < FAILURES_MAX) return;
+  #rejectFailing(host: Host, max: number): void {
+    if (host.failures < max) return;
     throw resourceExhausted({
       limit: 'verifications',
-      max: FAILURES_MAX,
+      max,
       retryAfterMs: Math.max(0, host.since + WINDOW_MS - this.#o.clock.now()),
     });
   }

@@ -4,7 +4,7 @@
  */
 import type { Callback as WireCallback } from '../../../spec-schema/draft/schema.ts';
 import type { Callback, Subscription } from '../../protocol/core/types.ts';
-import { invalidParams, LocalError } from '../../protocol/wire/errors.ts';
+import { invalidParams, LocalError, WireError } from '../../protocol/wire/errors.ts';
 import { SECRET_ROTATION_GRACE_MS } from '../../protocol/wire/limits.ts';
 import { Secret } from '../../protocol/wire/secret.ts';
 import { consentName, type Verifier } from '../callback/verifier.ts';
@@ -75,16 +75,20 @@ export class CallbackConsent {
   }
 
   /**
-   * The time of the proof that a suspended callback needs before it resumes; null = it is not
-   * suspended. Rejects like `prove`.
+   * Like `recentOrProve`, for a callback that the subscription has already; null = the endpoint does
+   * not prove its consent now. Its failure is not the error of the call, because nothing else in the
+   * call depends on the endpoint.
    */
-  async ofSuspended({ state }: LoadedSubscription): Promise<number | null> {
-    const { callback, suspended, principal } = state;
-    if (callback === null || !suspended) return null;
-    const recent = await this.#o.verifier.consent(principal, callback);
-    if (recent !== null) return recent;
-    await this.#o.unitOfWork.commit();
-    return this.#o.verifier.challenge(state, callback);
+  async again(loaded: LoadedSubscription, callback: Callback): Promise<number | null> {
+    try {
+      return await this.recentOrProve(loaded, callback);
+    } catch (cause) {
+      const failed =
+        cause instanceof WireError &&
+        (cause.is('CallbackEndpointError') || cause.is('ResourceExhausted'));
+      if (!failed) throw cause;
+      return null;
+    }
   }
 }
 

@@ -260,6 +260,7 @@ export function createEngine(options: EngineOptions): Engine {
     catalog,
     verifier,
     clock,
+    random,
     log,
     reauthorize,
     release: (row) => scheduler.release(row),

@@ -10,7 +10,8 @@ import { consentName, type Verifier } from '../callback/verifier.ts';
 import type { Store } from '../store/port.ts';
 import type { Catalog } from './catalog.ts';
 import type { Reauthorize } from './permissions.ts';
-import type { Log } from './ports.ts';
+import type { Log, Random } from './ports.ts';
+import { isSameCallback } from './callback-consent.ts';
 import type { LoadedSubscription, SubscriptionCache } from './subscription-cache.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
 
@@ -43,6 +44,7 @@ export interface MaintenanceOptions {
   readonly reauthorize: Reauthorize | undefined;
   readonly verifier: Verifier;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Log;
   /** Ends the postponement of a row in the scheduler. */
   release(row: number): void;
@@ -150,29 +152,43 @@ export class Maintenance {
     return now + VERIFY_PATIENCE_MS;
   }
 
-  /** Challenges a callback whose consent has expired, and suspends it if the challenge fails. */
+  /**
+   * Challenges a callback whose consent has expired, and suspends it if the challenge fails; or
+   * probes a suspended one, and resumes it if the challenge succeeds.
+   */
   async #verify(row: number): Promise<void> {
-    const { cache, unitOfWork, verifier, clock, log } = this.#o;
+    const { cache, unitOfWork, verifier, clock, log, random } = this.#o;
     this.#verifying.add(row);
     try {
       // A challenge shows the subscription's counters, which must be on disk first.
       await unitOfWork.commit();
       const asked = await cache.getOrLoad(row);
       if (asked === undefined || asked.ended || asked.state.callback === null) return;
-      const { callback, principal, subscriptionId } = asked.state;
-      const verifiedAt = await verifier.challenge(asked.state, callback).catch((cause: unknown) => {
-        // Other errors, such as the limit of challenges per host, do not show that consent ended.
-        if (!(cause instanceof WireError) || !cause.is('CallbackEndpointError')) throw cause;
-        log.info(
-          { subscriptionId, reason: cause.data.category },
-          'callback verification failed; delivery is suspended',
-        );
-        return null;
-      });
+      const { callback, principal, subscriptionId, suspendedAt } = asked.state;
+      const isProbe = suspendedAt !== null;
+      const verifiedAt = await verifier
+        .challenge(asked.state, callback, { isProbe })
+        .catch((cause: unknown) => {
+          // Other errors, such as the limit of challenges per host, do not show that consent ended.
+          const known = cause instanceof WireError;
+          if (known && isProbe && cause.is('ResourceExhausted')) return null;
+          if (!known || !cause.is('CallbackEndpointError')) throw cause;
+          log.info(
+            { subscriptionId, reason: cause.data.category },
+            isProbe
+              ? 'probe of a suspended callback failed; delivery stays suspended'
+              : 'callback verification failed; delivery is suspended',
+          );
+          return null;
+        });
       const loaded = await cache.getOrLoad(row);
-      if (loaded === undefined || loaded.ended || loaded.state.callback?.url !== callback.url)
+      if (loaded === undefined || loaded.ended || !isSameCallback(loaded.state.callback, callback))
         return;
-      unitOfWork.step(loaded, { type: 'verified', ok: verifiedAt !== null });
+      unitOfWork.step(loaded, {
+        type: 'verified',
+        ok: verifiedAt !== null,
+        jitter: random.uniform(),
+      });
       if (verifiedAt !== null)
         unitOfWork.write({
           type: 'verification',

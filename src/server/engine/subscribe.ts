@@ -99,9 +99,8 @@ export class SubscribeHandler {
   }
 
   /**
-   * Renews the lifetime and resumes a suspended callback. Resolves with null when the
-   * subscription ended during the call. Rejects with `Conflict` (key) when the call differs from
-   * the subscription.
+   * Renews the lifetime, without asking the endpoint. Resolves with null when the subscription ended
+   * during the call. Rejects with `Conflict` (key) when the call differs from the subscription.
    */
   async #renew(
     found: LoadedSubscription,
@@ -120,10 +119,11 @@ export class SubscribeHandler {
         throw conflict({ kind: 'key', subscriptionId: state.subscriptionId, etag: etagOf(state) });
     };
     assertSame(found);
+    // Only a dialect gets here with another callback.
     const verifiedAt =
-      as === undefined
-        ? await consent.ofSuspended(found)
-        : requested && (await consent.recentOrProve(found, requested));
+      requested === null || isSameCallback(found.state.callback, requested)
+        ? null
+        : await consent.recentOrProve(found, requested);
     const ttlMs = grantTtl(params.ttlMs, ttl);
     const loaded = await cache.getOrLoad(found.row);
     if (loaded === undefined || loaded.ended) return null;
@@ -131,7 +131,6 @@ export class SubscribeHandler {
     assertSame(loaded);
     const change: Change = {
       ttlMs,
-      resume: true,
       ...(verifiedAt === null || requested === null
         ? {}
         : { callback: replaceCallback(loaded.state.callback, requested, verifiedAt, clock.now()) }),
@@ -141,9 +140,32 @@ export class SubscribeHandler {
     if (refused !== undefined) unitOfWork.step(loaded, { type: 'tick' });
     const { state } = loaded;
     await unitOfWork.commit();
-    return refused === undefined
-      ? { ...subscriptions.describe(state, { ttlMs }), created: false }
-      : null;
+    if (refused !== undefined) return null;
+    if (as !== undefined) await this.#refreshConsent(found.row);
+    return { ...subscriptions.describe(state, { ttlMs }), created: false };
+  }
+
+  /**
+   * Resumes a suspended callback whose endpoint consents, and suspends one whose consent has lapsed.
+   * For bindings only: their clients cannot ask for it.
+   */
+  async #refreshConsent(row: number): Promise<void> {
+    const { cache, consent, random, unitOfWork } = this.#o;
+    const asked = await cache.getOrLoad(row);
+    const callback = asked?.state.callback ?? null;
+    if (asked === undefined || asked.ended || callback === null) return;
+    const verifiedAt = await consent.again(asked, callback);
+    const loaded = await cache.getOrLoad(row);
+    if (loaded === undefined || loaded.ended || !isSameCallback(loaded.state.callback, callback))
+      return;
+    if (verifiedAt === null)
+      unitOfWork.step(loaded, { type: 'verified', ok: false, jitter: random.uniform() });
+    else if (loaded.state.suspendedAt !== null)
+      unitOfWork.step(loaded, {
+        type: 'configure',
+        change: { resume: true, callback: { ...callback, verifiedAt } },
+      });
+    await unitOfWork.commit();
   }
 
   async #create(

@@ -268,7 +268,7 @@ function describe(state: Subscription, renewAfterMs: number | null, now: number)
 
 function callbackStatus(
   callback: NonNullable<Subscription['callback']>,
-  { health }: Subscription,
+  { health, suspendedAt }: Subscription,
   now: number,
 ): CallbackStatus {
   return {
@@ -282,6 +282,7 @@ function callbackStatus(
       ...(health.lastDeliveryAt === null ? {} : { lastDeliveryAt: instant(health.lastDeliveryAt) }),
       ...(health.lastError === null ? {} : { lastError: health.lastError }),
       ...(health.failingSince === null ? {} : { failingSince: instant(health.failingSince) }),
+      ...(suspendedAt === null ? {} : { suspendedAt: instant(suspendedAt) }),
     },
   };
 }

@@ -1,12 +1,14 @@
 /**
- * `triggers/update`: changes the given members of a subscription in one step and resumes its
- * callback. As in `subscribe`, slow work comes first and the decision last (SEP: triggers/update).
+ * `triggers/update`: changes the given members of a subscription in one step, and resumes its
+ * callback if the client asks for it. As in `subscribe`, slow work comes first and the decision last
+ * (SEP: triggers/update).
  */
 import type { UpdateParams, UpdateResult } from '../../../spec-schema/draft/schema.ts';
 import { grantTtl, type TtlPolicy } from '../../protocol/core/index.ts';
 import type { Callback, Change, Selection, Subscription } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import {
+  isSameCallback,
   replaceCallback,
   type CallbackConsent,
   type RequestedCallback,
@@ -45,7 +47,7 @@ export class UpdateHandler {
     assertEtag(first.state, params.ifMatch);
     // A challenge shows the subscription's counters, which must be on disk first.
     await unitOfWork.commit();
-    const verifiedAt = await this.#verify(caller, params, requested, first);
+    const verifiedAt = await this.#verify(caller, requested, first);
     const loaded = await this.#ownForChange(caller, params.subscriptionId, select !== undefined);
     assertEtag(loaded.state, params.ifMatch);
     // A trigger type may have been removed meanwhile.
@@ -53,9 +55,8 @@ export class UpdateHandler {
     const before = loaded.state.select;
     const { callback: current } = loaded.state;
     const ttlMs = params.ttlMs === undefined ? undefined : grantTtl(params.ttlMs, ttl);
-    const callback = nextCallback(params, requested, verifiedAt, first.state, current, clock.now());
+    const callback = nextCallback(params, requested, verifiedAt, current, clock.now());
     const change: Change = {
-      resume: true,
       ...(select === undefined ? {} : { select, retention: catalog.retentionOf(select) }),
       ...(params.paused === undefined ? {} : { paused: params.paused }),
       ...(params.onFailure === undefined ? {} : { onFailure: params.onFailure }),
@@ -68,7 +69,31 @@ export class UpdateHandler {
     if (select !== undefined) sequencer.follow(loaded.row, select, before);
     const { state } = loaded;
     await unitOfWork.commit();
-    return subscriptions.describe(state, ttlMs === undefined ? undefined : { ttlMs });
+    const resumed = params.resume === true ? await this.#resume(caller, loaded) : null;
+    return subscriptions.describe(resumed ?? state, ttlMs === undefined ? undefined : { ttlMs });
+  }
+
+  /**
+   * Resumes a suspended callback whose endpoint consents; null = nothing changes. Comes after the
+   * change is on disk, because a grant must not wait for an endpoint.
+   */
+  async #resume(caller: Caller, { state }: LoadedSubscription): Promise<Subscription | null> {
+    const { consent, subscriptions, unitOfWork } = this.#o;
+    const { callback, subscriptionId, suspendedAt } = state;
+    if (callback === null || suspendedAt === null) return null;
+    const asked = await subscriptions.own(caller, subscriptionId);
+    const verifiedAt = await consent.again(asked, callback);
+    if (verifiedAt === null) return null;
+    const loaded = await subscriptions.own(caller, subscriptionId);
+    // Another call may have replaced the callback meanwhile.
+    if (!isSameCallback(loaded.state.callback, callback)) return null;
+    unitOfWork.step(loaded, {
+      type: 'configure',
+      change: { resume: true, callback: { ...callback, verifiedAt } },
+    });
+    const { state: resumed } = loaded;
+    await unitOfWork.commit();
+    return resumed;
   }
 
   /**
@@ -87,7 +112,7 @@ export class UpdateHandler {
   }
 
   /**
-   * The new callback; null = the call sets none. Throws `Unsupported` if the subscription has a
+   * The new callback; null = the call sets none, or repeats the current one. Throws `Unsupported` if the subscription has a
    * callback after the change but a selected type does not offer that drain.
    */
   #callback(
@@ -101,7 +126,7 @@ export class UpdateHandler {
         : this.#o.consent.check(params.callback);
     if (requested !== null || (state.callback !== null && params.callback === undefined))
       assertDrain(this.#o.catalog, select, 'callback');
-    return requested;
+    return isSameCallback(state.callback, requested) ? null : requested;
   }
 
   /**
@@ -110,16 +135,13 @@ export class UpdateHandler {
    */
   async #verify(
     caller: Caller,
-    params: UpdateParams,
     requested: RequestedCallback | null,
     first: LoadedSubscription,
   ): Promise<number | null> {
     const { consent } = this.#o;
-    if (requested === null)
-      return params.callback === undefined ? consent.ofSuspended(first) : null;
+    if (requested === null) return null;
     const recent = await consent.recent(caller.principal, requested);
-    // A call with the current URL always needs a new proof: it asks for one, or it changes the
-    // secret.
+    // The consent to another secret says nothing about this one.
     const isCurrentUrl = first.state.callback?.url === requested.url;
     return recent !== null && !isCurrentUrl ? recent : consent.prove(first.state, requested);
   }
@@ -147,15 +169,11 @@ function nextCallback(
   params: UpdateParams,
   requested: RequestedCallback | null,
   verifiedAt: number | null,
-  first: Subscription,
   current: Callback | null,
   now: number,
 ): Callback | null | undefined {
   if (params.callback === null) return null;
-  if (verifiedAt === null) return undefined;
-  if (requested !== null) return replaceCallback(current, requested, verifiedAt, now);
-  // The suspended callback proved its consent again, unless another call replaced it meanwhile.
-  return current !== null && current.url === first.callback?.url
-    ? { ...current, verifiedAt }
-    : undefined;
+  return requested === null || verifiedAt === null
+    ? undefined
+    : replaceCallback(current, requested, verifiedAt, now);
 }

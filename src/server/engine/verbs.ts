@@ -53,7 +53,7 @@ export interface SubscribeAs {
   /**
    * Dialect of the callback: a name in `EngineOptions.dialects`. A repeated call that names a
    * dialect replaces the callback; for the same URL, the previous secret also signs for five
-   * minutes. Without a dialect, a repeated call with another callback rejects with `Conflict`.
+   * minutes. The same callback is resumed if it is suspended. Without a dialect, a repeated call with another callback rejects with `Conflict`.
    */
   readonly dialect: string;
 }
@@ -108,14 +108,14 @@ export interface Verbs {
   ): Promise<ListTriggersResult | ListTriggersNotModified>;
   /**
    * Creates a subscription, or renews the one with the same key (SEP: triggers/subscribe).
-   * Challenges the callback during the call if it must prove its consent. Rejects with
+   * Challenges a new callback during the call if it must prove its consent. Rejects with
    * `InvalidParams`, `NotFound` (trigger), `Forbidden`, `Conflict` (key), `Unsupported`,
    * `ResourceExhausted` or `CallbackEndpointError`, and then stores nothing.
    */
   subscribe(caller: Caller, params: SubscribeParams, as?: SubscribeAs): Promise<SubscribeResult>;
   /**
-   * Changes the given members in one step and resumes a suspended callback (SEP: triggers/update).
-   * Rejects like `subscribe`, or with `Conflict` (etag) when `ifMatch` is stale, and then changes
+   * Changes the given members in one step, and resumes a suspended callback if the caller asks for
+   * it and the endpoint consents (SEP: triggers/update). Rejects like `subscribe`, or with `Conflict` (etag) when `ifMatch` is stale, and then changes
    * nothing.
    */
   update(caller: Caller, params: UpdateParams): Promise<UpdateResult>;

@@ -122,7 +122,7 @@ export class Pulls {
     const loaded = await subscriptions.own(caller, subscriptionId);
     if (position.epoch !== loaded.state.epoch) return;
     const { sent } = loaded.state;
-    unitOfWork.step(loaded, { type: 'drain', after: sent, to: position.sequence, resume: false });
+    unitOfWork.step(loaded, { type: 'drain', after: sent, to: position.sequence });
     await unitOfWork.commit();
   }
 
@@ -150,11 +150,9 @@ export class Pulls {
       if (params.after !== undefined) assertPosition(params.after, state);
       return params.ack;
     });
-    const { epoch, acked, sent, suspended } = acknowledged.state;
+    const { epoch, acked } = acknowledged.state;
     const after = params.after?.sequence ?? acked;
     const events = Math.min(params.maxEvents ?? PULL_EVENTS_DEFAULT, PULL_EVENTS_MAX);
-    if (suspended && events > 0)
-      unitOfWork.step(acknowledged, { type: 'drain', after: sent, to: sent, resume: true });
     const { state: current } = acknowledged;
     await unitOfWork.commit();
     if (events === 0) return this.#result(current, emptyRange(after));
@@ -200,7 +198,6 @@ export class Pulls {
             type: 'drain',
             after: range.after,
             to: range.last,
-            resume: false,
           })
         : {};
     const { state } = loaded;

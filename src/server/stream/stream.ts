@@ -256,7 +256,6 @@ export class Stream {
         type: 'drain',
         after: range.after,
         to: range.last,
-        resume: false,
       });
       if (refused !== undefined) {
         // The subscription has expired, and its end is not recorded yet.

@@ -207,7 +207,6 @@ const configurationOf = ({
   ttlMs,
   onFailure,
   paused,
-  suspended,
   version,
   retention,
 }: Subscription) => ({
@@ -216,7 +215,6 @@ const configurationOf = ({
   ttlMs,
   onFailure,
   paused,
-  suspended,
   version,
   retention,
 });

@@ -15,7 +15,6 @@ export function plain(name: string, changes: Partial<Subscription> = {}): Subscr
     ttlMs: null,
     onFailure: 'suspend',
     paused: false,
-    suspended: false,
     version: 1,
     retention: { maxAgeMs: 604_800_000, maxEvents: 10_000 },
     expiresAt: null,
@@ -36,6 +35,8 @@ export function plain(name: string, changes: Partial<Subscription> = {}): Subscr
       lastError: null,
       lastDeliveryAt: null,
     },
+    suspendedAt: null,
+    probeAt: null,
     terminated: null,
     ...changes,
   };
@@ -63,7 +64,6 @@ export const full = (name: string): Subscription =>
     ttlMs: 3_600_000,
     onFailure: 'skip',
     paused: true,
-    suspended: true,
     version: 7,
     retention: { maxAgeMs: 11, maxEvents: 12 },
     ...counters(100),
@@ -97,6 +97,8 @@ export const counters = (from: number) => ({
     lastError: 'http_5xx' as const,
     lastDeliveryAt: NOW + from + 17,
   },
+  suspendedAt: NOW + from + 19,
+  probeAt: NOW + from + 20,
 });
 
 export const create = (

@@ -263,7 +263,7 @@ describe('consent', () => {
       { ttlMs: HOUR },
       { callback: null },
       { paused: true },
-      { suspended: true },
+      { suspendedAt: T0 },
     ])
       assert.equal(reverifyAt(subscription({ ...forever, ...state })), null);
   });

@@ -7,7 +7,6 @@ import {
   deliverable,
   dueAt,
   etagOf,
-  statusOf,
   type Input,
   type Step,
   type Subscription,
@@ -34,7 +33,6 @@ const configuration = (state: Subscription): string =>
     state.ttlMs,
     state.paused,
     state.onFailure,
-    statusOf(state),
   ]);
 
 /** The only inputs that may move `acked` (SEP: Acknowledgement). */
@@ -140,9 +138,26 @@ const LAWS: Readonly<Record<string, Law>> = {
       return;
     assert.ok(dueAt(after)! <= after.retryAt);
   },
-  'only the client resumes a suspended callback'(before, input, _now, { subscription: after }) {
-    if (before.suspended && !after.suspended)
-      assert.ok(input.type === 'configure' || (input.type === 'drain' && input.resume), input.type);
+  'only the word of the client, another callback and a proof resume a suspended callback'(
+    before,
+    input,
+    _now,
+    { subscription: after },
+  ) {
+    if (before.suspendedAt === null || after.suspendedAt !== null) return;
+    const isAsked =
+      input.type === 'configure' &&
+      (input.change.resume === true ||
+        after.callback?.url !== before.callback?.url ||
+        after.callback?.secret !== before.callback?.secret);
+    const isProven = input.type === 'verified' && input.ok;
+    assert.ok(isAsked || isProven || after.callback === null, input.type);
+  },
+  'a suspended callback is probed'(_before, _input, now, { subscription: after }) {
+    const { callback, paused, suspendedAt, probeAt, terminated } = after;
+    assert.equal(probeAt === null, suspendedAt === null);
+    if (suspendedAt === null || callback === null || paused || terminated !== null) return;
+    assert.ok(dueAt(after)! <= Math.max(now, probeAt!));
   },
 };
 

@@ -55,7 +55,7 @@ describe('a claim', () => {
   test('[sub-paused] is refused while paused or suspended, without a callback and before retryAt', () => {
     for (const state of [
       { paused: true },
-      { suspended: true },
+      { suspendedAt: T0 },
       { callback: null },
       { retryAt: T0 + 1 },
     ]) {
@@ -73,7 +73,7 @@ describe('a claim', () => {
   });
 
   test('that covers no number is a probe, allowed while paused or suspended but not beside another attempt', () => {
-    for (const state of [{}, { paused: true }, { suspended: true }])
+    for (const state of [{}, { paused: true }, { suspendedAt: T0 }])
       assert.equal(refusal(withLog(5, 3, state), claim(3, null)), undefined);
     assert.equal(refusal(withLog(5, 3, { callback: null }), claim(3, null)), 'not_deliverable');
     assert.equal(
@@ -233,7 +233,7 @@ describe('a failing callback', () => {
         T0,
       );
       const { subscription: resumed } = feed(after, [
-        { type: 'drain', after: 0, to: 1, resume: true },
+        { type: 'configure', change: { resume: true } },
       ]);
       assert.deepEqual(
         [
@@ -258,7 +258,7 @@ describe('a failing callback', () => {
       ['suspended', 3, 1],
     );
     assert.deepEqual(types(fifth), ['announce']);
-    assert.notEqual(etagOf(fifth.subscription), etagOf(state));
+    assert.equal(etagOf(fifth.subscription), etagOf(state));
     assert.notEqual(dueAt(fifth.subscription), fifth.subscription.retryAt);
   });
 
@@ -468,15 +468,11 @@ describe('an event that the endpoint refuses permanently', () => {
 });
 
 describe('410', () => {
-  test('[ans-gone] removes the callback and keeps status and log', () => {
-    const after = feed(withLog(3, 1), [claim(3, 2), answer(1, GONE)]);
-    const { callback, head, acked: done } = after.subscription;
-    assert.deepEqual(
-      [callback, head, done, statusOf(after.subscription), types(after)],
-      [null, 3, 1, 'active', ['announce']],
-    );
-    assert.notEqual(etagOf(after.subscription), etagOf(withLog(3, 1)));
-    assert.deepEqual(types(feed(after.subscription, [append()])), ['wake']);
+  test('[ans-gone] suspends the callback, keeps URL and secret, and keeps the log', () => {
+    const after = attempt(withLog(3), GONE, T0);
+    const { callback, head, acked: confirmed, health, suspendedAt } = after.subscription;
+    assert.deepEqual([callback, head, confirmed, suspendedAt], [CALLBACK, 3, 0, T0]);
+    assert.deepEqual([health.attempts, health.lastError, types(after)], [1, 'gone', ['announce']]);
   });
 });
 
@@ -488,9 +484,13 @@ describe('a suspended callback', () => {
     failingSince: T0 - HOUR,
     lastError: 'http_4xx',
   } as const;
-  const suspended: Subscription = withLog(3, 1, { suspended: true, health: failing });
+  const suspended: Subscription = withLog(3, 1, {
+    suspendedAt: T0,
+    probeAt: T0 + 60 * SECOND,
+    health: failing,
+  });
 
-  test('[sub-only-client-resumes retry-probe] stays suspended when a probe is answered', () => {
+  test('[sub-only-client-resumes] stays suspended when an empty delivery is acknowledged', () => {
     const after = feed(suspended, [claim(1, null), answer(1, acked(1))]).subscription;
     assert.deepEqual(
       [statusOf(after), after.health.lastError, deliverable(after, T0)],
@@ -498,11 +498,11 @@ describe('a suspended callback', () => {
     );
   });
 
-  test('[pull-resumes sub-health-kept sub-resume-continues] is resumed by a pull: counters at zero, last error kept, delivery continues after acked', () => {
-    const after = feed(suspended, [{ type: 'drain', after: 0, to: 3, resume: true }]);
+  test('[sub-only-client-resumes sub-resume-continues] is resumed by a proof: counters at zero, last error kept, delivery continues after acked', () => {
+    const after = feed(suspended, [{ type: 'verified', ok: true, jitter: 0 }]);
     assert.deepEqual(
-      [statusOf(after.subscription), types(after)],
-      ['active', ['announce', 'ready']],
+      [statusOf(after.subscription), types(after), after.subscription.probeAt],
+      ['active', ['announce', 'ready'], null],
     );
     assert.deepEqual(after.subscription.health, {
       attempts: 0,
@@ -516,14 +516,54 @@ describe('a suspended callback', () => {
 
   test('[sub-only-client-resumes] is not resumed by a stream, an acknowledgement, an event, time or a restart', () => {
     for (const input of [
-      { type: 'drain', after: 0, to: 3, resume: false },
+      { type: 'drain', after: 0, to: 3 },
       ackAt(2),
       append(),
       { type: 'tick' },
       { type: 'recover' },
-      { type: 'verified', ok: true },
+      { type: 'verified', ok: false, jitter: 0 },
+      { type: 'configure', change: { ttlMs: HOUR, paused: true, callback: { ...CALLBACK } } },
     ] as const) {
       assert.equal(statusOf(feed(suspended, [input]).subscription), 'suspended', input.type);
+    }
+  });
+
+  test('[sub-only-client-resumes] is resumed by another secret and another URL', () => {
+    for (const callback of [
+      { ...CALLBACK, secret: 'whsec_new' },
+      { ...CALLBACK, url: 'https://elsewhere.example/' },
+    ]) {
+      const after = feed(suspended, [{ type: 'configure', change: { callback } }]).subscription;
+      assert.deepEqual([statusOf(after), after.probeAt], ['active', null]);
+    }
+  });
+
+  test('[retry-probe] is due for a challenge with pauses that grow to an hour; a failed one changes nothing else', () => {
+    for (const [jitter, pauses] of [
+      [0, [1, 2, 4, 8, 16, 32, 60, 60]],
+      [1, [0.5, 0.75, 1.125, 1.6875]],
+    ] as const) {
+      let state = attempt(
+        withLog(1, 0, { ttlMs: null, expiresAt: null, health: { ...failing, configFailures: 9 } }),
+        REFUSED,
+        T0,
+        jitter,
+      ).subscription;
+      assert.equal(statusOf(state), 'suspended');
+      let now = T0;
+      const waits: number[] = [];
+      for (const _ of pauses) {
+        assert.equal(dueAt(state), state.probeAt);
+        waits.push((state.probeAt! - now) / (60 * SECOND));
+        now = state.probeAt!;
+        const { health } = state;
+        const after = feed(state, [{ type: 'verified', ok: false, jitter }], now);
+        assert.deepEqual([after.effects, after.subscription.health], [[], health]);
+        state = after.subscription;
+      }
+      // The second pause begins after a minute, and equals the time since the suspension.
+      assert.deepEqual(waits, jitter === 0 ? [1, 1, 2, 4, 8, 16, 32, 60] : waits);
+      assert.ok(waits.every((wait, at) => at === 0 || (wait <= 60 && wait >= waits[at - 1]! / 2)));
     }
   });
 });
@@ -541,29 +581,35 @@ describe('consent', () => {
       [deliverable(forever, T0 + DAY - 1), deliverable(forever, T0 + DAY)],
       [true, false],
     );
-    const proved = feed(forever, [{ type: 'verified', ok: true }], T0 + DAY);
+    const proved = feed(forever, [{ type: 'verified', ok: true, jitter: 0 }], T0 + DAY);
     assert.deepEqual(
       [types(proved), dueAt(proved.subscription), etagOf(proved.subscription)],
       [['ready'], T0 + 2 * DAY, etagOf(forever)],
     );
   });
 
-  test('[cbv-daily] suspends when refused, whatever onFailure says, and a pull does not restart delivery', () => {
+  test('[cbv-daily] suspends when refused, whatever onFailure says, and nothing is sent after a resume until it is proved', () => {
     for (const onFailure of ['suspend', 'skip'] as const) {
-      const refused = feed({ ...forever, onFailure }, [{ type: 'verified', ok: false }], T0 + DAY);
+      const refused = feed(
+        { ...forever, onFailure },
+        [{ type: 'verified', ok: false, jitter: 0 }],
+        T0 + DAY,
+      );
       assert.deepEqual(
         [statusOf(refused.subscription), refused.subscription.health.lastError, types(refused)],
         ['suspended', 'challenge_failed', ['announce']],
       );
-      const pulled = feed(
+      const resumed = feed(
         refused.subscription,
-        [{ type: 'drain', after: 0, to: 3, resume: true }],
+        [{ type: 'configure', change: { resume: true } }],
         T0 + DAY + HOUR,
       );
-      assert.deepEqual([statusOf(pulled.subscription), types(pulled)], ['active', ['announce']]);
-      assert.equal(dueAt(pulled.subscription), T0 + DAY);
+      assert.deepEqual([statusOf(resumed.subscription), types(resumed)], ['active', ['announce']]);
+      assert.equal(dueAt(resumed.subscription), T0 + DAY);
       assert.deepEqual(
-        types(feed(pulled.subscription, [{ type: 'verified', ok: true }], T0 + DAY + HOUR)),
+        types(
+          feed(resumed.subscription, [{ type: 'verified', ok: true, jitter: 0 }], T0 + DAY + HOUR),
+        ),
         ['ready'],
       );
     }
@@ -571,6 +617,6 @@ describe('consent', () => {
 
   test('without a callback is refused', () => {
     const without = withLog(1, 0, { callback: null });
-    assert.equal(feed(without, [{ type: 'verified', ok: false }]).subscription, without);
+    assert.equal(feed(without, [{ type: 'verified', ok: false, jitter: 0 }]).subscription, without);
   });
 });

@@ -63,11 +63,6 @@ describe('the ETag', () => {
     ];
     for (const change of changes)
       assert.equal(changesEtag(log, configure(change)), true, JSON.stringify(change));
-    assert.equal(
-      changesEtag({ ...log, suspended: true }, configure({ resume: true })),
-      true,
-      'status',
-    );
   });
 
   test('[etag-counters etag-renewal] does not change with anything else', () => {
@@ -75,11 +70,12 @@ describe('the ETag', () => {
       append(),
       ackAt(2),
       claim(5, 2),
-      { type: 'drain', after: 0, to: 5, resume: true },
+      { type: 'drain', after: 0, to: 5 },
       { type: 'trim', upTo: 1, oldestAt: T0 },
       { type: 'tick' },
       { type: 'recover' },
-      { type: 'verified', ok: true },
+      { type: 'verified', ok: true, jitter: 0 },
+      { type: 'verified', ok: false, jitter: 0 },
       configure({ ttlMs: HOUR }),
       configure({}),
       configure({ resume: true }),
@@ -90,6 +86,7 @@ describe('the ETag', () => {
     ];
     for (const input of same)
       assert.equal(changesEtag(log, input, T0 + 1), false, JSON.stringify(input));
+    assert.equal(changesEtag({ ...log, suspendedAt: T0 }, configure({ resume: true })), false);
     const inFlight = feed(log, [claim(5, 2)]).subscription;
     for (const outcome of [acked(5), TIMEOUT])
       assert.equal(changesEtag(inFlight, answer(1, outcome)), false);
@@ -111,7 +108,7 @@ describe('the ETag', () => {
       resume: true,
     };
     assert.equal(
-      feed({ ...log, suspended: true }, [configure(change)]).subscription.version,
+      feed({ ...log, suspendedAt: T0 }, [configure(change)]).subscription.version,
       log.version + 1,
     );
   });
@@ -196,7 +193,7 @@ describe('an update', () => {
 
   test('[upd-resume sub-health-kept] resumes a suspended callback', () => {
     const suspended = withLog(3, 0, {
-      suspended: true,
+      suspendedAt: T0,
       health: { ...subscription().health, attempts: 5, lastError: 'http_4xx' },
     });
     const after = feed(suspended, [configure({ resume: true })]);
@@ -212,7 +209,7 @@ describe('an update', () => {
   });
 
   test('suspended takes precedence over paused', () => {
-    assert.equal(statusOf(subscription({ paused: true, suspended: true })), 'suspended');
+    assert.equal(statusOf(subscription({ paused: true, suspendedAt: T0 })), 'suspended');
     assert.equal(statusOf(subscription({ paused: true })), 'paused');
   });
 });
@@ -233,10 +230,10 @@ describe('time', () => {
     const log = withLog(3);
     const calls: Input[] = [
       ackAt(1),
-      { type: 'drain', after: 0, to: 1, resume: true },
+      { type: 'drain', after: 0, to: 1 },
       claim(3, 1),
       configure({ ttlMs: HOUR }),
-      { type: 'verified', ok: true },
+      { type: 'verified', ok: true, jitter: 0 },
     ];
     for (const input of calls)
       assert.equal(refusal(log, input, T0 + HOUR), 'terminated', input.type);
@@ -253,12 +250,7 @@ describe('time', () => {
   test('[ttl-not-by-reading] nothing but a renewal moves the expiry', () => {
     const after = feed(
       withLog(3),
-      [
-        ackAt(1),
-        { type: 'drain', after: 0, to: 3, resume: true },
-        claim(3, 2),
-        answer(1, acked(3)),
-      ],
+      [ackAt(1), { type: 'drain', after: 0, to: 3 }, claim(3, 2), answer(1, acked(3))],
       T0 + 1,
     ).subscription;
     assert.equal(after.expiresAt, T0 + HOUR);
@@ -271,11 +263,11 @@ describe('time', () => {
       append(),
       claim(3, 1),
       answer(1, acked(3)),
-      { type: 'drain', after: 0, to: 3, resume: true },
+      { type: 'drain', after: 0, to: 3 },
       ackAt(1),
       { type: 'trim', upTo: 1, oldestAt: null },
       configure({ paused: true }),
-      { type: 'verified', ok: true },
+      { type: 'verified', ok: true, jitter: 0 },
       { type: 'tick' },
       { type: 'recover' },
       { type: 'terminate', reason: 'revoked' },

@@ -25,7 +25,7 @@ describe('numbering', () => {
   });
 
   test('[sub-numbering-goes-on] continues while paused, suspended and without a callback, and makes nothing ready', () => {
-    for (const status of [{ paused: true }, { suspended: true }, { callback: null }]) {
+    for (const status of [{ paused: true }, { suspendedAt: T0 }, { callback: null }]) {
       const after = feed(subscription(status), [append(2)]);
       assert.equal(after.subscription.head, 2);
       assert.deepEqual(types(after), ['wake']);
@@ -98,15 +98,15 @@ describe('acknowledgement', () => {
   });
 
   test('[ack-only-said stream-no-ack pull-no-ack] draining moves the bound of acknowledgements, never acked itself', () => {
-    const after = feed(log, [{ type: 'drain', after: 2, to: 9, resume: false }]);
+    const after = feed(log, [{ type: 'drain', after: 2, to: 9 }]);
     assert.deepEqual([after.subscription.sent, after.subscription.acked], [9, 2]);
     assert.deepEqual(after.effects, []);
-    assert.equal(feed(log, [{ type: 'drain', after: 2, to: 3, resume: false }]).subscription, log);
+    assert.equal(feed(log, [{ type: 'drain', after: 2, to: 3 }]).subscription, log);
   });
 
   test('[ack-sent] a range that starts above what was sent does not move the bound; one that overlaps it does', () => {
     const drained = (after: number, to: number): number =>
-      feed(log, [{ type: 'drain', after, to, resume: false }]).subscription.sent;
+      feed(log, [{ type: 'drain', after, to }]).subscription.sent;
     assert.deepEqual(
       [drained(7, 9), drained(8, 9), drained(6, 9), drained(0, 8), drained(0, 4)],
       [6, 6, 9, 8, 6],
@@ -114,7 +114,7 @@ describe('acknowledgement', () => {
   });
 
   test('refuses to drain beyond head', () => {
-    assert.equal(refusal(log, { type: 'drain', after: 2, to: 10, resume: false }), 'position');
+    assert.equal(refusal(log, { type: 'drain', after: 2, to: 10 }), 'position');
   });
 
   test('an acknowledgement on another drain leaves the callback without work, attempt in flight or not', () => {

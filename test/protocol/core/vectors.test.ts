@@ -140,9 +140,11 @@ describe('vectors/delivery-apply', () => {
 describe('vectors/log', () => {
   /** `ready` only wakes a drain, so the vectors omit it. */
   const WAKE_UPS: ReadonlySet<Effect['type']> = new Set(['wake', 'ready', 'announce']);
-  type Given = Partial<
-    Pick<Subscription, 'head' | 'acked' | 'sent' | 'floor' | 'suspended' | 'health'>
-  > & { readonly onFailure?: OnFailure; readonly retention?: Retention };
+  type Given = Partial<Pick<Subscription, 'head' | 'acked' | 'sent' | 'floor' | 'health'>> & {
+    readonly suspended?: boolean;
+    readonly onFailure?: OnFailure;
+    readonly retention?: Retention;
+  };
   interface Story extends Case {
     readonly given: Given;
     readonly inputs: readonly (Record<string, unknown> & { readonly type: string })[];
@@ -153,12 +155,17 @@ describe('vectors/log', () => {
     };
   }
 
+  const givenState = ({ suspended = false, ...given }: Given): Partial<Subscription> => ({
+    ...given,
+    suspendedAt: suspended ? T0 : null,
+    probeAt: suspended ? T0 : null,
+  });
   /** Values that a vector leaves to the implementation: leases, jitter and ages. */
   const complete = ({ afterMs: _later, ...input }: Story['inputs'][number]): Input =>
     ({
       ...(input.type === 'append' ? { acceptedAt: T0 } : {}),
       ...(input.type === 'claim' ? { leaseMs: 20_000 } : {}),
-      ...(input.type === 'answer' ? { jitter: 0.5 } : {}),
+      ...(input.type === 'answer' || input.type === 'verified' ? { jitter: 0.5 } : {}),
       ...(input.type === 'trim' ? { oldestAt: T0 } : {}),
       ...input,
     }) as Input;
@@ -185,7 +192,7 @@ describe('vectors/log', () => {
         subscription: subscription({
           epoch: 'epoch-one',
           oldestAt: one.given.head === undefined ? null : T0,
-          ...one.given,
+          ...givenState(one.given),
         }),
         effects: [],
       };
@@ -273,10 +280,10 @@ describe('vectors/subscription-etag', () => {
       ...(acked === undefined
         ? []
         : [
-            { type: 'drain', after: state.acked, to: acked, resume: false } as const,
+            { type: 'drain', after: state.acked, to: acked } as const,
             { type: 'ack', position: { epoch: state.epoch, sequence: acked } } as const,
           ]),
-      ...(suspended === true ? [{ type: 'verified', ok: false } as const] : []),
+      ...(suspended === true ? [{ type: 'verified', ok: false, jitter: 0 } as const] : []),
       ...(epoch === undefined ? [] : [{ type: 'rotate', epoch } as const]),
       ...(lastError === undefined
         ? []

@@ -226,7 +226,6 @@ export class Physics {
       type: 'drain',
       after: delivery.after,
       to: delivery.last,
-      resume: false,
     });
     return result.refused
       ? world

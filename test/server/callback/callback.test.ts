@@ -241,14 +241,16 @@ describe('an answer', () => {
     await w.close();
   });
 
-  test('[ans-gone upd-detach] 410 detaches the callback and keeps the log', async () => {
+  test('[ans-gone] 410 suspends the callback, keeps its URL and secret, and keeps the log', async () => {
     const w = await scripted([response(410)]);
-    const { etag } = await w.get();
+    w.endpoints.prove = () => response(410);
     await w.emitAll(1, 2);
     await turns();
     const now = await w.get();
-    assert.deepEqual([now.callback, now.status, now.head, now.acked], [undefined, 'active', 2, 0]);
-    assert.notEqual(now.etag, etag);
+    assert.deepEqual(
+      [now.callback?.origin, now.callback?.health.lastError, now.status, now.head, now.acked],
+      ['https://hooks.example', 'gone', 'suspended', 2, 0],
+    );
     await w.emit(3);
     await w.pass(HOUR);
     assert.equal(w.endpoints.requests.length, 1);
@@ -342,6 +344,7 @@ describe('consecutive failures', () => {
       Math.min(...long) < 60 * SECOND && Math.max(...long) > 240 * SECOND,
       'with full jitter',
     );
+    w.endpoints.prove = () => failed('timeout');
     await w.pass(2 * HOUR);
     const { status, acked, head, callback } = await w.get();
     assert.deepEqual(
@@ -362,6 +365,7 @@ describe('consecutive failures', () => {
       response(500),
       ...(Array(5).fill(response(404)) as Scripted[]),
     ]);
+    w.endpoints.prove = () => response(404);
     await w.emit(1);
     await w.pass(HOUR);
     assert.deepEqual([(await w.get()).status, w.endpoints.requests.length], ['suspended', 8]);
@@ -394,28 +398,23 @@ describe('consecutive failures', () => {
 
   for (const [how, resume] of [
     [
-      'a renewal',
-      (w) =>
-        w.engine.subscribe(ann, {
-          key: 'k',
-          select: [{ name: 'tick' }],
-          callback: CALLBACK,
-          ttlMs: 30 * DAY,
-        }),
+      'an update with `resume`',
+      (w) => w.engine.update(ann, { subscriptionId: w.subscriptionId, resume: true }),
     ],
     [
-      'an update',
-      (w) => w.engine.update(ann, { subscriptionId: w.subscriptionId, onFailure: 'suspend' }),
+      'a proof of the endpoint',
+      async (w) => {
+        w.endpoints.prove = (request) => response(200, w.endpoints.proof(request));
+        for (let tries = 0; tries < 600 && (await w.get()).status === 'suspended'; tries += 1)
+          await w.pass(6 * SECOND);
+      },
     ],
-    ['a pull', (w) => w.engine.pull(ann, { subscriptionId: w.subscriptionId, maxEvents: 1 })],
   ] as readonly [string, (w: Awaited<ReturnType<typeof scripted>>) => Promise<unknown>][]) {
-    test(`[sub-only-client-resumes sub-health-kept subs-renews upd-resume pull-resumes] end when ${how} resumes the callback`, async () => {
+    test(`[sub-only-client-resumes sub-health-kept upd-resume retry-probe] end when ${how} resumes the callback`, async () => {
       const w = await scripted(Array(5).fill(response(404)) as Scripted[]);
       await w.emit(1);
+      w.endpoints.prove = () => response(404);
       await w.pass(10 * MINUTE);
-      assert.equal((await w.get()).status, 'suspended');
-      // Get, list and a pull that only acknowledges do not resume.
-      await w.engine.pull(ann, { subscriptionId: w.subscriptionId, maxEvents: 0 });
       assert.equal((await w.get()).status, 'suspended');
       let answer = (_: Scripted): void => undefined;
       w.endpoints.answer = () =>

@@ -602,31 +602,6 @@ describe('concurrent calls', () => {
     await w.close();
   });
 
-  test('[subs-conflict] a renewal conflicts when its callback was replaced during verification', async () => {
-    const w = await world();
-    const params = { key: 'k', select: [{ name: 'tick' }], callback: CALLBACK, ttlMs: 30 * DAY };
-    const { subscriptionId } = await w.engine.subscribe(ann, params);
-    w.endpoints.answer = () => response(404);
-    await w.emit(1);
-    await w.pass(2 * DAY);
-    const suspended = (await w.engine.get(ann, { subscriptionId })) as { status: string };
-    assert.equal(suspended.status, 'suspended');
-    const proved = gate();
-    w.endpoints.prove = async (request) => {
-      if (request.url === CALLBACK.url) await proved.opened;
-      return response(200, w.endpoints.proof(request));
-    };
-    const renewal = w.engine.subscribe(ann, params);
-    await turns();
-    const { etag } = await w.engine.update(ann, {
-      subscriptionId,
-      callback: { ...CALLBACK, url: 'https://elsewhere.example/in' },
-    });
-    proved.open();
-    assert.deepEqual((await refusal(renewal)).data, { kind: 'key', subscriptionId, etag });
-    await w.close();
-  });
-
   test('[upd-detach cb-one-lease] a callback that is removed and put back waits for the request that is still in flight', async () => {
     const w = await world();
     const { subscriptionId } = await w.engine.subscribe(ann, {

@@ -668,7 +668,7 @@ describe('verification', () => {
       ['connection_refused', 'connection_refused'],
       ['http_4xx', [302]],
       ['http_4xx', [404]],
-      ['http_4xx', [410]],
+      ['gone', [410]],
       ['http_5xx', [500]],
       ['challenge_failed', [200]],
       ['challenge_failed', [200, '<html>']],
@@ -800,9 +800,9 @@ describe('verification', () => {
     assert.deepEqual([status, callback?.health.lastError], ['suspended', 'challenge_failed']);
     await w.emit(1);
     await w.pass(3 * DAY);
-    assert.deepEqual([w.endpoints.requests.length, w.endpoints.challenges.length], [0, 5]);
+    assert.deepEqual([w.endpoints.requests.length, (await get(w, subscriptionId)).acked], [0, 0]);
     w.endpoints.prove = (request) => response(200, w.endpoints.proof(request));
-    await w.engine.update(ann, { subscriptionId, paused: false });
+    await w.engine.update(ann, { subscriptionId, resume: true });
     await turns();
     assert.deepEqual(
       [(await get(w, subscriptionId)).status, w.endpoints.numbers],

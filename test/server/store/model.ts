@@ -226,11 +226,10 @@ function apply(data: Data, write: Write): void {
     case 'progress':
     case 'configure': {
       const before = data.subscriptions.get(write.row) ?? refuse('no such row');
-      const { select, callback, ttlMs, onFailure, paused, suspended, version, retention } =
-        before.state;
+      const { select, callback, ttlMs, onFailure, paused, version, retention } = before.state;
       const kept =
         write.type === 'progress'
-          ? { select, callback, ttlMs, onFailure, paused, suspended, version, retention }
+          ? { select, callback, ttlMs, onFailure, paused, version, retention }
           : {};
       data.subscriptions.set(write.row, {
         ...before,

@@ -234,10 +234,15 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-gone',
-    wrong: 'suspends the subscription after 410',
-    fault: onResult(['get'], (result) =>
-      result.callback === undefined ? { ...result, status: 'suspended' } : result,
-    ),
+    wrong: 'removes the callback after 410',
+    fault: {
+      result: async (result, { method, ask }) => {
+        if (method !== 'triggers/get' || result.callback?.health.lastError !== 'gone')
+          return result;
+        const { subscriptionId } = result;
+        return (await ask('triggers/update', { subscriptionId, callback: null })).result;
+      },
+    },
   },
   {
     check: 'ans-gone',

@@ -106,22 +106,6 @@ export const changes: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'upd-reverify',
-    wrong: 'does not verify a known URL again',
-    fault: {
-      callback: (outgoing) => {
-        const { challenge } = outgoing.body.params;
-        if (challenge === undefined) return undefined;
-        const seen = (outgoing.memory['challenges'] = (outgoing.memory['challenges'] ?? 0) + 1);
-        return seen > 2 ? { status: 500, headers: {}, body: '' } : undefined;
-      },
-      error: async (error, { method, params, ask }) =>
-        method === 'triggers/update' && error.code === -32027 && params.callback
-          ? ask('triggers/get', { subscriptionId: params.subscriptionId })
-          : { error },
-    },
-  },
-  {
     check: 'upd-rotate',
     wrong: 'keeps signing with the old secret only',
     fault: asked((params, proxied) => {
@@ -141,11 +125,9 @@ export const changes: readonly BrokenServer[] = [
   {
     check: 'upd-resume',
     wrong: 'leaves a suspended callback suspended',
-    fault: asked((params, { ask }) =>
-      params.onFailure === 'suspend' && params.paused === undefined
-        ? ask('triggers/get', { subscriptionId: params.subscriptionId })
-        : undefined,
-    ),
+    fault: asked((params) => {
+      delete params.resume;
+    }),
   },
   {
     check: 'get-not-modified',
@@ -328,14 +310,24 @@ export const changes: readonly BrokenServer[] = [
             for (const delayMs of [100, 500, 1000])
               setTimeout(
                 () =>
-                  void ask('triggers/pull', { subscriptionId: params.subscriptionId }).catch(
-                    () => undefined,
-                  ),
+                  void ask('triggers/update', {
+                    subscriptionId: params.subscriptionId,
+                    resume: true,
+                  }).catch(() => undefined),
                 delayMs,
               );
         }
         return result;
       },
+    },
+  },
+  {
+    check: 'sub-only-client-resumes',
+    wrong: 'resumes a suspended callback on every update',
+    fault: {
+      ...asked((params) => {
+        params.resume = true;
+      }),
     },
   },
   {

@@ -23,6 +23,20 @@ const waits = (seconds: (n: number) => number): BrokenServer['fault'] =>
 
 export const failure: readonly BrokenServer[] = [
   {
+    check: 'retry-probe',
+    wrong: 'never challenges a suspended endpoint',
+    fault: {
+      callback: ({ body, memory }) => {
+        const { challenge, subscriptionId } = body.params;
+        const known = `challenged ${subscriptionId}`;
+        if (challenge !== undefined && memory[known] === true)
+          return { status: 503, headers: {}, body: '' };
+        memory[known] = true;
+        return undefined;
+      },
+    },
+  },
+  {
     check: 'retry-config-limit',
     wrong: 'never suspends after 4xx answers',
     fault: onAnswer((answer) =>

@@ -112,23 +112,14 @@ export const pull: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'pull-resumes',
-    wrong: 'leaves a suspended callback suspended',
+    check: 'sub-only-client-resumes',
+    wrong: 'resumes a suspended callback on pull',
     fault: {
-      result: (result, { method, memory }) => {
-        if (method === 'triggers/get' && result.status === 'suspended') memory['suspended'] = true;
-        return method === 'triggers/get' && memory['suspended'] === true
-          ? { ...result, status: 'suspended' }
-          : result;
+      request: async ({ method, params: { subscriptionId, maxEvents }, ask }) => {
+        if (method === 'triggers/pull' && maxEvents !== 0)
+          await ask('triggers/update', { subscriptionId, resume: true });
       },
     },
-  },
-  {
-    check: 'pull-resumes',
-    wrong: 'resumes a callback with maxEvents 0',
-    fault: asked((params) => {
-      if (params.maxEvents === 0) delete params.maxEvents;
-    }),
   },
   {
     check: 'pull-not-callback',

@@ -83,9 +83,30 @@ export const subscriptions: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'subs-resumes',
-    wrong: 'leaves a suspended callback suspended',
-    fault: made((result) => (result.created ? result : { ...result, status: 'suspended' })),
+    check: 'ttl-endpoint',
+    wrong: 'renews only if the endpoint consents',
+    fault: {
+      result: (result, { method, memory }) => {
+        if (method === 'triggers/get' && result.status === 'suspended')
+          memory[result.subscriptionId] = true;
+        return result;
+      },
+      request: ({ method, params, memory }) => {
+        const isRenewal =
+          (method === 'triggers/subscribe' && params.callback !== undefined) ||
+          (method === 'triggers/update' && params.ttlMs !== undefined);
+        const isSuspended = Object.values(memory).includes(true);
+        return isRenewal && isSuspended
+          ? {
+              error: {
+                code: -32027,
+                message: 'The callback endpoint could not be verified: http_4xx.',
+                data: { kind: 'callback', category: 'http_4xx' },
+              },
+            }
+          : undefined;
+      },
+    },
   },
   {
     check: 'subs-conflict',

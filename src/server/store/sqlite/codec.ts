@@ -39,7 +39,6 @@ export const CONFIGURATION_COLUMNS = [
   'ttl_ms',
   'on_failure',
   'paused',
-  'suspended',
   'version',
   'retention_max_age_ms',
   'retention_max_events',
@@ -69,6 +68,8 @@ export const PROGRESS_COLUMNS = [
   'failing_since',
   'last_error',
   'last_delivery_at',
+  'suspended_at',
+  'probe_at',
   'terminated_reason',
   'terminated_at',
 ] as const;
@@ -91,7 +92,6 @@ export function configurationValues(state: Subscription, cipher: Cipher | null):
     state.ttlMs,
     state.onFailure,
     Number(state.paused),
-    Number(state.suspended),
     state.version,
     state.retention.maxAgeMs,
     state.retention.maxEvents,
@@ -123,6 +123,8 @@ export function progressValues(state: Subscription, dueAt: number | null): SQLIn
     health.failingSince,
     health.lastError,
     health.lastDeliveryAt,
+    state.suspendedAt,
+    state.probeAt,
     terminated === null ? null : terminated.reason,
     terminated === null ? null : terminated.at,
   ];
@@ -170,7 +172,6 @@ export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
     ttlMs: row['ttl_ms'] as number | null,
     onFailure: row['on_failure'] as OnFailure,
     paused: row['paused'] === 1,
-    suspended: row['suspended'] === 1,
     version: row['version'] as number,
     retention: {
       maxAgeMs: row['retention_max_age_ms'] as number,
@@ -194,6 +195,8 @@ export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
       lastError: row['last_error'] as FailureCategory | null,
       lastDeliveryAt: row['last_delivery_at'] as number | null,
     },
+    suspendedAt: row['suspended_at'] as number | null,
+    probeAt: row['probe_at'] as number | null,
     terminated:
       row['terminated_reason'] === null
         ? null

@@ -1,0 +1,226 @@
+/**
+ * Tests suspended callbacks: the lease does not depend on the endpoint, nothing but the client's
+ * word or a proof of the endpoint resumes, and reading changes nothing.
+ */
+import { describe, test } from 'vitest';
+import assert from 'node:assert/strict';
+import type { Subscription } from '../../../spec-schema/draft/schema.ts';
+import {
+  ann,
+  CALLBACK,
+  DAY,
+  failed,
+  HOUR,
+  lastOf,
+  MINUTE,
+  response,
+  turns,
+  world,
+} from '../engine/harness.ts';
+
+const SUBSCRIBE = {
+  key: 'k',
+  select: [{ name: 'tick' }],
+  callback: CALLBACK,
+  ttlMs: 7 * DAY,
+};
+
+/** A world with one subscription whose endpoint failed until the callback was suspended. */
+async function suspended(params: Partial<typeof SUBSCRIBE> = {}) {
+  const w = await world();
+  w.endpoints.answer = () => response(404);
+  const { subscriptionId } = await w.engine.subscribe(ann, { ...SUBSCRIBE, ...params });
+  await w.emit(1);
+  w.endpoints.prove = () => failed('connection_refused');
+  const get = async (): Promise<Subscription> =>
+    (await w.engine.get(ann, { subscriptionId })) as Subscription;
+  for (let minutes = 0; minutes < 120 && (await get()).status !== 'suspended'; minutes += 1)
+    await w.pass(MINUTE);
+  assert.equal((await get()).status, 'suspended');
+  /** From now on the endpoint works. */
+  const repair = (): void => {
+    w.endpoints.answer = ({ delivery }) => response(200, { ack: lastOf(delivery) });
+    w.endpoints.prove = (request) => response(200, w.endpoints.proof(request));
+  };
+  return { ...w, subscriptionId, get, repair };
+}
+
+describe('a lease', () => {
+  for (const [how, renew] of [
+    ['subscribing again with the same values', (w) => w.engine.subscribe(ann, SUBSCRIBE)],
+    [
+      'an update with ttlMs',
+      (w) => w.engine.update(ann, { subscriptionId: w.subscriptionId, ttlMs: 7 * DAY }),
+    ],
+    [
+      'an update that asks to resume',
+      (w) =>
+        w.engine.update(ann, { subscriptionId: w.subscriptionId, ttlMs: 7 * DAY, resume: true }),
+    ],
+  ] as readonly [string, (w: Awaited<ReturnType<typeof suspended>>) => Promise<Subscription>][])
+    test(`[subs-same ttl-kept] is granted by ${how} while the endpoint is down, for as long as it stays down`, async () => {
+      const w = await suspended();
+      for (let days = 0; days < 15; days += 5) {
+        w.clock.jump(5 * DAY - HOUR);
+        await w.pass(HOUR);
+        const { expiresAt, status, head } = await renew(w);
+        assert.deepEqual(
+          [Date.parse(expiresAt!) - w.clock.now(), status, head],
+          [7 * DAY, 'suspended', 1],
+        );
+      }
+      await w.close();
+    });
+
+  test('[subs-same] is granted without a request to the endpoint', async () => {
+    const w = await suspended();
+    await w.pass(2 * DAY);
+    const asked = w.endpoints.challenges.length;
+    await w.engine.subscribe(ann, SUBSCRIBE);
+    await w.engine.update(ann, { subscriptionId: w.subscriptionId, ttlMs: 7 * DAY });
+    await w.engine.update(ann, {
+      subscriptionId: w.subscriptionId,
+      ttlMs: 7 * DAY,
+      callback: CALLBACK,
+    });
+    assert.equal(w.endpoints.challenges.length, asked);
+    await w.close();
+  });
+});
+
+describe('a suspended callback', () => {
+  test('[sub-only-client-resumes] is not resumed by renewing, reading, acknowledging or any other update', async () => {
+    const w = await suspended();
+    const { subscriptionId } = w;
+    const count = w.endpoints.requests.length;
+    for (const call of [
+      () => w.engine.pull(ann, { subscriptionId }),
+      () => w.engine.subscribe(ann, SUBSCRIBE),
+      () => w.engine.update(ann, { subscriptionId, ttlMs: DAY }),
+      () => w.engine.update(ann, { subscriptionId, paused: true }),
+      () => w.engine.update(ann, { subscriptionId, paused: false }),
+      () => w.engine.update(ann, { subscriptionId, callback: CALLBACK }),
+      () => w.engine.update(ann, { subscriptionId, select: [{ name: 'tock' }] }),
+    ]) {
+      await call();
+      await turns();
+      assert.equal((await w.get()).status, 'suspended', String(call));
+    }
+    assert.equal(w.endpoints.requests.length, count);
+    await w.close();
+  });
+
+  test('[gen-atomic] a pull of a poller changes nothing: no number of pulls makes the server call the endpoint', async () => {
+    const w = await suspended();
+    const before = await w.get();
+    const count = w.endpoints.requests.length;
+    for (let pulls = 0; pulls < 100; pulls += 1) {
+      await w.engine.pull(ann, { subscriptionId: w.subscriptionId });
+      await w.pass(5000);
+    }
+    const { etag, callback } = await w.get();
+    assert.deepEqual([etag, callback?.health], [before.etag, before.callback?.health]);
+    assert.equal(w.endpoints.requests.length, count);
+    await w.close();
+  });
+
+  test('[upd-resume] is resumed by `resume`, which resets the counters', async () => {
+    const w = await suspended();
+    w.repair();
+    const { status, callback } = await w.engine.update(ann, {
+      subscriptionId: w.subscriptionId,
+      resume: true,
+    });
+    assert.deepEqual(
+      [status, callback?.health.attempts, callback?.health.suspendedAt],
+      ['active', 0, undefined],
+    );
+    await turns();
+    assert.equal((await w.get()).acked, 1);
+    await w.close();
+  });
+
+  test('[upd-resume] stays suspended after `resume` when its endpoint does not prove its consent, and the call succeeds', async () => {
+    const w = await suspended();
+    await w.pass(2 * DAY);
+    const before = await w.get();
+    const after = await w.engine.update(ann, { subscriptionId: w.subscriptionId, resume: true });
+    assert.deepEqual(
+      [after.status, after.callback?.health.suspendedAt],
+      ['suspended', before.callback?.health.suspendedAt],
+    );
+    await w.close();
+  });
+
+  for (const [what, callback] of [
+    ['URL', { ...CALLBACK, url: 'https://other.example.com/hook' }],
+    ['secret', { ...CALLBACK, secret: `whsec_${Buffer.alloc(32, 7).toString('base64')}` }],
+  ] as const)
+    test(`[sub-only-client-resumes] is resumed by a callback with another ${what}, after its proof`, async () => {
+      const w = await suspended();
+      w.repair();
+      w.endpoints.prove = (request) => response(200, w.endpoints.proof(request, callback.secret));
+      const { status } = await w.engine.update(ann, { subscriptionId: w.subscriptionId, callback });
+      assert.equal(status, 'active');
+      await turns();
+      assert.equal((await w.get()).acked, 1);
+      await w.close();
+    });
+
+  test('[retry-probe] is challenged with pauses that grow to an hour, and resumed by the right proof', async () => {
+    const w = await suspended();
+    const before = w.endpoints.challenges.length;
+    await w.pass(DAY);
+    const times = w.endpoints.challenges.slice(before).map(({ at }) => at);
+    assert.ok(times.length >= 24 && times.length <= 60, `${times.length} challenges in a day`);
+    const waits = times.slice(1).map((at, index) => at - times[index]!);
+    assert.ok(Math.max(...waits) <= HOUR + MINUTE);
+    assert.ok(waits.slice(-10).every((wait) => wait >= HOUR / 2));
+    const { callback } = await w.get();
+    assert.deepEqual(
+      [callback?.health.lastError, callback?.health.suspendedAt === undefined],
+      ['http_4xx', false],
+      'health keeps why and when',
+    );
+    w.endpoints.prove = (request) => response(200, { challenge: request.delivery.challenge });
+    await w.pass(2 * HOUR);
+    assert.equal((await w.get()).status, 'suspended', 'an echo without the proof');
+    w.repair();
+    await w.pass(HOUR + MINUTE);
+    const after = await w.get();
+    assert.deepEqual(
+      [after.status, after.acked, after.callback?.health.suspendedAt],
+      ['active', 1, undefined],
+    );
+    await w.close();
+  });
+
+  test('[retry-probe cbv-rate] leaves room for other calls: probes of a host that is down do not use up its verifications', async () => {
+    const w = await world();
+    w.endpoints.answer = () => response(404);
+    for (let n = 0; n < 20; n += 1)
+      await w.engine.subscribe(ann, {
+        ...SUBSCRIBE,
+        key: `k${n}`,
+        callback: { ...CALLBACK, url: `https://shared.example/${n}` },
+      });
+    await w.emit(1);
+    w.endpoints.prove = () => failed('connection_refused');
+    await w.pass(DAY);
+    const { subscriptions } = await w.engine.subscriptions(ann, {});
+    assert.ok(subscriptions.every(({ status }) => status === 'suspended'));
+    w.endpoints.prove = (request) =>
+      request.url.endsWith('/new')
+        ? response(200, w.endpoints.proof(request))
+        : failed('connection_refused');
+    for (let tries = 0; tries < 20; tries += 1) {
+      await w.pass(7 * MINUTE);
+      await w.engine.subscribe(ann, {
+        ...SUBSCRIBE,
+        key: `new${tries}`,
+        callback: { ...CALLBACK, url: `https://shared.example/new` },
+      });
+    }
+    await w.close();
+  });
+});
