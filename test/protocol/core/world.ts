@@ -272,7 +272,6 @@ export class Physics {
       type: 'drain',
       after,
       to: delivery.last,
-      resume: false,
     });
     if (result.refused) return world;
     const sent = this.#covering(drained, delivery);
