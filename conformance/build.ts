@@ -19,4 +19,5 @@ const DATA = [
 rmSync(DIST, { recursive: true, force: true });
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
 execFileSync(process.execPath, [tsc, '-p', join(KIT, 'tsconfig.build.json')], { stdio: 'inherit' });
+cpSync(join(KIT, 'control.schema.json'), join(DIST, 'control.schema.json'));
 for (const file of DATA) cpSync(join(KIT, '..', file), join(DIST, file));

@@ -377,10 +377,17 @@ export async function serve(decisions = RECEIVER) {
       .on('end', () => {
         const { do: verb, ...params } =
           request.method === 'GET' ? {} : JSON.parse(Buffer.concat(chunks));
-        const answer = verb === undefined ? { verbs: Object.keys(verbs) } : verbs[verb]?.(params);
+        const answer =
+          request.method === 'GET'
+            ? { verbs: Object.keys(verbs) }
+            : Object.hasOwn(verbs, verb) && verbs[verb](params);
+        const unknown = {
+          error: 'unknown_verb',
+          message: `This verb is not known. Use one of: ${Object.keys(verbs).join(', ')}.`,
+        };
         response
           .writeHead(answer ? 200 : 400, { 'content-type': 'application/json' })
-          .end(JSON.stringify(answer ?? {}));
+          .end(JSON.stringify(answer || unknown));
       });
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));

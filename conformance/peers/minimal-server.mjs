@@ -765,11 +765,16 @@ const control = createServer((request, response) => {
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
   if (request.method === 'GET') return answer(200, offer());
   bodyOf(request)
-    .then(({ do: verb, ...params }) => verbs[verb](params))
-    .then(
-      () => answer(200, {}),
-      (error) => answer(500, error.message),
-    );
+    .then(({ do: verb, ...params }) => {
+      if (!Object.hasOwn(verbs, verb))
+        return answer(400, {
+          error: 'unknown_verb',
+          message: `This verb is not known. Use one of: ${Object.keys(verbs).join(', ')}.`,
+        });
+      verbs[verb](params);
+      return answer(200, {});
+    })
+    .catch((error) => answer(500, { error: 'failed', message: error.message }));
 });
 
 mcp.listen(0, '127.0.0.1', () =>

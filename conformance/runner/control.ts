@@ -1,12 +1,9 @@
 /**
  * The control interface of a server: through it the kit causes what no MCP client can cause, such as
  * events and crashes. Each verb is optional; a check that needs a missing verb is `not shown`.
- * `docs/conformance.md` describes it for implementers.
- *
- * It has one URL. `GET` returns `{ verbs, types, tokens, names, aheadMs }`. `POST` of
- * `{ "do": verb, … }` returns 2xx with a JSON object when the action is complete, or another status
- * with a text.
+ * `docs/conformance.md` describes it for implementers, and `control.schema.json` its messages.
  */
+import { callVerb, offerAt } from './control-call.ts';
 import { NotShown } from './observations.ts';
 
 /** The verbs with their members. */
@@ -108,16 +105,7 @@ export class Control {
 
   /** Reads the offer. Throws unless the URL answers with success. */
   static async at(url: string): Promise<Control> {
-    const response = await fetch(url, { signal: AbortSignal.timeout(10_000) }).catch(
-      (error: unknown) => {
-        throw new Error('The control interface does not answer. Start it or correct --control.', {
-          cause: error,
-        });
-      },
-    );
-    if (!response.ok)
-      throw new Error(`The control interface answered HTTP ${response.status}. Check --control.`);
-    return new Control(url, (await response.json()) as ControlOffer);
+    return new Control(url, (await offerAt(url, 'Server')) as ControlOffer);
   }
 
   has(verb: Verb): boolean {
@@ -127,14 +115,15 @@ export class Control {
   /** Throws `NotShown` when a verb is missing. */
   require(...verbs: readonly Verb[]): void {
     for (const verb of verbs)
-      if (!this.has(verb)) throw new NotShown(`needs the control verb "${verb}"`);
+      if (!this.has(verb))
+        throw new NotShown(`The control interface does not offer the verb "${verb}".`);
   }
 
   /** The trigger type for a use. Throws `NotShown` when it is missing. */
   type(use: keyof ControlTypes): string {
     const name = this.offer?.types[use];
     if (name === undefined)
-      throw new NotShown(`needs the trigger type "${use}" of the control interface`);
+      throw new NotShown(`The control interface names no trigger type "${use}".`);
     return name;
   }
 
@@ -142,32 +131,22 @@ export class Control {
   token(principal: string): string {
     const token = this.offer?.tokens[principal];
     if (token === undefined)
-      throw new NotShown(`needs the token "${principal}" of the control interface`);
+      throw new NotShown(`The control interface has no token "${principal}".`);
     return token;
   }
 
   /** The host name with this meaning. Throws `NotShown` when it is missing. */
   hostName(meaning: string): string {
     const name = this.offer?.names?.[meaning];
-    if (name === undefined)
-      throw new NotShown(`needs the host name "${meaning}" of the control interface`);
+    if (name === undefined) throw new NotShown(`The control interface names no host "${meaning}".`);
     return name;
   }
 
   /** Runs a verb. Throws `NotShown` when the verb is missing, `Error` when it fails. */
   async do<V extends Verb>(verb: V, params: Verbs[V]): Promise<Readonly<Record<string, unknown>>> {
     this.require(verb);
-    const response = await fetch(this.#url!, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ do: verb, ...params }),
-      signal: AbortSignal.timeout(60_000),
-    });
-    if (!response.ok)
-      throw new Error(
-        `The control verb "${verb}" failed: HTTP ${response.status} ${(await response.text()).slice(0, 200)}`,
-      );
+    const answer: unknown = await callVerb(this.#url!, 'Server', verb, params, 60_000);
     if (verb === 'advance') this.aheadMs += (params as Verbs['advance']).ms;
-    return (await response.json()) as Readonly<Record<string, unknown>>;
+    return answer as Readonly<Record<string, unknown>>;
   }
 }

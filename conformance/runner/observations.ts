@@ -16,6 +16,21 @@ export class NotApplicable extends Error {
   override readonly name = 'NotApplicable';
 }
 
+/** Thrown when an awaited event did not occur. */
+export class TimedOut extends Error {
+  override readonly name = 'TimedOut';
+  /** The awaited event. */
+  readonly expected: string;
+  /** The state at the end of the wait. */
+  readonly seen: string;
+
+  constructor(expected: string, patienceMs: number, seen: string) {
+    super(`Waited ${patienceMs / 1000} s in vain`);
+    this.expected = expected;
+    this.seen = seen;
+  }
+}
+
 /**
  * Thrown when a run cannot start, because nothing answers or because the peer has another role.
  */
@@ -64,7 +79,7 @@ export class Observations {
           : error instanceof NotApplicable
             ? 'not applicable'
             : 'broken';
-      this.#note(names, what, outcome, explain(error));
+      this.#note(names, what, outcome, described(error));
       return undefined;
     }
   }
@@ -84,7 +99,7 @@ export class Observations {
       open,
       'the scenario stopped before this check',
       outcome,
-      error === undefined ? 'it ended without an error' : explain(error),
+      error === undefined ? { reason: 'The scenario ended without an error.' } : described(error),
     );
   }
 
@@ -92,7 +107,7 @@ export class Observations {
     checks: readonly string[],
     what: string,
     outcome: Observation['outcome'],
-    reason?: string,
+    why: Why = {},
   ): void {
     for (const check of checks)
       this.#list.push({
@@ -100,23 +115,64 @@ export class Observations {
         scenario: this.#scenario,
         what,
         outcome,
-        ...(reason === undefined ? {} : { reason }),
+        ...why,
       });
   }
 }
 
-/** An error as one line. */
-export function explain(error: unknown): string {
-  // For an equality, add both values to the message.
-  if (error instanceof AssertionError && /^(deepStrict|strict)Equal$/.test(error.operator)) {
-    return `${firstLine(error.message)} expected ${brief(error.expected)}, got ${brief(error.actual)}`;
-  }
-  return error instanceof Error ? firstLine(error.message) || error.name : brief(error);
+/** Why an observation has its outcome. */
+type Why = Pick<Observation, 'reason' | 'expected' | 'seen'>;
+
+/** The operators of assertions whose two values tell more than their message. */
+const COMPARED: Readonly<Record<string, (expected: unknown) => string>> = {
+  strictEqual: brief,
+  deepStrictEqual: brief,
+  notStrictEqual: (expected) => `a value other than ${brief(expected)}`,
+  notDeepStrictEqual: (expected) => `a value other than ${brief(expected)}`,
+  match: (expected) => `text that matches ${String(expected)}`,
+  doesNotMatch: (expected) => `text that does not match ${String(expected)}`,
+};
+
+/** An error as a reason, with the expected and the seen value where the error has them. */
+function described(error: unknown): Why {
+  if (error instanceof TimedOut)
+    return { reason: error.message, expected: error.expected, seen: error.seen };
+  if (!(error instanceof AssertionError))
+    return {
+      reason: error instanceof Error ? firstLine(error.message) || error.name : brief(error),
+    };
+  const compared = COMPARED[error.operator];
+  if (compared === undefined) return { reason: assertionMessage(error) };
+  // A generated message repeats the values or announces them with a colon.
+  const reason = error.generatedMessage ? '' : firstLine(error.message).replace(/:$/, '');
+  return {
+    ...(reason === '' ? {} : { reason }),
+    expected: compared(error.expected),
+    seen: brief(error.actual),
+  };
 }
+
+/** The message of `ok` and `fail`; without one, the expression that is not true. */
+function assertionMessage({ message, generatedMessage }: AssertionError): string {
+  if (!generatedMessage) return firstLine(message);
+  const [, ...expression] = message.split('\n').filter((line) => line.trim() !== '');
+  return `This is not true: ${expression.join(' ').replace(/\s+/g, ' ').trim()}`;
+}
+
+/** An error as one line. */
+export const explain = (error: unknown): string => lineOf(described(error));
+
+/** Why an observation has its outcome, in one line. */
+export const lineOf = ({ reason, expected, seen }: Why): string =>
+  [
+    ...(reason === undefined ? [] : [reason]),
+    ...(expected === undefined ? [] : [`expected ${expected}, seen ${seen ?? 'nothing'}`]),
+  ].join(': ');
 
 const firstLine = (text: string): string => text.split('\n')[0]!.trim();
 
-function brief(value: unknown): string {
+/** A value as text of at most 200 characters. */
+export function brief(value: unknown): string {
   const text =
     typeof value === 'string'
       ? JSON.stringify(value)

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
+import { LEVELS, type Level } from './levels.ts';
 import { specFile } from './spec-files.ts';
 import type { Role } from './verdict.ts';
 
@@ -17,6 +18,8 @@ export interface Requirement {
   readonly url: string;
   /** The role that it binds; `reader` is client and receiver, `peer` is everyone. */
   readonly who: Role | 'reader' | 'peer';
+  /** The level, option or module that it belongs to; undefined for SEP-3415, which has none. */
+  readonly level?: Level | undefined;
   /** SHOULD or SHOULD NOT: a violation is a warning. */
   readonly recommended: boolean;
 }
@@ -39,6 +42,7 @@ interface Row {
   readonly text: string;
   readonly url: string;
   readonly who: Requirement['who'];
+  readonly level?: Level;
   readonly excluded?: string;
 }
 
@@ -51,8 +55,8 @@ export const REQUIREMENT_FILES = {
 export type Extension = keyof typeof REQUIREMENT_FILES;
 
 /**
- * Reads a requirements file. Throws when a row is neither a check nor excluded, or when an id
- * repeats.
+ * Reads a requirements file. Throws when a row is neither a check nor excluded, when its level is
+ * unknown, or when an id repeats.
  */
 export function readRequirements(path: string): Requirements {
   const file = parse(readFileSync(path, 'utf8')) as {
@@ -61,7 +65,7 @@ export function readRequirements(path: string): Requirements {
   };
   const checks = new Map<string, Requirement>();
   const excluded: Excluded[] = [];
-  for (const { check, text, url, who, excluded: reason } of file.requirements) {
+  for (const { check, text, url, who, level, excluded: reason } of file.requirements) {
     if (check === undefined) {
       if (reason === undefined)
         throw new Error(
@@ -70,6 +74,8 @@ export function readRequirements(path: string): Requirements {
       excluded.push({ text, url, reason });
       continue;
     }
+    if (level !== undefined && !LEVELS.includes(level))
+      throw new Error(`${path}: ${check} has the unknown level ${level}. Use a level of the list.`);
     const name = check.replace(/^sep-[0-9]+-/, '');
     if (checks.has(name)) throw new Error(`${path}: ${check} occurs twice. Remove one.`);
     checks.set(name, {
@@ -78,6 +84,7 @@ export function readRequirements(path: string): Requirements {
       text,
       url: `${file.spec_url}${url ?? ''}`,
       who,
+      level,
       recommended: /\bSHOULD\b/.test(text) && !/\bMUST\b/.test(text),
     });
   }

@@ -2,8 +2,10 @@
  * Runs scenarios in parallel and turns their observations into one verdict for each requirement of a
  * role.
  */
-import { NothingToTest, type Observations } from './observations.ts';
+import type { Level } from './levels.ts';
+import { lineOf, NothingToTest, type Observations } from './observations.ts';
 import { checksFor, type Requirement, type Requirements } from './requirements.ts';
+import { inScenario } from './trace.ts';
 import {
   verdictOf,
   type CheckResult,
@@ -34,7 +36,7 @@ export async function runAll(
 ): Promise<Observation[]> {
   const observations: Observation[] = [];
   const one = async (task: Task): Promise<void> => {
-    const { list } = await task.run();
+    const { list } = await inScenario(task.name, () => task.run());
     observations.push(...list);
     progress(task.name, list);
   };
@@ -54,53 +56,118 @@ export interface SuiteRun {
   readonly requirements: Requirements;
   /** Runs only scenarios with this text in their name or in one of their checks. */
   readonly only?: string | undefined;
+  /** Only checks of these levels are part of the run. Default: the levels that the peer declares. */
+  readonly levels?: ReadonlySet<Level> | undefined;
   /** Scenarios that run in parallel. Default 4. */
   readonly atOnce?: number;
   readonly progress?: Progress;
 }
 
+/** The members of a scenario by which a run selects it. */
+export interface Selectable {
+  readonly name: string;
+  readonly checks: readonly string[];
+}
+
 /** A suite for one peer. */
-export interface Suite<
-  Scenario extends { readonly name: string; readonly checks: readonly string[] },
-> {
+export interface Suite<Scenario extends Selectable> {
   readonly role: Role;
   /** The name of the peer in reports, without secrets. */
   readonly subject: string;
   readonly scenarios: readonly Scenario[];
+  /** The levels that the peer declares; undefined = it declares none, so that every check applies. */
+  readonly declared?: ReadonlySet<Level> | undefined;
   /** The tasks of one scenario. */
   readonly tasksOf: (scenario: Scenario) => Task | readonly Task[];
   /** Start of the run, in epoch milliseconds. */
   readonly startedAt: number;
 }
 
+/** The scenarios and the requirements of a role that a run is about. */
+export interface Selection<Scenario extends Selectable> {
+  readonly scenarios: readonly Scenario[];
+  readonly asked: readonly Requirement[];
+}
+
 /**
- * Runs the selected scenarios and gives a verdict on the checks that they decide; without a
- * selection, on every check.
+ * Selects by text and by level. A scenario runs when it decides a check of one of the levels; a
+ * requirement is asked when a selected scenario decides it, or without a text always.
+ * Throws `NothingToTest` when nothing is left.
  */
-export async function runSuite<
-  S extends { readonly name: string; readonly checks: readonly string[] },
->(
-  { role, subject, scenarios, tasksOf, startedAt }: Suite<S>,
-  { requirements, only, atOnce = 4, progress }: SuiteRun,
-): Promise<Outcome> {
+export function select<Scenario extends Selectable>(
+  role: Role,
+  scenarios: readonly Scenario[],
+  { requirements, only, levels }: Pick<SuiteRun, 'requirements' | 'only' | 'levels'>,
+): Selection<Scenario> {
+  const ofLevels = checksFor(requirements, role).filter(
+    ({ level }) => levels === undefined || level === undefined || levels.has(level),
+  );
+  const names = new Set(ofLevels.map(({ name }) => name));
   const wanted = scenarios.filter(
     ({ name, checks }) =>
-      only === undefined || name.includes(only) || checks.some((check) => check.includes(only)),
+      (levels === undefined || checks.some((check) => names.has(check))) &&
+      (only === undefined || name.includes(only) || checks.some((check) => check.includes(only))),
   );
-  if (wanted.length === 0)
+  if (wanted.length === 0) {
+    const at = levels === undefined ? '' : ` at the levels ${[...levels].join(', ')}`;
     throw new NothingToTest(
-      `No scenario and no check has "${only}" in its name. Correct it, or omit --only.`,
+      only === undefined
+        ? `No scenario decides a check${at}. Correct --level.`
+        : `No scenario and no check has "${only}" in its name${at}. Correct it, or omit --only.`,
     );
-  const observations = await runAll(wanted.flatMap(tasksOf), atOnce, progress);
+  }
   const decided = new Set(wanted.flatMap(({ checks }) => checks));
-  const asked = checksFor(requirements, role).filter(
-    ({ name }) => only === undefined || decided.has(name),
+  return {
+    scenarios: wanted,
+    asked: ofLevels.filter(({ name }) => only === undefined || decided.has(name)),
+  };
+}
+
+/**
+ * Runs the selected scenarios and gives a verdict on the checks that they decide; without a
+ * selection, on every check. A check of a level that the peer does not declare does not apply.
+ */
+export async function runSuite<S extends Selectable>(
+  { role, subject, scenarios, declared, tasksOf, startedAt }: Suite<S>,
+  { requirements, only, levels, atOnce = 4, progress }: SuiteRun,
+): Promise<Outcome> {
+  if (declared !== undefined)
+    for (const level of levels ?? [])
+      if (!declared.has(level))
+        throw new NothingToTest(
+          `the ${role} does not declare "${level}": its settings name ${[...declared].join(', ')}. Declare it, or omit it from --level`,
+        );
+  const relevant = levels ?? declared;
+  const { asked } = select(role, scenarios, { requirements, only, levels });
+  const { scenarios: wanted } = select(role, scenarios, { requirements, only, levels: relevant });
+  const observations = await runAll(wanted.flatMap(tasksOf), atOnce, progress);
+  const applies = ({ level }: Requirement): boolean =>
+    relevant === undefined || level === undefined || relevant.has(level);
+  const results = new Map(
+    conclude(asked.filter(applies), observations).map((result) => [result.id, result]),
   );
   return {
     role,
     subject,
-    results: conclude(asked, observations),
+    ...(relevant === undefined ? {} : { levels: [...relevant] }),
+    results: asked.map(
+      (requirement) => results.get(requirement.id) ?? undeclared(requirement, role),
+    ),
     durationMs: Date.now() - startedAt,
+  };
+}
+
+/** The result of a check whose level the peer does not declare. */
+function undeclared({ id, text, url, level }: Requirement, role: Role): CheckResult {
+  return {
+    id,
+    text,
+    url,
+    level,
+    verdict: 'not applicable',
+    reasons: [`The ${role} does not declare "${level}".`],
+    findings: [],
+    scenarios: [],
   };
 }
 
@@ -112,7 +179,7 @@ export function conclude(
   requirements: readonly Requirement[],
   observations: readonly Observation[],
 ): CheckResult[] {
-  return requirements.map(({ id, name, text, url, recommended }) => {
+  return requirements.map(({ id, name, text, url, level, recommended }) => {
     const own = observations.filter(({ check }) => check === name);
     const verdict = verdictOf(own, recommended);
     const decisive = own.filter(({ outcome }) =>
@@ -122,21 +189,25 @@ export function conclude(
           ? outcome === verdict
           : outcome === 'broken',
     );
+    const skipped = verdict === 'not shown' || verdict === 'not applicable';
     return {
       id,
       text,
       url,
+      level,
       verdict,
       reasons:
         own.length === 0
-          ? ['no scenario checks it']
+          ? ['No scenario checks it.']
           : [
               ...new Set(
-                decisive.map(({ what, reason }) =>
-                  reason === undefined ? what : `${what}: ${reason}`,
-                ),
+                decisive.map((look) => {
+                  const why = lineOf(look);
+                  return why === '' ? look.what : skipped ? why : `${look.what}: ${why}`;
+                }),
               ),
             ],
+      findings: verdict === 'passed' || skipped ? [] : decisive,
       scenarios: [...new Set(own.map(({ scenario }) => scenario))],
     };
   });

@@ -25,9 +25,13 @@ export interface CheckResult {
   readonly text: string;
   /** Address of the requirement. */
   readonly url: string;
+  /** The level that the requirement belongs to; undefined for SEP-3415. */
+  readonly level?: string | undefined;
   readonly verdict: Verdict;
   /** The observations and their deviations, one line each. */
   readonly reasons: readonly string[];
+  /** The observations that did not hold, with the expected and the seen value where there are. */
+  readonly findings: readonly Observation[];
   /** The scenarios that observed it. */
   readonly scenarios: readonly string[];
 }
@@ -37,6 +41,8 @@ export interface Outcome {
   readonly role: Role;
   /** The name of the peer: a URL without its query, or a command. */
   readonly subject: string;
+  /** The levels of the run; absent = all. */
+  readonly levels?: readonly string[];
   readonly results: readonly CheckResult[];
   readonly durationMs: number;
 }
@@ -49,6 +55,9 @@ export interface Observation {
   readonly outcome: 'held' | 'broken' | 'not shown' | 'not applicable';
   /** Why it does not hold, or was not observed. */
   readonly reason?: string;
+  /** The expected and the seen value, as text. */
+  readonly expected?: string;
+  readonly seen?: string;
 }
 
 /** The first of these outcomes that any observation has decides the verdict. */

@@ -11,7 +11,7 @@ import type { Options } from '../runner/options.ts';
 import { runReceiver } from '../runner/receiver/run.ts';
 import type { ReceiverScenario } from '../runner/receiver/scenario.ts';
 import type { Extension, Requirements } from '../runner/requirements.ts';
-import type { Progress } from '../runner/run.ts';
+import type { Progress, Selectable } from '../runner/run.ts';
 import { runServer } from '../runner/server/run.ts';
 import type { ServerScenario } from '../runner/server/scenario.ts';
 import type { Outcome, Role } from '../runner/verdict.ts';
@@ -28,7 +28,7 @@ export type Suite = (
 
 const server =
   (scenarios: readonly ServerScenario[], extension?: string): Suite =>
-  ({ url, token, control, callbackBase, only, atOnce }, requirements, progress) =>
+  ({ url, token, control, callbackBase, only, levels, atOnce }, requirements, progress) =>
     runServer({
       requirements,
       scenarios,
@@ -37,18 +37,19 @@ const server =
       control,
       callbackBase,
       only,
+      levels,
       atOnce,
       progress,
     });
 
 const client =
   (scenarios: readonly ClientScenario[]): Suite =>
-  ({ command, only, atOnce }, requirements, progress) =>
-    runClient({ requirements, scenarios, command: command!, only, atOnce, progress });
+  ({ command, only, levels, atOnce }, requirements, progress) =>
+    runClient({ requirements, scenarios, command: command!, only, levels, atOnce, progress });
 
 const receiver =
   (scenarios: readonly ReceiverScenario[]): Suite =>
-  ({ url, secret, control, only, atOnce }, requirements, progress) =>
+  ({ url, secret, control, only, levels, atOnce }, requirements, progress) =>
     runReceiver({
       requirements,
       scenarios,
@@ -56,21 +57,27 @@ const receiver =
       secret: secret!,
       control,
       only,
+      levels,
       atOnce,
       progress,
     });
 
-const clientOfEvents: Suite = ({ command, only, atOnce }, requirements, progress) =>
+const clientOfEvents: Suite = ({ command, only, levels, atOnce }, requirements, progress) =>
   runEventsClient({
     requirements,
     scenarios: eventsClient,
     command: command!,
     only,
+    levels,
     atOnce,
     progress,
   });
 
-const receiverOfEvents: Suite = ({ url, secret, control, only, atOnce }, requirements, progress) =>
+const receiverOfEvents: Suite = (
+  { url, secret, control, only, levels, atOnce },
+  requirements,
+  progress,
+) =>
   runEventsReceiver({
     requirements,
     scenarios: eventsReceiver,
@@ -78,6 +85,7 @@ const receiverOfEvents: Suite = ({ url, secret, control, only, atOnce }, require
     secret: secret!,
     control,
     only,
+    levels,
     atOnce,
     progress,
   });
@@ -93,4 +101,12 @@ export const suites: Readonly<Record<Extension, Readonly<Record<Role, Suite>>>> 
     client: clientOfEvents,
     receiver: receiverOfEvents,
   },
+};
+
+/** The scenarios of each suite. */
+export const scenariosOf: Readonly<
+  Record<Extension, Readonly<Record<Role, readonly (Selectable & { readonly about: string })[]>>>
+> = {
+  triggers: { server: triggersServer, client: triggersClient, receiver: triggersReceiver },
+  events: { server: eventsServer, client: eventsClient, receiver: eventsReceiver },
 };

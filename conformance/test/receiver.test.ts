@@ -190,7 +190,7 @@ describe('servers that are not receivers', () => {
     t.onTestFinished(() => void server.close());
     await assert.rejects(
       ReceiverControl.at(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`),
-      /returned no list of verbs; it answered HTTP 200/,
+      /does not have the form of control\.schema\.json: must have required property 'verbs'/,
     );
   });
 });

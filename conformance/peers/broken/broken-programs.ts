@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { ClientTest, type ClientScenario } from '../../runner/client/scenario.ts';
 import { ReceiverControl } from '../../runner/receiver/control.ts';
 import { ReceiverTest, type ReceiverScenario } from '../../runner/receiver/scenario.ts';
+import { lineOf } from '../../runner/observations.ts';
 import type { Requirements } from '../../runner/requirements.ts';
 import { verdictOf, type Observation } from '../../runner/verdict.ts';
 import { ERAS } from '../../runner/wire/session.ts';
@@ -115,7 +116,7 @@ async function runAll<S>(
     return {
       peer,
       caught: verdict === 'violated' || verdict === 'warned',
-      details: `${verdict}: ${(telling.length > 0 ? telling : observations).map(({ what, reason }) => `${what}: ${reason ?? 'held'}`).join('; ')}`,
+      details: `${verdict}: ${(telling.length > 0 ? telling : observations).map((look) => `${look.what}: ${lineOf(look) || 'held'}`).join('; ')}`,
     };
   };
   await Promise.all(

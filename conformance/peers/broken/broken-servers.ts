@@ -3,6 +3,7 @@
  * peers the scenarios catch.
  */
 import { Control } from '../../runner/control.ts';
+import { lineOf } from '../../runner/observations.ts';
 import type { Requirements } from '../../runner/requirements.ts';
 import {
   ServerTest,
@@ -114,7 +115,7 @@ async function runOne(
     return {
       peer,
       caught,
-      details: `${verdict}: ${observations.map(({ what, reason }) => reason ?? what).join('; ')}`,
+      details: `${verdict}: ${observations.map((look) => lineOf(look) || look.what).join('; ')}`,
     };
   } finally {
     await proxy.close();

@@ -8,7 +8,11 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { createReceiver, type Receiver } from 'mcp-triggers-experimental/receiver';
+import { rejectionOf } from '../../runner/control-schema.ts';
 import type { RegistrationKey } from '../../runner/receiver/control.ts';
+
+/** The verbs of its control interface. */
+const VERBS = ['register', 'applied'];
 
 interface Item {
   readonly applied: 'event' | 'gap' | 'ended';
@@ -73,12 +77,15 @@ export class ReferenceEventsReceiver {
   }
 
   async #asked(request: Request): Promise<Response> {
-    if (request.method === 'GET') return Response.json({ verbs: ['register', 'applied'] });
+    if (request.method === 'GET') return Response.json({ verbs: VERBS });
+    const asked: unknown = await request.json().catch(() => undefined);
+    const rejected = rejectionOf('Receiver', VERBS, asked);
+    if (rejected !== null) return Response.json(rejected.body, { status: rejected.status });
     const {
       do: verb,
       subscriptionId,
       ...who
-    } = (await request.json()) as RegistrationKey & {
+    } = asked as RegistrationKey & {
       readonly do: string;
       readonly subscriptionId?: string;
     };

@@ -14,6 +14,7 @@ import { getRequestListener } from '@hono/node-server';
 import { createRemoteJWKSet } from 'jose';
 import { createReceiver, fileLedger, type Receiver } from 'mcp-triggers-experimental/receiver';
 import type { Applied } from '../../runner/client/program.ts';
+import { failed, rejectionOf } from '../../runner/control-schema.ts';
 import type { ReceiverVerb, RegistrationKey } from '../../runner/receiver/control.ts';
 import { appliedOf } from './applied.ts';
 
@@ -120,8 +121,15 @@ export class ReferenceReceiver {
 
   async #asked(request: Request): Promise<Response> {
     if (request.method === 'GET') return Response.json({ verbs: Object.keys(this.#verbs) });
-    const { do: verb, ...params } = (await request.json()) as { readonly do: ReceiverVerb };
-    return Response.json(await this.#verbs[verb](params));
+    const asked: unknown = await request.json().catch(() => undefined);
+    const rejected = rejectionOf('Receiver', Object.keys(this.#verbs), asked);
+    if (rejected !== null) return Response.json(rejected.body, { status: rejected.status });
+    const { do: verb, ...params } = asked as { readonly do: ReceiverVerb };
+    try {
+      return Response.json(await this.#verbs[verb](params));
+    } catch (error) {
+      return Response.json(failed(error).body, { status: 500 });
+    }
   }
 }
 

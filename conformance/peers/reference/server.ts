@@ -12,7 +12,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey } from 'jose';
 import { freePort, inheritedEnv } from '../../../scripts/demo/server-process.ts';
+import { failed, rejectionOf } from '../../runner/control-schema.ts';
 import type { ControlOffer, Verb } from '../../runner/control.ts';
+import { parsed } from '../../runner/trace.ts';
 import { NAME_INSIDE } from './environment.ts';
 
 const CHILD = fileURLToPath(new URL('child.ts', import.meta.url));
@@ -90,10 +92,15 @@ export class ReferenceServer {
       if (request.url === '/jwks') return answer(200, jwks);
       if (request.method === 'GET') return answer(200, JSON.stringify(this.#offer()));
       bodyOf(request)
-        .then((text) => this.#do(JSON.parse(text) as { do: Verb }))
+        .then(async (text) => {
+          const asked = parsed(text);
+          const rejected = rejectionOf('Server', this.#offer().verbs, asked);
+          if (rejected === null) await this.#do(asked as { readonly do: Verb });
+          else answer(rejected.status, JSON.stringify(rejected.body));
+        })
         .then(
-          () => answer(200, '{}'),
-          (error: unknown) => answer(500, String((error as Error).message)),
+          () => response.headersSent || answer(200, '{}'),
+          (error: unknown) => answer(500, JSON.stringify(failed(error).body)),
         );
     }).listen(0, '127.0.0.1');
     await once(this.#side, 'listening');

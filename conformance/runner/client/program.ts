@@ -4,6 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { parsed, recorder } from '../trace.ts';
 import type { Era } from '../wire/session.ts';
 import type { Drain } from '../server/scenario.ts';
 
@@ -53,6 +54,13 @@ export const appliedNumbers = (items: readonly Applied[], epoch: string): readon
     .flatMap(({ sequence, from = sequence!, to = sequence! }) =>
       Array.from({ length: Math.max(0, to - from + 1) }, (_, at) => from + at),
     );
+
+/** The environment without the token and the secret of the command line. */
+const withoutAccess = ({
+  MCP_CONFORMANCE_TOKEN: _token,
+  MCP_CONFORMANCE_SECRET: _secret,
+  ...environment
+}: NodeJS.ProcessEnv): NodeJS.ProcessEnv => environment;
 
 /** Time between SIGTERM and SIGKILL. */
 const TERMINATION_MS = 1000;
@@ -113,14 +121,18 @@ export class Program {
       detached: process.platform !== 'win32',
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
-        ...process.env,
+        ...withoutAccess(process.env),
         MCP_CONFORMANCE_SCENARIO: scenario,
         MCP_CONFORMANCE_PROTOCOL_VERSION: era,
         MCP_CONFORMANCE_CONTEXT: JSON.stringify(context),
       },
     });
     begun(this);
-    createInterface({ input: this.#child.stdout! }).on('line', (line) => this.#heard(line));
+    const record = recorder();
+    createInterface({ input: this.#child.stdout! }).on('line', (line) => {
+      record({ from: 'peer', what: 'output', body: parsed(line) });
+      this.#heard(line);
+    });
     this.#child.stderr!.on('data', (chunk: Buffer) => {
       this.#stderr = (this.#stderr + chunk.toString()).slice(-STDERR_CHARS);
     });

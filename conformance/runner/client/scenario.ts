@@ -2,7 +2,7 @@
  * A scenario against a client: a scripted server, the client's command, and the checks on their
  * messages.
  */
-import { Observations, NotApplicable, NotShown } from '../observations.ts';
+import { Observations, NotApplicable, NotShown, TimedOut } from '../observations.ts';
 import type { Era } from '../wire/session.ts';
 import type { Call, ServedStream } from './exchange.ts';
 import { Program, type Applied, type Context } from './program.ts';
@@ -163,7 +163,7 @@ export class ClientTest {
   async drain(drain: 'stream' | 'pull', context: Partial<Context> = {}): Promise<void> {
     const actual = await this.follow({ drain, ...context });
     if (actual !== drain)
-      throw new NotApplicable(`the client does not drain by ${drain}; it drains by ${actual}`);
+      throw new NotApplicable(`The client drains by ${actual}, not by ${drain}.`);
   }
 
   /** Every acknowledgement, in order. */
@@ -242,7 +242,7 @@ export class ClientTest {
   /** The items that the client printed. Throws `NotShown` when it prints none. */
   get applied(): readonly Applied[] {
     if (this.program.applied.length === 0)
-      throw new NotShown('the client does not print what it hands to its application');
+      throw new NotShown('The client does not print what it hands to its application.');
     return this.program.applied;
   }
 
@@ -252,13 +252,26 @@ export class ClientTest {
     condition: () => boolean,
     patienceMs: number = this.patienceMs,
   ): Promise<void> {
-    for (const end = Date.now() + patienceMs; !condition();) {
+    const start = Date.now();
+    for (const end = start + patienceMs; !condition();) {
       const { ended, endMessage } = this.program;
       if (ended !== undefined && Date.now() - ended.at > OUTPUT_GRACE_MS)
-        throw new Error(`waited for ${what}, but ${endMessage}`);
-      if (Date.now() > end) throw new Error(`waited ${patienceMs / 1000} s for ${what}`);
+        throw new TimedOut(what, Date.now() - start, endMessage);
+      if (Date.now() > end) throw new TimedOut(what, patienceMs, this.#seen());
       await this.pause(10);
     }
+  }
+
+  /** A summary of the client's actions so far, for messages about a wait in vain. */
+  #seen(): string {
+    const { calls } = this.server;
+    const last = calls.slice(-3).map(({ method }) => method);
+    return [
+      calls.length === 0
+        ? 'no request of the client'
+        : `${calls.length} requests, the last ones ${last.join(', ')}`,
+      `${this.program.applied.length} items printed`,
+    ].join('; ');
   }
 
   /** Waits a fixed time, for checks that expect nothing to happen. */

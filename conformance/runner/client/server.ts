@@ -9,6 +9,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { hmac, lastOf } from '../server/callback-endpoint.ts';
 import { DELIVERY_METHOD, sendDelivery, type Answered, type Sending } from '../wire/sender.ts';
+import { recorder, recordServed } from '../trace.ts';
 import { EXTENSION, type Era, type Json } from '../wire/session.ts';
 import {
   conflict,
@@ -67,6 +68,7 @@ export class ScriptedServer {
   decorate: (value: Json, method: string) => Json = (value) => value;
   readonly #replaced = new Map<string, Behavior>();
   readonly #server: Server;
+  readonly #record = recorder();
   readonly #session = randomBytes(16).toString('hex');
   readonly #heartbeatTimer: NodeJS.Timeout;
   #listEtag = 'types-1';
@@ -162,7 +164,9 @@ export class ScriptedServer {
     }
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
-    const { id, method, params = {} } = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+    const text = Buffer.concat(chunks).toString('utf8');
+    recordServed(this.#record, 'request', request, text, response);
+    const { id, method, params = {} } = JSON.parse(text);
     const call: Call = { method, params, id, at: Date.now() };
     this.calls.push(call);
     if (!this.up) return void response.destroy();

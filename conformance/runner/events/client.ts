@@ -4,7 +4,7 @@
  */
 import { Program, type Applied, type Context, type Suggested } from '../client/program.ts';
 import type { RunLimits } from '../client/scenario.ts';
-import { Observations, NotApplicable, NotShown } from '../observations.ts';
+import { Observations, NotApplicable, NotShown, TimedOut } from '../observations.ts';
 import { NothingToTest } from '../observations.ts';
 import { runSuite, type SuiteRun, type Task } from '../run.ts';
 import type { Outcome } from '../verdict.ts';
@@ -196,7 +196,7 @@ export class EventsClientTest {
       () => this.server.callsOf(...Object.values(METHOD)).length > 0,
     );
     if (this.server.callsOf(METHOD[mode]).length === 0)
-      throw new NotApplicable(`the client does not follow by ${mode}`);
+      throw new NotApplicable(`The client does not follow by ${mode}.`);
   }
 
   /** Polls, in order. */
@@ -220,7 +220,7 @@ export class EventsClientTest {
   get applied(): readonly Applied[] {
     const applied = this.#program!.applied;
     if (applied.length === 0)
-      throw new NotShown('the client does not print what it hands to its application');
+      throw new NotShown('The client does not print what it hands to its application.');
     return applied;
   }
 
@@ -237,7 +237,7 @@ export class EventsClientTest {
   /** Throws `NotShown` when the client did not adopt a suggested limit. */
   requireTook(name: keyof EventsSuggested): void {
     if (!this.#program!.adopted.has(name))
-      throw new NotShown(`the client does not adopt the suggested limit "${name}"`);
+      throw new NotShown(`The client does not adopt the suggested limit "${name}".`);
   }
 
   /** Resolves when the condition holds. Throws after `patienceMs`, or when the client has ended. */
@@ -246,12 +246,22 @@ export class EventsClientTest {
     condition: () => boolean,
     patienceMs: number = this.#patienceMs,
   ): Promise<void> {
-    for (const end = Date.now() + patienceMs; !condition();) {
+    const start = Date.now();
+    for (const end = start + patienceMs; !condition();) {
       if (this.hasEnded && Date.now() - this.#program!.ended!.at > 100)
-        throw new Error(`waited for ${what}, but ${this.#program!.endMessage}`);
-      if (Date.now() > end) throw new Error(`waited ${patienceMs / 1000} s for ${what}`);
+        throw new TimedOut(what, Date.now() - start, this.#program!.endMessage);
+      if (Date.now() > end) throw new TimedOut(what, patienceMs, this.#seen());
       await this.pause(10);
     }
+  }
+
+  /** A summary of the client's actions so far, for messages about a wait in vain. */
+  #seen(): string {
+    const { calls } = this.server;
+    const last = calls.slice(-3).map(({ method }) => method);
+    return calls.length === 0
+      ? 'no request of the client'
+      : `${calls.length} requests, the last ones ${last.join(', ')}`;
   }
 
   /** Waits a fixed time, for checks that expect nothing to happen. */

@@ -188,7 +188,7 @@ export class EventsReceiverTest {
     const { status } = await this.send(this.occurrence());
     if (!this.control.has('register') && (status === 503 || status === 425))
       throw new NotShown(
-        'the receiver does not know the subscription; needs the control verb "register"',
+        'The receiver does not know the subscription, and the control interface does not offer the verb "register".',
       );
   }
 

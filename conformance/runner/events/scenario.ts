@@ -126,7 +126,7 @@ export class Events {
       );
     for (const mode of modes)
       if (!descriptor.delivery?.includes(mode))
-        throw new NotApplicable(`the server does not offer "${mode}" for "${this.name}"`);
+        throw new NotApplicable(`The server does not offer "${mode}" for "${this.name}".`);
   }
 
   /** The type with a new topic; without a control interface, with no arguments. */

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { recorder, recordServed } from '../trace.ts';
 import { sendDelivery, type Answered } from '../wire/sender.ts';
 import { EVENTS_EXTENSION, SUBSCRIPTION_META, type Json } from '../wire/session.ts';
 
@@ -95,6 +96,7 @@ export class ScriptedEventsServer {
   readonly #events: Json[] = [];
   readonly #replaced = new Map<string, EventsBehavior>();
   readonly #server: Server;
+  readonly #record = recorder();
   readonly #heartbeatTimer: NodeJS.Timeout;
 
   private constructor() {
@@ -180,7 +182,9 @@ export class ScriptedEventsServer {
     if (request.method !== 'POST') return void response.writeHead(405).end();
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
-    const { id, method, params = {} } = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+    const text = Buffer.concat(chunks).toString('utf8');
+    recordServed(this.#record, 'request', request, text, response);
+    const { id, method, params = {} } = JSON.parse(text);
     const call: EventsCall = { method, params, id, at: Date.now() };
     this.calls.push(call);
     if (id === undefined) return void response.writeHead(202).end();

@@ -2,6 +2,7 @@
  * The control interface of a receiver, through which the kit makes registrations and reads the
  * applied items. Each verb is optional. `docs/conformance.md` describes it for implementers.
  */
+import { callVerb, offerAt } from '../control-call.ts';
 import { NotShown } from '../observations.ts';
 import type { Json } from '../wire/session.ts';
 
@@ -52,18 +53,7 @@ export class ReceiverControl {
 
   /** Reads the offer. Throws unless the URL returns a list of verbs. */
   static async at(url: string): Promise<ReceiverControl> {
-    const response = await fetch(url, { signal: AbortSignal.timeout(10_000) }).catch(
-      () => undefined,
-    );
-    const offer =
-      response?.ok === true
-        ? ((await response.json().catch(() => undefined)) as
-            { readonly verbs?: readonly string[] } | undefined)
-        : undefined;
-    if (!Array.isArray(offer?.verbs))
-      throw new Error(
-        `The control interface returned no list of verbs${response === undefined ? '' : `; it answered HTTP ${response.status}`}. Check --control.`,
-      );
+    const offer: Json = await offerAt(url, 'Receiver');
     return new ReceiverControl(url, offer.verbs);
   }
 
@@ -74,22 +64,13 @@ export class ReceiverControl {
   /** Throws `NotShown` when a verb is missing. */
   require(...verbs: readonly ReceiverVerb[]): void {
     for (const verb of verbs)
-      if (!this.has(verb)) throw new NotShown(`needs the control verb "${verb}"`);
+      if (!this.has(verb))
+        throw new NotShown(`The control interface does not offer the verb "${verb}".`);
   }
 
   /** Runs a verb. Throws `NotShown` when the verb is missing, `Error` when it fails. */
   async do<V extends ReceiverVerb>(verb: V, params: ReceiverVerbs[V]): Promise<Json> {
     this.require(verb);
-    const response = await fetch(this.#url!, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ do: verb, ...params }),
-      signal: AbortSignal.timeout(30_000),
-    });
-    if (!response.ok)
-      throw new Error(
-        `The control verb "${verb}" failed: HTTP ${response.status} ${(await response.text()).slice(0, 200)}`,
-      );
-    return response.json();
+    return callVerb(this.#url!, 'Receiver', verb, params, 30_000);
   }
 }

@@ -230,7 +230,7 @@ export class ReceiverTest {
   /** The token of this registration's URL. Throws `NotApplicable` for an unsigned URL. */
   token(): NonNullable<ReturnType<typeof tokenOf>> {
     const token = tokenOf(this.registered.url);
-    if (token === undefined) throw new NotApplicable('the receiver does not mint signed URLs');
+    if (token === undefined) throw new NotApplicable('The receiver does not mint signed URLs.');
     return token;
   }
 

@@ -11,6 +11,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { recorder, recordServed } from '../trace.ts';
 import type { Json } from '../wire/session.ts';
 
 /** A request as received. */
@@ -75,6 +76,7 @@ export class CallbackEndpoint {
 
   private constructor(base: string | undefined) {
     this.#base = base;
+    const record = recorder();
     this.#server = createServer((request, response) => {
       const chunks: Buffer[] = [];
       request.on('error', () => response.destroy());
@@ -83,6 +85,7 @@ export class CallbackEndpoint {
         .on('end', () => {
           const raw = Buffer.concat(chunks);
           const message = parse(raw);
+          recordServed(record, 'callback request', request, raw.toString('utf8'), response);
           const hit: Hit = {
             method: request.method ?? '',
             path: request.url ?? '',
@@ -147,6 +150,12 @@ export class CallbackEndpoint {
   /** Every received event, in order. */
   get events(): readonly Json[] {
     return this.deliveries.flatMap(({ delivery }) => delivery.events ?? []);
+  }
+
+  /** A summary of the requests in one line. */
+  get summary(): string {
+    const { challenges, deliveries, events } = this;
+    return `${challenges.length} challenges and ${deliveries.length} deliveries with ${events.length} events`;
   }
 
   async close(): Promise<void> {

@@ -3,10 +3,19 @@
  * it.
  */
 import { Control } from '../control.ts';
+import { declaredLevels } from '../levels.ts';
 import { explain } from '../observations.ts';
 import { runSuite, type SuiteRun, type Task } from '../run.ts';
 import type { Outcome } from '../verdict.ts';
-import { ERAS, NoServer, Session, type Access, type Era } from '../wire/session.ts';
+import {
+  ERAS,
+  EXTENSION,
+  NoServer,
+  Session,
+  type Access,
+  type Era,
+  type Json,
+} from '../wire/session.ts';
 import { ServerTest, type ServerScenario, type ServerSubject } from './scenario.ts';
 
 export interface ServerRun extends SuiteRun {
@@ -29,7 +38,7 @@ export async function runServer({
   ...run
 }: ServerRun): Promise<Outcome> {
   const startedAt = Date.now();
-  const eras = await erasOf(access);
+  const { eras, settings } = await probe(access, extension);
   const control = controlUrl === undefined ? Control.none : await Control.at(controlUrl);
   const subject: ServerSubject = {
     access,
@@ -45,19 +54,32 @@ export async function runServer({
       alone: scenario.alone === true,
       run: () => ServerTest.run(scenario, subject, era),
     }));
+  // A server without the extension declares no level either: every check then says so.
+  const declared =
+    (extension ?? EXTENSION) === EXTENSION && settings !== undefined
+      ? declaredLevels(settings)
+      : undefined;
   return runSuite(
-    { role: 'server', subject: shown(access.url), scenarios, tasksOf, startedAt },
+    { role: 'server', subject: shown(access.url), scenarios, declared, tasksOf, startedAt },
     run,
   );
 }
 
-/** The revisions that the server speaks, newest first. Throws `NoServer` when it speaks none. */
-async function erasOf(access: Access): Promise<Era[]> {
+/**
+ * The revisions that the server speaks, newest first, and its settings in the first of them. Throws
+ * `NoServer` when it speaks none.
+ */
+async function probe(
+  access: Access,
+  extension?: string,
+): Promise<{ readonly eras: Era[]; readonly settings: Json }> {
   const spoken: Era[] = [];
+  let settings: Json;
   let last: unknown;
   for (const era of ERAS) {
     try {
-      await Session.open(access, era);
+      const session = await Session.open(access, era, extension);
+      if (spoken.length === 0) settings = session.settings;
       spoken.push(era);
     } catch (error) {
       // A server may reject an unknown revision in any way, but it has to answer.
@@ -75,7 +97,7 @@ async function erasOf(access: Access): Promise<Era[]> {
       `what answers at ${shown(access.url)} is not a testable MCP server: ${explain(last)}. Check --url and --token`,
       { cause: last },
     );
-  return spoken;
+  return { eras: spoken, settings };
 }
 
 function erasFor({ eras: wanted }: ServerScenario, spoken: readonly Era[]): readonly Era[] {

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Control, ControlTypes, Verb } from '../control.ts';
-import { Observations, NotApplicable } from '../observations.ts';
+import { Observations, NotApplicable, TimedOut } from '../observations.ts';
 import type { Requirement } from '../requirements.ts';
 import { Session, type Access, type Era, type Json } from '../wire/session.ts';
 import { CallbackEndpoint } from './callback-endpoint.ts';
@@ -61,6 +61,8 @@ export class ServerTest {
   readonly mcp: Session;
   readonly #observations: Observations;
   readonly #closers: (() => Promise<unknown>)[] = [];
+  readonly #endpoints: CallbackEndpoint[] = [];
+  readonly #streams: StreamReader[] = [];
 
   private constructor(subject: ServerSubject, mcp: Session, observations: Observations) {
     this.subject = subject;
@@ -108,9 +110,9 @@ export class ServerTest {
     if (settings === undefined) throw new Error('the server does not declare the extension');
     for (const drain of needs.drains ?? [])
       if (!settings.drains?.includes(drain))
-        throw new NotApplicable(`the server does not offer the drain "${drain}"`);
+        throw new NotApplicable(`The server does not offer the drain "${drain}".`);
     if (needs.durable === true && settings.durability !== 'durable')
-      throw new NotApplicable('the server does not declare durable logs');
+      throw new NotApplicable('The server does not declare durable logs.');
     this.control.require(...(needs.verbs ?? []));
     for (const type of needs.types ?? []) this.control.type(type);
   }
@@ -197,6 +199,7 @@ export class ServerTest {
   /** A callback endpoint of the kit. */
   async endpoint(): Promise<CallbackEndpoint> {
     const endpoint = await CallbackEndpoint.listen(this.subject.callbackBase);
+    this.#endpoints.push(endpoint);
     this.defer(() => endpoint.close());
     return endpoint;
   }
@@ -204,6 +207,7 @@ export class ServerTest {
   /** Opens a `triggers/stream` and reads it in the background. */
   async stream(params: Json, mcp: Session = this.mcp): Promise<StreamReader> {
     const reader = new StreamReader(await mcp.open('triggers/stream', params));
+    this.#streams.push(reader);
     this.defer(async () => reader.close());
     return reader;
   }
@@ -242,9 +246,18 @@ export class ServerTest {
     for (;;) {
       const value = await holds();
       if (value) return value;
-      if (Date.now() > deadline) throw new Error(`waited ${patienceMs / 1000} s for ${what}`);
+      if (Date.now() > deadline) throw new TimedOut(what, patienceMs, this.#seen());
       await this.pause(20);
     }
+  }
+
+  /** A summary of everything received so far, for messages about a wait in vain. */
+  #seen(): string {
+    return [
+      ...this.#streams.map((stream) => `stream: ${stream.summary}`),
+      ...this.#endpoints.map((endpoint) => `callback: ${endpoint.summary}`),
+      this.mcp.lastAnswer,
+    ].join('; ');
   }
 
   /** Waits a fixed time, for checks that expect nothing to happen. */

@@ -1,4 +1,5 @@
 /** Reads an open stream in the background and records its messages. */
+import { brief } from '../observations.ts';
 import type { Message } from '../wire/sse.ts';
 import type { Json, OpenStream } from '../wire/session.ts';
 
@@ -32,6 +33,17 @@ export class StreamReader {
 
   get events(): Json[] {
     return this.deliveries.flatMap(({ events }) => events ?? []);
+  }
+
+  /** A summary of the stream in one line. */
+  get summary(): string {
+    const { deliveries, events, ended } = this;
+    const last = deliveries.at(-1);
+    return [
+      `${deliveries.length} deliveries with ${events.length} events`,
+      ...(last === undefined ? [] : [`the last one starts at ${last.after}`]),
+      ended === undefined ? 'still open' : `ended with ${brief(ended)}`,
+    ].join(', ');
   }
 
   close(): void {

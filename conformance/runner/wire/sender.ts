@@ -4,6 +4,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { hmac, lastOf } from '../server/callback-endpoint.ts';
+import { parsed, recorder } from '../trace.ts';
 import type { Json } from './session.ts';
 
 export const DELIVERY_METHOD = 'notifications/triggers/delivery';
@@ -68,6 +69,7 @@ export async function sendDelivery(
       `v1,${hmac(secret, Buffer.concat([Buffer.from(`${webhookId}.${timestamp}.`), body]))}`,
   );
   const all: Record<string, string | null> = {
+    connection: 'close',
     'content-type': 'application/json',
     'user-agent': 'triggers-conformance',
     'mcp-subscription-id': String(delivery?.subscriptionId),
@@ -77,6 +79,14 @@ export async function sendDelivery(
     ...headers,
   };
   const kept = Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== null);
+  const record = recorder();
+  record({
+    from: 'kit',
+    what: 'callback request',
+    to: `POST ${new URL(url).pathname}`,
+    headers: Object.fromEntries(kept),
+    body: parsed(body.toString()),
+  });
   const response = await fetch(url, {
     method: 'POST',
     headers: kept,
@@ -84,7 +94,15 @@ export async function sendDelivery(
     redirect: 'manual',
     signal: AbortSignal.timeout(15_000),
   });
-  return { status: response.status, body: parse(await response.text()) };
+  const text = await response.text();
+  record({
+    from: 'peer',
+    what: 'callback answer',
+    status: response.status,
+    headers: Object.fromEntries(response.headers),
+    body: parsed(text),
+  });
+  return { status: response.status, body: parse(text) };
 }
 
 /** The current time plus this many seconds, in the format of `webhook-timestamp`. */

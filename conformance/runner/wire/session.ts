@@ -2,9 +2,10 @@
  * An MCP session over Streamable HTTP, written from the base protocol: JSON-RPC by `fetch`, in the
  * requested revision. Responses are returned as received, without their headers.
  */
-import { NothingToTest } from '../observations.ts';
+import { brief, NothingToTest } from '../observations.ts';
 import { messagesOf, type Message } from './sse.ts';
 import { requireResult } from './schema.ts';
+import { recorder } from '../trace.ts';
 
 export const ERAS = ['2026-07-28', '2025-11-25'] as const;
 export type Era = (typeof ERAS)[number];
@@ -92,7 +93,10 @@ export class Session {
   /** The declared capabilities of the server. */
   readonly capabilities: Json;
   readonly #sessionId: string | null;
+  readonly #record = recorder();
   #id = 0;
+  /** The last answer in one line, for messages about what did not happen. */
+  lastAnswer = 'no answer yet';
 
   private constructor(
     era: Era,
@@ -181,7 +185,7 @@ export class Session {
     ]);
     const response = await this.#post(id, method, params, asking, signal);
     const messages: Message[] = [];
-    for await (const message of messagesOf(response)) {
+    for await (const message of this.#messages(response)) {
       messages.push(message);
       if (message.id === id && message.method === undefined) break;
     }
@@ -194,6 +198,7 @@ export class Session {
       throw new Error(
         `${method} got no answer: HTTP ${response.status}${response.status === 401 || response.status === 403 ? ', which asks for an access token: pass one with --token' : ` with ${messages.length} JSON messages`}`,
       );
+    this.lastAnswer = `${method} answered ${brief(error ?? shortened(answer?.result))}`;
     return {
       status: response.status,
       headers: response.headers,
@@ -214,7 +219,7 @@ export class Session {
       asking,
       AbortSignal.any([stop.signal, ...(asking.signal ? [asking.signal] : [])]),
     );
-    return { requestId: id, messages: messagesOf(response), close: () => stop.abort() };
+    return { requestId: id, messages: this.#messages(response), close: () => stop.abort() };
   }
 
   /** Sends a notification. */
@@ -227,6 +232,13 @@ export class Session {
       AbortSignal.timeout(DEADLINE_MS),
     );
     await response.body?.cancel();
+  }
+
+  async *#messages(response: Response): AsyncGenerator<Message, void> {
+    for await (const message of messagesOf(response)) {
+      this.#record({ from: 'peer', what: 'message', body: message });
+      yield message;
+    }
   }
 
   async #post(
@@ -251,24 +263,34 @@ export class Session {
       method,
       params: { ...params, ...(Object.keys(_meta).length > 0 ? { _meta } : {}) },
     };
+    const sent = {
+      // A server may close an idle connection at the moment in which a request reuses it.
+      connection: 'close',
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      ...(method === 'initialize' ? {} : { 'mcp-protocol-version': this.era }),
+      ...(modern ? { 'mcp-method': method } : {}),
+      ...(this.#sessionId === null ? {} : { 'mcp-session-id': this.#sessionId }),
+      ...(this.access.token === undefined ? {} : { authorization: `Bearer ${this.access.token}` }),
+      ...headers,
+    };
+    const { pathname } = new URL(this.access.url);
+    this.#record({ from: 'kit', what: 'request', to: `POST ${pathname}`, headers: sent, body });
     try {
-      return await fetch(this.access.url, {
+      const response = await fetch(this.access.url, {
         method: 'POST',
         redirect: 'manual',
         signal,
-        headers: {
-          'content-type': 'application/json',
-          accept: 'application/json, text/event-stream',
-          ...(method === 'initialize' ? {} : { 'mcp-protocol-version': this.era }),
-          ...(modern ? { 'mcp-method': method } : {}),
-          ...(this.#sessionId === null ? {} : { 'mcp-session-id': this.#sessionId }),
-          ...(this.access.token === undefined
-            ? {}
-            : { authorization: `Bearer ${this.access.token}` }),
-          ...headers,
-        },
+        headers: sent,
         body: JSON.stringify(body),
       });
+      this.#record({
+        from: 'peer',
+        what: 'response',
+        status: response.status,
+        headers: Object.fromEntries(response.headers),
+      });
+      return response;
     } catch (error) {
       if (signal.aborted) throw error;
       throw new NoServer(
@@ -278,3 +300,20 @@ export class Session {
     }
   }
 }
+
+/** A result without the members that say little about the state of a log. */
+const shortened = ({
+  resultType: _resultType,
+  subscriptionId: _subscriptionId,
+  select: _select,
+  key: _key,
+  etag: _etag,
+  createdAt: _createdAt,
+  retention: _retention,
+  _meta,
+  events,
+  ...rest
+}: Json): Json => ({
+  ...rest,
+  ...(events === undefined ? {} : { events: events.map(({ sequence }: Json) => sequence) }),
+});

@@ -45,13 +45,13 @@ export const callback = [
       );
       const { params } = server.callsOf('triggers/subscribe')[0]!;
       if (params.callback === undefined)
-        throw new NotApplicable('the client does not drain by callback');
+        throw new NotApplicable('The client does not drain by callback.');
       await t.check(
         'curl-explicit-key',
         'the client registers a signed callback URL under an explicit key',
         () => {
           if (!isSigned(params.callback.url))
-            throw new NotApplicable('the callback URL is not signed');
+            throw new NotApplicable('The callback URL is not signed.');
           assert.equal(typeof params.key, 'string', '"key" is missing');
         },
       );

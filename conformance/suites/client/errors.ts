@@ -146,7 +146,7 @@ export const errors = [
       await t
         .until('the client to unsubscribe', () => unsubscribed() > 0)
         .catch(() => {
-          throw new NotShown('the client does not unsubscribe after `unsubscribeAfter` events');
+          throw new NotShown('The client does not unsubscribe after `unsubscribeAfter` events.');
         });
       await t.check(
         'uns-client-idempotent',

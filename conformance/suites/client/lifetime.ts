@@ -45,7 +45,7 @@ export const lifetime = [
       server.append(1);
       await t.untilAcked(1);
       if (server.callsOf('triggers/list').length === 0)
-        throw new NotApplicable('the client does not read the list of trigger types');
+        throw new NotApplicable('The client does not read the list of trigger types.');
       server.changeList();
       const changedAt = Date.now();
       (await t.stream()).notify('notifications/triggers/list_changed');

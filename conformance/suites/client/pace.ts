@@ -80,7 +80,7 @@ export const pace = [
         server.callsOf('triggers/pull').filter(({ params }) => params.maxEvents !== 0);
       const waits = () => pulls().some(({ params }) => params.waitMs > 0);
       await t.until('some pulls', () => pulls().length >= 4 || waits());
-      if (waits()) throw new NotApplicable('the client pulls with `waitMs`');
+      if (waits()) throw new NotApplicable('The client pulls with `waitMs`.');
       await t.check(
         'pull-next-honoured',
         `the client waits nextPollMs ${NEXT_POLL_MS} before the next pull`,

@@ -83,7 +83,7 @@ export const applying = [
         'recv-missing-fetch',
         "the receiver's client pulls the missing sequence numbers",
         () => {
-          throw new NotApplicable('a receiver does not pull itself; the client suite checks this');
+          throw new NotApplicable('A receiver does not pull. The client suite checks this.');
         },
       );
       await t.check(

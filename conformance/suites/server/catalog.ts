@@ -85,7 +85,8 @@ export const catalog = [
       await declared(t, 120);
       const all = await t.mcp.pages('triggers/list');
       await t.check('list-etag-pages', 'every page has the ETag of the first', () => {
-        if (all.length === 1) throw new NotShown('120 trigger types fit into one page');
+        if (all.length === 1)
+          throw new NotShown('The list has one page, even with 120 more trigger types.');
         for (const { etag } of all) assert.equal(etag, all[0].etag, '`etag` of a page:');
       });
       await t.check(
@@ -124,7 +125,7 @@ export const catalog = [
             mine.etag === theirs.etag &&
             JSON.stringify(mine.triggers) === JSON.stringify(theirs.triggers)
           )
-            throw new NotShown('the "stranger" sees the same list');
+            throw new NotShown('The principals "main" and "stranger" see the same list.');
           assert.deepEqual(
             [mine.cacheScope, theirs.cacheScope],
             ['private', 'private'],

@@ -188,7 +188,7 @@ export const changes = [
       );
       await t.check('sub-status-told', 'an open stream reports the new status', async () => {
         if (!t.settings.drains.includes('stream'))
-          throw new NotApplicable('the server does not offer the drain "stream"');
+          throw new NotApplicable('The server does not offer the drain "stream".');
         const stream = await t.stream({ subscriptionId });
         await t.until('the events on the stream', () => stream.events.length === 5);
         await t.mcp.request('triggers/update', { subscriptionId, paused: false });
@@ -199,7 +199,7 @@ export const changes = [
         );
       });
       if (!t.settings.drains.includes('callback'))
-        throw new NotApplicable('the server does not offer the drain "callback"');
+        throw new NotApplicable('The server does not offer the drain "callback".');
       const endpoint = await t.endpoint();
       const called = await t.subscribe({ callback: endpoint.callback });
       await t.emit(t.topicOf(called), 2);

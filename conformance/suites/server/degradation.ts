@@ -10,7 +10,7 @@ const EVENTS = 'io.modelcontextprotocol/events';
 function requireEvents({ mcp }: ServerTest): void {
   const { extensions, events } = mcp.capabilities ?? {};
   if (extensions?.[EVENTS] === undefined && events === undefined)
-    throw new NotApplicable('the server does not serve events/*');
+    throw new NotApplicable('The server does not serve events/*.');
 }
 
 /** The members of this extension in an occurrence: position and subscription. */

@@ -196,7 +196,7 @@ export const delivery = [
         'a challenge covers nothing and is sent to callbacks only',
         () => {
           if (endpoint === undefined)
-            throw new NotApplicable('the server does not offer the drain "callback"');
+            throw new NotApplicable('The server does not offer the drain "callback".');
           assert.ok(endpoint.challenges.length > 0, 'the callback received no challenge');
           for (const { delivery: one } of endpoint.challenges)
             assert.deepEqual(

@@ -45,7 +45,7 @@ const methods = (
 
 const offers = (t: ServerTest, drain: Drain): boolean => t.settings.drains.includes(drain);
 function requireDrain(t: ServerTest, drain: Drain): void {
-  if (!offers(t, drain)) throw new NotApplicable(`the server does not offer the drain "${drain}"`);
+  if (!offers(t, drain)) throw new NotApplicable(`The server does not offer the drain "${drain}".`);
 }
 
 /**
@@ -287,7 +287,7 @@ export const ending = [
         'a server that is not notified does the same within 24 hours',
         async () => {
           if (second.ttlMs < 2 * DAY_MS)
-            throw new NotShown('the server grants no lifetime of two days');
+            throw new NotShown('The server grants no lifetime of two days.');
           await t.control.do('advance', { ms: DAY_MS });
           await withdrawn(t, second);
         },

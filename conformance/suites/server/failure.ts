@@ -8,6 +8,7 @@ import {
   type CallbackEndpoint,
   type Hit,
 } from '../../runner/server/callback-endpoint.ts';
+import type { TimedOut } from '../../runner/observations.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 import { delivery, failures, MINUTE_MS, sequences } from './following.ts';
@@ -81,7 +82,7 @@ async function advanceUntil<T>(
     } catch (error) {
       if (round === LIMIT)
         throw new Error(
-          `waited ${(LIMIT * WAIT_MAX_MS) / MINUTE_MS} minutes of the server's time for ${what}`,
+          `waited ${(LIMIT * WAIT_MAX_MS) / MINUTE_MS} minutes of the server's time for ${what}; seen: ${(error as TimedOut).seen}`,
           { cause: error },
         );
     }

@@ -81,7 +81,7 @@ export const acked = (
  */
 export function ofSeveral(hit: Hit): Hit {
   if (hit.delivery.events.length < 2)
-    throw new NotApplicable('the server sends one event at a time');
+    throw new NotApplicable('The server sends one event at a time.');
   return hit;
 }
 

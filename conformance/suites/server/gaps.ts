@@ -53,7 +53,7 @@ async function shortLog(t: ServerTest, params: object = {}) {
 /** Throws `NotShown` when nothing was trimmed. */
 function trimmed(read: readonly Json[], oldest: number): void {
   if (oldest === 1 && sequencesOf(read)[0] === 1)
-    throw new NotShown('the server has trimmed nothing yet');
+    throw new NotShown('The server has trimmed nothing yet.');
 }
 
 /** Asserts that the log is covered up to `head`, with gaps exactly where it was trimmed. */
@@ -137,7 +137,7 @@ export const gaps = [
       } = await shortLog(t, { ttlMs: null });
       if (subscription.ttlMs !== null && subscription.ttlMs < 2 * maxAgeMs)
         throw new NotShown(
-          `the server grants no lifetime of twice the ${maxAgeMs} ms for which it keeps events`,
+          `The server grants no lifetime of twice the ${maxAgeMs} ms for which it keeps events.`,
         );
       await emit(4, 1);
       await t.control.do('advance', { ms: maxAgeMs - SLACK_MS });

@@ -63,7 +63,7 @@ export const general = [
       );
       await t.check('cap-result-type', 'a result has the resultType of its revision', async () => {
         if (t.mcp.era === '2025-11-25')
-          throw new NotApplicable('results have no resultType in this revision');
+          throw new NotApplicable('Results have no resultType in this revision.');
         for (const [method, params] of [
           ['triggers/list', {}],
           ['triggers/subscriptions', {}],
@@ -92,7 +92,7 @@ export const general = [
     eras: '2026-07-28',
     async run(t) {
       if (!t.subject.eras.includes('2026-07-28'))
-        throw new NotApplicable('the server does not speak this revision');
+        throw new NotApplicable('The server does not speak this revision.');
       await t.check('cap-extensions', 'capabilities.extensions contains valid settings', () =>
         assert.equal(problemOf('ServerCapability', t.settings), null),
       );
@@ -543,7 +543,7 @@ export const general = [
             );
             return;
           }
-          throw new NotShown(`no quota applied to ${MANY} subscriptions`);
+          throw new NotShown(`No quota applied to ${MANY} subscriptions.`);
         },
       );
     },

@@ -83,7 +83,7 @@ export const isolation = [
     needs: { types: ['plain'] },
     async run(t) {
       if (t.subject.access.token === undefined)
-        throw new NotApplicable('the server is tested without authorization');
+        throw new NotApplicable('The server is tested without authorization.');
       await t.check(
         'iso-principal',
         'the server rejects every subscription method without a token',

@@ -134,7 +134,7 @@ export const lifetime = [
         'a server that always sets an expiry grants its longest lifetime for ttlMs null',
         () => {
           if (endless.ttlMs === null)
-            throw new NotApplicable('the server grants a lifetime without expiry');
+            throw new NotApplicable('The server grants a lifetime without expiry.');
           assert.equal(
             endless.ttlMs,
             Math.max(...grants.map(({ ttlMs }) => ttlMs)),

@@ -198,7 +198,7 @@ export const positions = [
         const { oldest } = await t.mcp.request('triggers/get', { subscriptionId });
         if (oldest <= from + 1)
           throw new NotShown(
-            `the server still has sequence number ${from + 1} of ${head}, although its retention is ${maxEvents}`,
+            `The server still has sequence number ${from + 1} of ${head}, although its retention is ${maxEvents} events.`,
           );
         const read = await readAll(t.mcp, subscriptionId, { epoch, sequence: from });
         assert.equal(read[0]?.after, from, '`after` of the first result:');

@@ -241,7 +241,7 @@ export const signature = [
     needs: NEEDS,
     async run(t) {
       const { jwksUri } = t.settings;
-      if (jwksUri === undefined) throw new NotApplicable('the settings have no jwksUri');
+      if (jwksUri === undefined) throw new NotApplicable('The settings have no jwksUri.');
       const endpoint = await t.endpoint();
       // Retry-After asks for one second, so that the retry has another timestamp.
       endpoint.answer = (hit, n) =>

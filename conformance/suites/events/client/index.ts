@@ -65,7 +65,7 @@ export const eventsClient: readonly EventsClientScenario[] = [
         async () => {
           const listens = (): boolean => t.server.listening.length > 0;
           await t.until('subscriptions/listen', listens, SOON_MS).catch(() => {
-            throw new NotApplicable('the client does not subscribe to list changes');
+            throw new NotApplicable('The client does not subscribe to list changes.');
           });
           const before = t.server.callsOf('events/list').length;
           t.server.changeList();

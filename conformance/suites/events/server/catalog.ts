@@ -145,7 +145,7 @@ export const catalog = [
         'list-changed-notification',
         'the server reports an added and a removed type',
         async () => {
-          if (!listChanged) throw new NotApplicable('the server does not declare listChanged');
+          if (!listChanged) throw new NotApplicable('The server does not declare listChanged.');
           const name = await events.ownType();
           await t.until(
             'notifications/events/list_changed after a type was added',

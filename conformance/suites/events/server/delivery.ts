@@ -275,7 +275,7 @@ export const delivery = [
       const { cursor: stuck, deliveryStatus, text } = await statusOf(t, hook, followed);
       await t.check('delivery-status-shape', 'a refresh reports the delivery status', () => {
         if (deliveryStatus === undefined)
-          throw new NotApplicable('the server reports no deliveryStatus');
+          throw new NotApplicable('The server reports no deliveryStatus.');
         assert.equal(typeof deliveryStatus.active, 'boolean', 'the type of active:');
         for (const at of [deliveryStatus.lastDeliveryAt, deliveryStatus.failedSince])
           assert.ok(
@@ -296,7 +296,7 @@ export const delivery = [
         'lastError is one of the six categories',
         () => {
           if (typeof deliveryStatus?.lastError !== 'string')
-            throw new NotApplicable('the server reports no deliveryStatus.lastError');
+            throw new NotApplicable('The server reports no deliveryStatus.lastError.');
           assert.ok(
             CATEGORIES.includes(deliveryStatus.lastError),
             `lastError is ${JSON.stringify(deliveryStatus.lastError)}`,
@@ -395,7 +395,9 @@ export const delivery = [
       const gaps = [...gone.hook.envelopes('gap'), ...large.hook.envelopes('gap')];
       const told = (): void => {
         if (gaps.length === 0)
-          throw new NotApplicable('the server sends no gap for a skipped event, which is optional');
+          throw new NotApplicable(
+            'The server sends no gap for a skipped event, which is optional.',
+          );
       };
       await t.check('envelope-gap', 'a gap envelope has a cursor', () => {
         told();

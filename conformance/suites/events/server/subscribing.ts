@@ -407,7 +407,7 @@ export const subscribing = [
       );
       const isForever = (): void => {
         if (refreshBefore !== null)
-          throw new NotApplicable('the server does not grant "no expiry"');
+          throw new NotApplicable('The server grants no subscription without expiry.');
       };
       await t.check(
         'ttl-no-expiry-persisted',
