@@ -75,7 +75,7 @@ export const callback = [
             });
             assert.deepEqual(
               [rejection.code, rejection.data],
-              [-32027, { reason: 'timeout' }],
+              [-32027, { kind: 'callback', category: 'timeout' }],
               'code and `data` of the error:',
             );
             assert.ok(
