@@ -5,7 +5,6 @@ import { lastOf } from './minimal-server-wire.mjs';
 const WINDOW = { events: 1000, bytes: 4_194_304 };
 const GAPS_ONLY = { events: 0, bytes: 0 };
 const HEARTBEAT_MS = 10_000;
-const STALLED_MS = 60_000;
 const UNREAD_BYTES_MAX = 8_388_608;
 const TAG = 'io.modelcontextprotocol/subscriptionId';
 
@@ -19,7 +18,7 @@ export function openStream(sub, start, window, { id, say, unread, close, onClose
   const bytes = Math.min(window?.bytes ?? 1_048_576, WINDOW.bytes);
   /** The events in flight: sequence number and size in bytes. */
   let flying = [];
-  let [spokeAt, stuckAt] = [now(), undefined];
+  let spokeAt = now();
   const self = {
     position: start,
     send(made) {
@@ -30,19 +29,15 @@ export function openStream(sub, start, window, { id, say, unread, close, onClose
     },
     /** Sends the entries that fit into the window. */
     pump() {
-      const before = flying.length;
       flying = flying.filter(({ sequence }) => sequence > sub.acked);
-      if (flying.length < before) stuckAt = undefined;
       while (self.position < head(sub)) {
         const next = entryAt(sub, self.position + 1);
         const room = {
           events: events - flying.length,
           bytes: bytes - flying.reduce((sum, one) => sum + one.bytes, 0),
         };
-        if (isEvent(next) && flying.length > 0 && (room.events <= 0 || next.bytes > room.bytes)) {
-          stuckAt ??= now();
+        if (isEvent(next) && flying.length > 0 && (room.events <= 0 || next.bytes > room.bytes))
           return;
-        }
         const made = read(sub, self.position, isEvent(next) ? room : GAPS_ONLY);
         flying.push(
           ...made.events.map(({ sequence }) => ({ sequence, bytes: entryAt(sub, sequence).bytes })),
@@ -50,10 +45,9 @@ export function openStream(sub, start, window, { id, say, unread, close, onClose
         self.send(made);
       }
     },
-    /** Ends a stalled stream, or sends a heartbeat when one is due. */
+    /** Sends a heartbeat when one is due. */
     tick() {
-      if (stuckAt !== undefined && now() - stuckAt >= STALLED_MS) self.end();
-      else if (now() - spokeAt >= HEARTBEAT_MS) self.send(delivery(sub, self.position));
+      if (now() - spokeAt >= HEARTBEAT_MS) self.send(delivery(sub, self.position));
     },
     end() {
       sub.streams.delete(self);

@@ -22,7 +22,7 @@ export { attachEvents, type EventsOptions } from './mcp/events/install.ts';
 export { eventsDialects } from './mcp/events/dialects.ts';
 export type { ProfileName } from './mcp/events/profiles.ts';
 export type { AttachableEngine, BindingOptions } from './mcp/sdk.ts';
-export { withBoundedBacklog } from './mcp/backlog.ts';
+export { withBoundedBacklog, type BacklogOptions } from './mcp/backlog.ts';
 export { callerOf, principalOf, LOCAL_PRINCIPAL, type RequestIdentity } from './mcp/principal.ts';
 export {
   defineTrigger,

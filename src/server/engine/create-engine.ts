@@ -42,7 +42,7 @@ import { UnitOfWork } from './unit-of-work.ts';
 import { UpdateHandler } from './update.ts';
 import type { DeclaredTrigger, Engine } from './verbs.ts';
 
-/** Longest time between two checks for due heartbeats and stalled streams. */
+/** Longest time between two checks for due heartbeats and unread streams. */
 const STREAM_TICK_MS = 1000;
 
 /** Options of `createEngine`. Only `store`, `triggers` and `egress` are required. */
@@ -106,8 +106,8 @@ export interface EngineOptions {
   /** Silence on a stream before a heartbeat, in milliseconds. Default 15,000; for tests. */
   readonly streamHeartbeatMs?: number;
   /**
-   * Longest wait for the client of a stream to read or acknowledge, in milliseconds; then the
-   * server ends the stream. Default 60,000; for tests.
+   * Longest wait for the client of a stream to read a message, in milliseconds; then the server ends
+   * the stream. Default 60,000; for tests.
    */
   readonly streamStalledMs?: number;
 }

@@ -90,13 +90,16 @@ export class Pulls {
     subscriptionId: string,
     choose: (state: Subscription) => Position | undefined,
   ): Promise<LoadedSubscription> {
-    const { unitOfWork, subscriptions } = this.#o;
+    const { unitOfWork, subscriptions, listeners } = this.#o;
     for (;;) {
       const loaded = await subscriptions.own(caller, subscriptionId);
       const position = choose(loaded.state);
       if (position === undefined) return loaded;
       const { refused } = unitOfWork.step(loaded, { type: 'ack', position });
-      if (refused === undefined) return loaded;
+      if (refused === undefined) {
+        listeners.acknowledged(loaded.row);
+        return loaded;
+      }
       if (refused.kind !== 'terminated') throw rejectionError(refused, loaded.state);
       // The subscription has just ended. Once that is on disk, `own` rejects with the reason.
       await unitOfWork.commit();

@@ -22,6 +22,8 @@ interface Listener {
    * The configuration or status changed; a stream reports it, if necessary by an empty delivery.
    */
   announce(): void;
+  /** The client has acknowledged a position, which it may have done before. */
+  acknowledged(): void;
   /** The subscription ended. */
   ended(end: Ended): void;
   /** The engine is closing. */
@@ -33,7 +35,7 @@ interface Listener {
 export interface LogListenersOptions {
   readonly cache: SubscriptionCache;
   readonly clock: Clock;
-  /** Time between two calls of `tick`, and thus the precision of heartbeats and stall detection. */
+  /** Time between two calls of `tick`, and thus the precision of heartbeats and of the detection of unread streams. */
   readonly tickMs: number;
 }
 
@@ -63,6 +65,9 @@ export class LogListeners {
   }
   announce(row: number): void {
     for (const listener of this.#of(row)) listener.announce();
+  }
+  acknowledged(row: number): void {
+    for (const listener of this.#of(row)) listener.acknowledged();
   }
   ended(row: number, end: Ended): void {
     for (const listener of this.#of(row)) listener.ended(end);
@@ -138,6 +143,7 @@ export class LogListeners {
         close: done,
         ended: finish,
         announce: () => undefined,
+        acknowledged: () => undefined,
         tick: () => undefined,
       });
       const cancel = this.#o.clock.after(until - this.#o.clock.now(), done);
@@ -152,6 +158,7 @@ export class LogListeners {
       wake: news,
       announce: news,
       close: () => undefined,
+      acknowledged: () => undefined,
       tick: () => undefined,
       ended: ({ reason }) => {
         remove();

@@ -41,7 +41,7 @@ export interface StreamOptions {
   readonly window: Window;
   /** Silence after which a heartbeat is sent, in milliseconds. */
   readonly heartbeatMs: number;
-  /** Longest wait for the client to read or acknowledge, in milliseconds; then the stream ends. */
+  /** Longest wait for the client to read a message, in milliseconds; then the stream ends. */
   readonly stalledMs: number;
 }
 
@@ -93,15 +93,14 @@ class Credit {
     });
   }
 
-  /** Removes the acknowledged events; returns whether there were any. */
-  settle(acked: number): boolean {
+  /** Removes the acknowledged events. */
+  settle(acked: number): void {
     let count = 0;
     while (count < this.#sent.length && this.#sent[count]!.sequence <= acked) {
       this.#bytes -= this.#sent[count]!.bytes;
       count += 1;
     }
     this.#sent.splice(0, count);
-    return count > 0;
   }
 }
 
@@ -121,13 +120,12 @@ export class Stream {
   #end: Ended | null = null;
   /** When the last delivery was sent, in epoch milliseconds. */
   #sentAt: number;
-  /** When the client last gave a sign of progress, in epoch milliseconds. */
-  #progressAt: number;
   /**
-   * The stream waits for the client: the window is full, or the client has not read the last
-   * message.
+   * When the client last gave a sign of life, in epoch milliseconds; null = it has read everything
+   * that was sent. A full window is no reason to end a stream: its client may work on one event for
+   * long.
    */
-  #blocked = false;
+  #unreadSince: number | null = null;
   /** `wake` was called since the loop began to choose the next action. */
   #woken = false;
   #endSleep: (() => void) | null = null;
@@ -141,7 +139,7 @@ export class Stream {
     this.#epoch = loaded.state.epoch;
     this.#credit = new Credit(options.window);
     this.#cursor = after;
-    this.#sentAt = this.#progressAt = options.clock.now();
+    this.#sentAt = options.clock.now();
   }
 
   wake(): void {
@@ -152,6 +150,11 @@ export class Stream {
   announce(): void {
     this.#mustSend = true;
     this.wake();
+  }
+
+  /** The client has acknowledged something, which it may have done before. */
+  acknowledged(): void {
+    if (this.#unreadSince !== null) this.#unreadSince = this.#o.clock.now();
   }
 
   ended(end: Ended): void {
@@ -165,11 +168,11 @@ export class Stream {
     this.wake();
   }
 
-  /** Closes a stalled stream; requests a heartbeat if one is due. */
+  /** Closes an unread stream; requests a heartbeat if one is due. */
   tick(now: number, everyMs: number): void {
     const { heartbeatMs, stalledMs } = this.#o;
     // Closing loses nothing: the log waits for the client's next stream.
-    if (this.#blocked && now - this.#progressAt >= stalledMs) this.close();
+    if (this.#unreadSince !== null && now - this.#unreadSince >= stalledMs) this.close();
     // A heartbeat at the next tick would be too late.
     else if (now + everyMs - this.#sentAt > heartbeatMs) this.announce();
   }
@@ -222,7 +225,7 @@ export class Stream {
    * it.
    */
   async #decide(): Promise<Action> {
-    const { cache, unitOfWork, listeners, clock } = this.#o;
+    const { cache, unitOfWork, listeners } = this.#o;
     if (this.#end !== null) {
       const { last, reason } = this.#end;
       const nothing = emptyRange(this.#cursor);
@@ -241,13 +244,11 @@ export class Stream {
     if (loaded.state.epoch !== this.#epoch) return { kind: 'end' };
     // A subscription that was loaded again has no count of its listeners yet.
     loaded.setListeners(listeners.sizeOf(this.#row));
-    if (this.#credit.settle(loaded.state.acked)) this.#progressAt = clock.now();
+    this.#credit.settle(loaded.state.acked);
     const { revision } = loaded;
     const read = this.#credit.full ? emptyRange(this.#cursor) : await this.#read(loaded);
     if (read === null || !cache.isUnchanged(loaded, revision)) return { kind: 'again' };
-    const isExceeded = this.#credit.isExceededBy(read);
-    this.#blocked = this.#credit.full || isExceeded;
-    const range = isExceeded ? emptyRange(this.#cursor) : read;
+    const range = this.#credit.isExceededBy(read) ? emptyRange(this.#cursor) : read;
     if (range.last === this.#cursor && !this.#mustSend) return { kind: 'wait' };
     if (range.last > this.#cursor) {
       // `sent` must be on disk before the delivery, because it is the upper bound of
@@ -291,16 +292,13 @@ export class Stream {
     this.#cursor = range.last;
     this.#credit.spend(range);
     this.#mustSend = false;
-    this.#sentAt = clock.now();
-    if (range.events.length > 0) this.#progressAt = clock.now();
-    // Until the client has read the message, the stream is blocked, as by a full window.
-    if (!this.#blocked) this.#progressAt = clock.now();
-    this.#blocked = true;
+    this.#sentAt = this.#unreadSince = clock.now();
     await new Promise<void>((resolve, reject) => {
       this.#abandonSend = resolve;
       sink.send(JSON.parse(json) as Delivery).then(resolve, reject);
     });
     this.#abandonSend = null;
+    this.#unreadSince = null;
     meter.count('triggers_events_delivered_total', range.events.length, { drain: 'stream' });
   }
 }

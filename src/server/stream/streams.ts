@@ -34,7 +34,7 @@ export interface StreamsOptions {
   readonly meter: Meter;
   /** Silence after which a heartbeat is sent, in milliseconds. */
   readonly heartbeatMs: number;
-  /** Longest wait for the client to read or acknowledge, in milliseconds; then the stream ends. */
+  /** Longest wait for the client to read a message, in milliseconds; then the stream ends. */
   readonly stalledMs: number;
   /** Open streams of one principal. */
   readonly maxPerPrincipal: number;

@@ -161,10 +161,19 @@ export const stream: readonly BrokenServer[] = [
   },
   {
     check: 'stream-stalled',
-    wrong: 'keeps a stalled stream open',
+    wrong: 'ends a stream whose window stays full',
     fault: {
-      result: (result, proxied) =>
-        isStream(proxied) ? new Promise((resolve) => setTimeout(resolve, 8000, result)) : result,
+      notification: (message, { memory }) =>
+        delivery(message) &&
+        message.params.events.length === 0 &&
+        message.params.head > message.params.after &&
+        (memory['full'] = (memory['full'] ?? 0) + 1) > 3
+          ? {
+              jsonrpc: '2.0',
+              id: message.params._meta[tag],
+              result: { resultType: 'complete' },
+            }
+          : message,
     },
   },
   {
