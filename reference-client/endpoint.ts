@@ -7,8 +7,11 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
-import { createRemoteJWKSet } from 'jose';
-import { createReceiver, type Receiver } from 'mcp-triggers-experimental/receiver';
+import {
+  createReceiver,
+  createServerKeys,
+  type Receiver,
+} from 'mcp-triggers-experimental/receiver';
 
 const HOST = '127.0.0.1';
 const PATH = '/callback';
@@ -38,7 +41,7 @@ export async function openEndpoint({
 }: EndpointOptions): Promise<Endpoint> {
   let receiver: Receiver | undefined;
   const { origin, close } = await listenOnLoopback(port, (request) => receiver!.fetch(request));
-  const keys = jwksUri === undefined ? undefined : createRemoteJWKSet(new URL(jwksUri));
+  const keys = jwksUri === undefined ? undefined : createServerKeys({ jwksUri });
   receiver = createReceiver({
     endpoint: origin + PATH,
     issuer: origin,

@@ -6,7 +6,7 @@ import type { HttpBindings } from '@hono/node-server';
 import { validateOriginHeader } from '@modelcontextprotocol/server';
 import { Hono } from 'hono';
 import { cors } from 'hono/cors';
-import { publicJwks, type DeliveryKey, type Engine } from 'mcp-triggers-experimental/server';
+import { publicJwks, type PublishedKey, type Engine } from 'mcp-triggers-experimental/server';
 import type { Auth } from './auth.ts';
 import type { McpEndpoint } from './endpoint.ts';
 import type { Metrics } from './metrics.ts';
@@ -37,7 +37,7 @@ export interface Parts {
   readonly engine: Pick<Engine, 'health'>;
   readonly auth: Auth;
   readonly endpoint: Pick<McpEndpoint, 'handle' | 'origins'>;
-  readonly deliveryKeys: readonly DeliveryKey[];
+  readonly deliveryKeys: readonly PublishedKey[];
   /** Null = metrics are off. */
   readonly metrics: Metrics | null;
   /** Null = the source is off. */

@@ -89,6 +89,24 @@ const schedules = () =>
     return z.NEVER;
   });
 
+const publicJwks = () =>
+  z.string().transform((text, context) => {
+    const checked = z.array(PublicJwk).max(8).safeParse(jsonOrNull(text));
+    if (checked.success) return checked.data;
+    context.addIssue({
+      code: 'custom',
+      message:
+        'must be a list of at most 8 Ed25519 public keys as JWK: [{"kty":"OKP","crv":"Ed25519","x":"…"}]',
+    });
+    return z.NEVER;
+  });
+
+/** A strict object: a private key here would be a mistake. */
+const PublicJwk = z.strictObject({
+  kty: z.literal('OKP'),
+  crv: z.literal('Ed25519'),
+  x: z.string().length(43),
+});
 const PrivateJwk = z.object({
   kty: z.literal('OKP'),
   crv: z.literal('Ed25519'),
@@ -152,6 +170,11 @@ const variables = {
   DELIVERY_KEY: secret(
     privateJwk().optional(),
     'The key that signs deliveries (`MCP-Delivery-Signature`): an Ed25519 private JWK. Required in production; in development it is generated into `DATA_DIR/delivery.jwk`.',
+  ),
+  DELIVERY_KEYS_PUBLISHED: variable(
+    publicJwks(),
+    '[]',
+    'More keys to publish, as a list of Ed25519 public JWKs: the next `DELIVERY_KEY` from ten minutes before its use, and the previous one until ten minutes after.',
   ),
   AUTH_ISSUER: variable(
     url().optional(),

@@ -17,9 +17,10 @@ import {
   createEgress,
   createEngine,
   deliveryKey,
+  publishedKey,
   eventsDialects,
   withFeeds,
-  type DeliveryKey,
+  type PublishedKey,
   type EgressOptions,
   type Engine,
   type EngineOptions,
@@ -55,7 +56,8 @@ export interface ServiceOptions {
 /** The parts of a server. */
 export interface Service {
   readonly engine: Engine;
-  readonly deliveryKeys: readonly DeliveryKey[];
+  /** The keys to publish; the first one signs. */
+  readonly deliveryKeys: readonly PublishedKey[];
   /** Passes change notifications to clients that listen over HTTP without a session. */
   readonly bus: ServerEventBus;
   /** Makes an MCP server with all bindings attached. */
@@ -129,7 +131,7 @@ export async function createService({
   };
   const service: Service = {
     engine,
-    deliveryKeys: signing,
+    deliveryKeys: [...signing, ...config.DELIVERY_KEYS_PUBLISHED.map(publishedKey)],
     bus,
     buildMcpServer() {
       const mcp = new McpServer(

@@ -282,6 +282,7 @@ class Log:
         self.most = given.get("retention", {}).get("maxEvents", 10_000)
         health = given.get("health", {})
         self.failures, self.config_failures = health.get("attempts", 0), health.get("configFailures", 0)
+        self.config_since = health.get("configFailingSince")
         self.failing_since, self.last_error = health.get("failingSince"), health.get("lastError")
         self.attempt, self.attempts, self.retry_at, self.batch_limit, self.callback, self.ended = None, 0, None, None, True, False
 
@@ -347,11 +348,13 @@ class Log:
 
     def failed(self, sent, category, config):
         self.failures += 1
+        self.config_since = (self.now if self.config_failures == 0 else self.config_since) if config else None
         self.config_failures = self.config_failures + 1 if config else 0
         self.failing_since = self.now if self.failing_since is None else self.failing_since
         self.last_error = category
         self.retry_at = self.now + min(300_000, 1000 * 2 ** (self.failures - 1))
-        if self.config_failures >= 5 or self.now - self.failing_since >= 86_400_000:
+        misplaced = self.config_failures >= 5 and self.now - self.config_since >= 600_000
+        if misplaced or self.now - self.failing_since >= 86_400_000:
             self.retry_at = None
             return self.give_up(sent, "abandoned")
         return []

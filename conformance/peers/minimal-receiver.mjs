@@ -26,6 +26,7 @@ const hmac = (secret, content) =>
   createHmac('sha256', Buffer.from(secret.slice(6), 'base64'))
     .update(content)
     .digest('base64');
+const newSecret = () => `whsec_${randomBytes(32).toString('base64')}`;
 const same = (a, b) => a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));
 const jsonOf = (bytes) => {
   try {
@@ -39,12 +40,12 @@ const isNumber = (n) => Number.isSafeInteger(n) && n >= 0;
 
 /**
  * The keys of a registration's server. For an unknown `kid`, fetches them again, at most once per
- * minute.
+ * minute; until then it is undecided, and an error.
  */
 async function keySet(registration, kid) {
   const { known } = registration;
-  if (known && (seconds() - known.fetchedAt < 60 || known.keys.some((key) => key.kid === kid)))
-    return known.keys;
+  if (known?.keys.some((key) => key.kid === kid)) return known.keys;
+  if (known && seconds() - known.fetchedAt < 60) throw new Error('the key may be newer');
   const { keys } = await (await fetch(registration.jwksUri)).json();
   registration.known = { keys, fetchedAt: seconds() };
   return keys;
@@ -71,6 +72,7 @@ export const RECEIVER = {
   isFresh: (timestamp, now) => Math.abs(timestamp - now) <= TOLERANCE_S,
   signed: (raw) => raw,
   entries: (text) => text.split(' '),
+  secretsOf: ({ secret, earlier }) => [secret, ...earlier],
   isEntry: (entry, right) => same(entry, `v1,${right}`),
   isSameSubscription: (header, delivery) => header === delivery.subscriptionId,
   needsSignature: true,
@@ -169,11 +171,24 @@ export class Receiver {
       key,
       jwksUri,
       url: `${this.origin}/callback?cb=${token}`,
-      secret: `whsec_${randomBytes(32).toString('base64')}`,
+      secret: newSecret(),
+      earlier: [],
       items: [],
     };
     registration.reader = this.reader ?? this.#readerOf(registration);
     this.#registrations.set(JSON.stringify([audience, key]), registration);
+    this.#store();
+    return { url: registration.url, secret: registration.secret };
+  }
+
+  /**
+   * Makes a new secret. The earlier ones stay valid: a receiver that forgets them has to wait until
+   * the server has used a later one for five minutes.
+   */
+  rotate({ audience, key }) {
+    const registration = this.#registrations.get(JSON.stringify([audience, key]));
+    registration.earlier = [registration.secret, ...registration.earlier];
+    registration.secret = newSecret();
     this.#store();
     return { url: registration.url, secret: registration.secret };
   }
@@ -247,7 +262,9 @@ export class Receiver {
     const message = jsonOf(raw);
     const early = decisions.beforeSignature(message, registration);
     if (early) return early;
-    if (decisions.needsSignature) this.#verifySignature(headers, raw, registration);
+    const secret = decisions.needsSignature
+      ? this.#verifySignature(headers, raw, registration)
+      : registration.secret;
     const subscriptionId = headers['mcp-subscription-id'];
     if (decisions.needsIdentity(registration))
       await this.#verifyIdentity(
@@ -268,7 +285,7 @@ export class Receiver {
         status: 200,
         body: {
           challenge: delivery.challenge,
-          proof: hmac(registration.secret, `challenge.${delivery.challenge}`),
+          proof: hmac(secret, `challenge.${delivery.challenge}`),
         },
       };
     const { ack, refused } = registration.reader.apply(delivery);
@@ -306,7 +323,7 @@ export class Receiver {
   #verifySignature(
     { 'webhook-id': id = '', 'webhook-timestamp': timestamp = '', 'webhook-signature': list = '' },
     raw,
-    { secret },
+    registration,
   ) {
     const { decisions } = this;
     demand(
@@ -314,14 +331,13 @@ export class Receiver {
       'signature',
     );
     demand(decisions.isFresh(Number(timestamp), seconds()), 'signature');
-    const right = hmac(
-      secret,
-      Buffer.concat([Buffer.from(`${id}.${timestamp}.`), decisions.signed(raw)]),
-    );
-    demand(
-      decisions.entries(list).some((entry) => decisions.isEntry(entry, right)),
-      'signature',
-    );
+    const content = Buffer.concat([Buffer.from(`${id}.${timestamp}.`), decisions.signed(raw)]);
+    const secret = decisions.secretsOf(registration).find((one) => {
+      const right = hmac(one, content);
+      return decisions.entries(list).some((entry) => decisions.isEntry(entry, right));
+    });
+    demand(secret, 'signature');
+    return secret;
   }
 
   async #verifyIdentity(token = '', raw, registration, subscriptionId) {
@@ -365,6 +381,7 @@ export async function serve(decisions = RECEIVER) {
   const receiver = await new Receiver({ decisions }).listen();
   const verbs = {
     register: (params) => receiver.register(params),
+    rotate: (params) => receiver.rotate(params),
     forget: (params) => (receiver.forget(params), {}),
     applied: (params) => ({ items: receiver.applied(params) }),
     restart: () => (receiver.restart(), {}),

@@ -17,6 +17,7 @@ const ROTATION_MS = 300_000;
 const HOUR_MS = 3_600_000;
 const WAIT_MAX_MS = 300_000;
 const CONFIGURATION_FAILURES_MAX = 5;
+const MISCONFIGURED_MS = 600_000;
 const TRYING_MAX_MS = 24 * HOUR_MS;
 
 /* ------------------------------------------------------------ destinations */
@@ -288,6 +289,7 @@ export const reset = (callback) =>
   Object.assign(callback, {
     attempts: 0,
     configurationFailures: 0,
+    misconfiguredSince: undefined,
     failingSince: undefined,
     nextAt: 0,
     suspendedAt: undefined,
@@ -354,11 +356,14 @@ export async function attemptDelivery(sub, on) {
   const sent = { after: made.after, to: lastOf(made) };
   if (sent.to === sent.after) return;
   sub.attempt = true;
-  const answer = await send(sub, callback.url, secretsOf(callback), made);
+  const secrets = secretsOf(callback);
+  const answer = await send(sub, callback.url, secrets, made);
   sub.attempt = false;
   if (!on.isLive(sub)) return;
-  // The answer of a callback that was replaced meanwhile does not count.
-  if (sub.callback === callback) settle(sub, made, meaning(sent, answer, now()), on);
+  // The answer of a callback that was replaced meanwhile does not count, nor one to a request that
+  // a secret signed which is no longer in use.
+  if (sub.callback === callback && secrets.every((one) => secretsOf(callback).includes(one)))
+    settle(sub, made, meaning(sent, answer, now()), on);
   void attemptDelivery(sub, on);
 }
 
@@ -392,8 +397,11 @@ function settle(sub, made, { kind, ack, reject, category, retryAfterMs }, on) {
   if (kind === 'gone') return suspend();
   if (kind === 'too_large' && made.events.length === 1) return giveUp('too_large');
   callback.configurationFailures = kind === 'transient' ? 0 : callback.configurationFailures + 1;
+  callback.misconfiguredSince =
+    kind === 'transient' ? undefined : (callback.misconfiguredSince ?? now());
   const tooOften =
-    callback.configurationFailures >= CONFIGURATION_FAILURES_MAX ||
+    (callback.configurationFailures >= CONFIGURATION_FAILURES_MAX &&
+      now() - callback.misconfiguredSince >= MISCONFIGURED_MS) ||
     now() - callback.failingSince >= TRYING_MAX_MS;
   callback.nextAt =
     now() +

@@ -482,6 +482,7 @@ const methods = {
         else if (isNew(sub))
           if (callback.url === sub.callback?.url) rotate(reset(sub.callback), callback.secret);
           else sub.callback = newCallback(callback);
+        if (params.revokePrevious && sub.callback) sub.callback.previous = undefined;
       });
       if (params.resume) resume(sub);
       void attemptDelivery(sub, reactions);

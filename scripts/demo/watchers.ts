@@ -10,8 +10,11 @@ import {
   type TriggersClient,
   type TriggersSubscription,
 } from 'mcp-triggers-experimental/client';
-import { createReceiver, type Receiver } from 'mcp-triggers-experimental/receiver';
-import { createRemoteJWKSet } from 'jose';
+import {
+  createReceiver,
+  createServerKeys,
+  type Receiver,
+} from 'mcp-triggers-experimental/receiver';
 import { listenOnLoopback } from '../../reference-client/endpoint.ts';
 import { Wiretap } from './wiretap.ts';
 
@@ -127,7 +130,7 @@ async function openEndpoint(wiretap: Wiretap, jwksUri: string | undefined): Prom
     );
     return receiver!.fetch(request);
   });
-  const keys = jwksUri === undefined ? undefined : createRemoteJWKSet(new URL(jwksUri));
+  const keys = jwksUri === undefined ? undefined : createServerKeys({ jwksUri });
   receiver = createReceiver({
     endpoint: `${origin}/callback`,
     issuer: origin,

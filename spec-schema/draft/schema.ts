@@ -464,6 +464,8 @@ export interface UpdateParams {
   ttlMs?: DurationMs | null;
   /** An object replaces the callback; null removes it. The same URL with a new secret rotates the secret. */
   callback?: Callback | null;
+  /** True: the previous secret stops signing at once, instead of at the end of the rotation. */
+  revokePrevious?: boolean;
   /**
    * @minItems 1
    * @maxItems 64

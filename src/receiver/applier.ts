@@ -275,7 +275,8 @@ function lossOf(before: Cursor, now: Cursor, replaced: boolean): EpochItem | Los
   return { type: 'epoch', previous, current: { epoch: now.epoch, sequence: now.sequence } };
 }
 
-const fired = (signal: AbortSignal): Promise<void> =>
+/** Resolves when the signal fires. */
+export const fired = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {
     if (signal.aborted) return resolve();
     signal.addEventListener('abort', () => resolve(), { once: true });

@@ -19,6 +19,7 @@
 export { createReceiver, type Receiver, type ReceiverOptions } from './receiver.ts';
 export type { Applied, Apply, ApplyResult, Problem, PullMissed, ReceiverItem } from './applier.ts';
 export type { Registration, SubscriptionRef } from './registry.ts';
+export { createServerKeys, type ServerKeysOptions } from './server-keys.ts';
 export type { RejectedRequestCode } from './request.ts';
 export type { Sink, WebhookMessage, WebhookResult, WebhookSink } from '../protocol/lib/sinks.ts';
 export type {
@@ -34,6 +35,7 @@ export type { DeliveryKeyFound, DeliveryKeyLookup } from '../protocol/wire/deliv
 export { fileLedger } from '../protocol/ledger/file-ledger.ts';
 export { memoryLedger } from '../protocol/ledger/ledger.ts';
 export type {
+  EarlierSecret,
   Ledger,
   LedgerRecord,
   MarkRecord,

@@ -30,6 +30,7 @@ import type { Secret } from '../protocol/wire/secret.ts';
 import { challengeProof, FOREIGN_WEBHOOK_ID } from '../protocol/wire/signature.ts';
 import {
   Applier,
+  fired,
   type Applied,
   type Apply,
   type Deadline,
@@ -64,9 +65,9 @@ export interface ReceiverOptions {
   /** Earlier private signing keys, whose tokens are still accepted. */
   readonly previousKeys?: readonly (KeyObject | string | JsonWebKey)[];
   /**
-   * Returns the keys of an MCP server, which must come from the `jwksUri` of its settings, for
-   * example `createRemoteJWKSet(new URL(jwksUri))` of `jose`. Undefined = the server publishes none.
-   * If there are keys, a delivery without a signature by one of them is rejected.
+   * Returns the keys of an MCP server, which must come from the `jwksUri` of its settings: see
+   * {@link createServerKeys}. Undefined = the server publishes none. If there are keys, a delivery
+   * without a signature by one of them is rejected; while they cannot be had, it is answered with 503.
    */
   readonly serverKeys?: (audience: string) => DeliveryKeyLookup | undefined;
   /** Applies the items of all keys that have no sink. */
@@ -114,11 +115,18 @@ export interface Receiver {
    */
   register(ref: SubscriptionRef & { readonly secret?: string }): Promise<Registration>;
   /**
-   * Generates a new secret, which you pass to `triggers/update`. The old secret is valid until 5
-   * minutes after the server has first used the new one. Rejects with `LocalError` `config_invalid`
-   * for a key that is not registered.
+   * Generates a new secret, which you pass to `triggers/update`. An earlier secret is valid until 5
+   * minutes after the server has first delivered with a later one, however often you rotate. Rejects
+   * with `LocalError` `config_invalid` for a key that is not registered.
    */
   rotate(ref: SubscriptionRef): Promise<Registration>;
+  /**
+   * Ends every secret but the present one, for example because an earlier one has leaked. Call it
+   * after a `triggers/update` with the present secret and `revokePrevious: true`; before that, the
+   * deliveries of the server would be rejected. Rejects with `LocalError` `config_invalid` for a key
+   * that is not registered.
+   */
+  revokePrevious(ref: SubscriptionRef): Promise<void>;
   /** Forgets a key and its position. From then on its deliveries are rejected. */
   forget(ref: SubscriptionRef): Promise<void>;
   /**
@@ -216,6 +224,9 @@ class CallbackReceiver implements Receiver {
   rotate(ref: SubscriptionRef): Promise<Registration> {
     return this.#registry.rotate(ref);
   }
+  revokePrevious(ref: SubscriptionRef): Promise<void> {
+    return this.#registry.revokePrevious(ref);
+  }
 
   async forget(ref: SubscriptionRef): Promise<void> {
     await this.#registry.forget(ref);
@@ -268,15 +279,14 @@ class CallbackReceiver implements Receiver {
     if (isWebhook(request)) return this.#answerWebhook(request, body, ref, known, until);
     const secret = await this.#registry
       .verify(known, request.headers, body)
-      .catch((error: unknown) => {
-        throw new RejectedRequest('signature', error);
-      });
+      .catch(signatureRejection);
     const subscriptionId = readHeader(request.headers, MCP_SUBSCRIPTION_ID) ?? '';
-    await this.#checkServer(request, body, ref.audience, subscriptionId);
+    await this.#checkServer(request, body, ref.audience, subscriptionId, until);
     const delivery = decode(body);
     if (delivery.subscriptionId !== subscriptionId) throw new RejectedRequest('subscription_id');
     if (delivery.key !== ref.key) throw new RejectedRequest('wrong_key');
     if (delivery.challenge !== undefined) return proofOf(secret, delivery.challenge);
+    await this.#registry.used(known, secret).catch(stateRejection);
     return acknowledgement(delivery, await this.#pass(ref, delivery, until));
   }
 
@@ -291,14 +301,13 @@ class CallbackReceiver implements Receiver {
     known: KnownRegistration,
     until: number,
   ): Promise<Response> {
-    await this.#registry
+    const secret = await this.#registry
       .verify(known, request.headers, body, FOREIGN_WEBHOOK_ID)
-      .catch((error: unknown) => {
-        throw new RejectedRequest('signature', error);
-      });
+      .catch(signatureRejection);
     const message = messageOf(request.headers, body);
     const challenge = challengeIn(message);
     if (challenge !== null) return json({ challenge });
+    await this.#registry.used(known, secret).catch(stateRejection);
     const sink = this.#webhooks.get(nameOf(ref));
     if (!sink) throw new RejectedRequest('not_ready');
     return responseTo(await this.#within(until, ({ signal }) => sink(message, signal)));
@@ -317,7 +326,7 @@ class CallbackReceiver implements Receiver {
   }
 
   async #find(ref: SubscriptionRef, { iat }: CallbackUrlClaims): Promise<KnownRegistration> {
-    const known = await this.#registry.find(ref);
+    const known = await this.#registry.find(ref).catch(stateRejection);
     if (known) return known;
     const isNew = iat !== undefined && this.#clock.now() - iat * 1000 < REGISTERING_MS;
     throw new RejectedRequest(isNew ? 'unknown_key_yet' : 'unknown_key');
@@ -329,23 +338,28 @@ class CallbackReceiver implements Receiver {
     body: Uint8Array,
     audience: string,
     subscriptionId: string,
+    until: number,
   ): Promise<void> {
     const keys = this.#o.serverKeys?.(audience);
     if (!keys) return;
     const token = new URL(request.url).searchParams.get(CALLBACK_TOKEN_PARAMETER)!;
-    try {
-      await verifyDelivery(readHeader(request.headers, MCP_DELIVERY_SIGNATURE), body, {
-        url: this.#registry.urlWith(token),
-        subscriptionId,
-        keys,
-        nowMs: this.#clock.now(),
-      });
-    } catch (error) {
-      throw new RejectedRequest(
-        error instanceof LocalError ? 'server_signature' : 'server_keys',
-        error,
-      );
-    }
+    const verified = verifyDelivery(readHeader(request.headers, MCP_DELIVERY_SIGNATURE), body, {
+      url: this.#registry.urlWith(token),
+      subscriptionId,
+      keys,
+      nowMs: this.#clock.now(),
+    }).catch((error: unknown) => {
+      throw new RejectedRequest(isDecided(error) ? 'server_signature' : 'server_keys', error);
+    });
+    // Fetching the keys may take longer than the server waits for an answer.
+    await this.#within(until, ({ signal }) =>
+      Promise.race([
+        verified,
+        fired(signal).then(() => {
+          throw new RejectedRequest('server_keys');
+        }),
+      ]),
+    );
   }
 
   /** Passes the delivery to the sink of its key, or applies it, before `until`. */
@@ -354,7 +368,9 @@ class CallbackReceiver implements Receiver {
     const applier = this.#applier;
     if (sink) return this.#within(until, ({ signal }) => sink(delivery, signal));
     if (!applier) throw new RejectedRequest('not_ready');
-    return this.#within(until, (deadline) => applier.accept(ref, delivery, deadline));
+    return this.#within(until, (deadline) =>
+      applier.accept(ref, delivery, deadline).catch(stateRejection),
+    );
   }
 
   async #within<T>(until: number, take: (deadline: Deadline) => Promise<T>): Promise<T> {
@@ -369,6 +385,24 @@ class CallbackReceiver implements Receiver {
       cancel();
     }
   }
+}
+
+const SIGNATURE_CODES: ReadonlySet<string> = new Set(['signature_invalid', 'signature_stale']);
+
+/** Whether the error says that the signature is wrong, and not that its key cannot be had. */
+const isDecided = (error: unknown): boolean =>
+  error instanceof LocalError &&
+  (SIGNATURE_CODES.has(error.code) || error.reason === 'unknown_key');
+
+/** Rejects a request: its webhook signature is wrong, or the registry cannot be written. */
+function signatureRejection(error: unknown): never {
+  const isWrong = error instanceof LocalError && SIGNATURE_CODES.has(error.code);
+  throw new RejectedRequest(isWrong ? 'signature' : 'state', error);
+}
+
+/** Rejects a request that the ledger's error leaves undecided. */
+function stateRejection(error: unknown): never {
+  throw new RejectedRequest('state', error);
 }
 
 const nameOf = ({ audience, key }: SubscriptionRef): string =>

@@ -5,7 +5,12 @@
  */
 import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../protocol/lib/clock.ts';
-import { recordName, type Ledger, type RegistrationRecord } from '../protocol/ledger/ledger.ts';
+import {
+  recordName,
+  type EarlierSecret,
+  type Ledger,
+  type RegistrationRecord,
+} from '../protocol/ledger/ledger.ts';
 import { KeyedMutex } from '../protocol/lib/keyed-mutex.ts';
 import { CALLBACK_TOKEN_PARAMETER, mintCallbackUrl } from '../protocol/wire/callback-url.ts';
 import { LocalError } from '../protocol/wire/errors.ts';
@@ -46,9 +51,20 @@ export interface RegistryOptions {
 /** A registration with parsed secrets. */
 export interface KnownRegistration {
   readonly record: RegistrationRecord;
-  readonly current: Secret;
-  readonly previous: Secret | null;
+  /** The present one, then the earlier ones, newest first. */
+  readonly secrets: readonly KnownSecret[];
 }
+
+interface KnownSecret {
+  readonly secret: Secret;
+  readonly until: number | null;
+}
+
+/**
+ * Most earlier secrets of a registration. Beyond that, the one in use and the newest are kept: a
+ * client that rotates so often without an update has lost the others.
+ */
+const EARLIER_MAX = 8;
 
 export class Registry {
   readonly #o: RegistryOptions;
@@ -82,20 +98,24 @@ export class Registry {
       };
       return secret === undefined || secret === minted.secret
         ? minted
-        : { ...minted, ...replaced(minted, secret) };
+        : { ...minted, ...this.#replaced(minted, secret) };
     });
   }
 
   /**
-   * Generates a new secret. The old one stays valid until 5 minutes after the first use of the new
-   * one.
+   * Generates a new secret. An earlier one stays valid until 5 minutes after the server has first
+   * delivered with a later one (SEP: Signature).
    */
   rotate(ref: SubscriptionRef): Promise<Registration> {
     return this.#change(ref, async (before) => {
-      if (!before)
-        throw new LocalError('config_invalid', 'The key is not registered. Call `register` first.');
-      return { ...before, ...replaced(before, Secret.generate().reveal()) };
+      const known = required(before);
+      return { ...known, ...this.#replaced(known, Secret.generate().reveal()) };
     });
+  }
+
+  /** Ends every secret but the present one. */
+  async revokePrevious(ref: SubscriptionRef): Promise<void> {
+    await this.#change(ref, async (before) => ({ ...required(before), earlierSecrets: [] }));
   }
 
   /** Forgets a key. From then on its deliveries are rejected. */
@@ -118,18 +138,36 @@ export class Registry {
     idGrammar?: RegExp,
   ): Promise<Secret> {
     const now = this.#o.clock.now();
-    const { current, previous, record } = known;
-    try {
-      verifyWebhook(headers, body, current, now, undefined, idGrammar);
-    } catch (error) {
-      const mayBePrevious =
-        previous && (record.previousUntil === null || now <= record.previousUntil);
-      if (!mayBePrevious || (error as LocalError).reason !== 'no_match') throw error;
-      verifyWebhook(headers, body, previous, now, undefined, idGrammar);
-      return previous;
+    const valid = known.secrets.filter(({ until }) => until === null || now <= until);
+    for (const { secret } of valid.slice(0, -1)) {
+      try {
+        verifyWebhook(headers, body, secret, now, undefined, idGrammar);
+        return secret;
+      } catch (error) {
+        if ((error as LocalError).reason !== 'no_match') throw error;
+      }
     }
-    if (previous && record.previousUntil === null) await this.#rotated(record);
-    return current;
+    const { secret } = valid.at(-1)!;
+    verifyWebhook(headers, body, secret, now, undefined, idGrammar);
+    return secret;
+  }
+
+  /**
+   * Records that the server has delivered with this secret: those before it end in 5 minutes. A
+   * challenge is no such use, because the call that caused it can still fail.
+   */
+  async used({ record }: KnownRegistration, secret: Secret): Promise<void> {
+    const used = secret.reveal();
+    if (!isFirstUse(record, used)) return;
+    await this.#change({ audience: record.server, key: record.key }, async (before) => {
+      const known = required(before);
+      const until = this.#o.clock.now() + SECRET_ROTATION_GRACE_MS;
+      const older = olderThan(known, used);
+      const earlierSecrets = known.earlierSecrets.map((one) =>
+        older.includes(one) ? { ...one, until: one.until ?? until } : one,
+      );
+      return { ...known, earlierSecrets };
+    });
   }
 
   /**
@@ -141,12 +179,17 @@ export class Registry {
     return `${href}${search === '' ? '?' : '&'}${CALLBACK_TOKEN_PARAMETER}=${token}`;
   }
 
-  /** Starts the grace window of the old secret, after the server has used the new one. */
-  async #rotated({ server, key }: RegistrationRecord): Promise<void> {
-    await this.#change({ audience: server, key }, async (before) => ({
-      ...before!,
-      previousUntil: before!.previousUntil ?? this.#o.clock.now() + SECRET_ROTATION_GRACE_MS,
-    }));
+  /** The secrets after a rotation to `secret`. */
+  #replaced(before: Secrets, secret: string): Secrets {
+    const now = this.#o.clock.now();
+    const earlier = [{ secret: before.secret, until: null }, ...before.earlierSecrets].filter(
+      (one) => one.secret !== secret && (one.until === null || one.until >= now),
+    );
+    // The oldest one without an end is the one that the server uses.
+    const inUse = earlier.findLastIndex(({ until }) => until === null);
+    while (earlier.length > EARLIER_MAX)
+      earlier.splice(earlier.length - 1 > inUse ? earlier.length - 1 : inUse - 1, 1);
+    return { secret, earlierSecrets: earlier };
   }
 
   #change(
@@ -165,7 +208,7 @@ export class Registry {
       if (
         record.url !== before?.url ||
         record.secret !== before.secret ||
-        record.previousUntil !== before.previousUntil
+        record.earlierSecrets !== before.earlierSecrets
       )
         await this.#o.ledger.save(record);
       this.#keep(record);
@@ -176,8 +219,9 @@ export class Registry {
   #keep(record: RegistrationRecord): KnownRegistration {
     const known = {
       record,
-      current: Secret.parse(record.secret),
-      previous: record.previousSecret === null ? null : Secret.parse(record.previousSecret),
+      secrets: [{ secret: record.secret, until: null }, ...record.earlierSecrets].map(
+        ({ secret, until }) => ({ secret: Secret.parse(secret), until }),
+      ),
     };
     this.#known.set(recordName('registration', record.server, record.key), known);
     return known;
@@ -213,21 +257,26 @@ export class Registry {
   }
 }
 
-type Secrets = Pick<RegistrationRecord, 'secret' | 'previousSecret' | 'previousUntil'>;
+type Secrets = Pick<RegistrationRecord, 'secret' | 'earlierSecrets'>;
 type Stored = Secrets & Pick<RegistrationRecord, 'url' | 'expiresAt'>;
 
 const newSecrets = (secret = Secret.generate().reveal()): Secrets => ({
   secret,
-  previousSecret: null,
-  previousUntil: null,
+  earlierSecrets: [],
 });
-const secretsOf = ({ secret, previousSecret, previousUntil }: Secrets): Secrets => ({
-  secret,
-  previousSecret,
-  previousUntil,
-});
-const replaced = (before: Secrets, secret: string): Secrets => ({
-  secret,
-  previousSecret: before.secret,
-  previousUntil: null,
-});
+const secretsOf = ({ secret, earlierSecrets }: Secrets): Secrets => ({ secret, earlierSecrets });
+
+/** The secrets before `used`; none if it is not one of the registration. */
+function olderThan({ secret, earlierSecrets }: Secrets, used: string): readonly EarlierSecret[] {
+  if (used === secret) return earlierSecrets;
+  const at = earlierSecrets.findIndex((one) => one.secret === used);
+  return at === -1 ? [] : earlierSecrets.slice(at + 1);
+}
+
+const isFirstUse = (record: Secrets, used: string): boolean =>
+  olderThan(record, used).some(({ until }) => until === null);
+
+function required(before: RegistrationRecord | undefined): RegistrationRecord {
+  if (before) return before;
+  throw new LocalError('config_invalid', 'The key is not registered. Call `register` first.');
+}

@@ -26,6 +26,7 @@ export type RejectedRequestCode =
   | 'signature'
   | 'server_signature'
   | 'server_keys'
+  | 'state'
   | 'subscription_id'
   | 'wrong_key'
   | 'body'
@@ -68,6 +69,11 @@ const CONDITIONS: Readonly<
   server_keys: {
     status: 503,
     title: 'The keys of the server cannot be fetched at the moment.',
+    retryAfter: 5,
+  },
+  state: {
+    status: 503,
+    title: 'The receiver cannot read or write its state at the moment.',
     retryAfter: 5,
   },
   subscription_id: {

@@ -62,7 +62,9 @@ export {
   deliveryKey,
   generateDeliveryKey,
   publicJwks,
+  publishedKey,
   type DeliveryKey,
+  type PublishedKey,
   type PublicDeliveryJwk,
 } from '../protocol/wire/delivery-jws.ts';
 

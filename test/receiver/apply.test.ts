@@ -10,7 +10,11 @@ import { describe, test, type TestContext } from 'vitest';
 import fc from 'fast-check';
 import { Webhook } from 'standardwebhooks';
 import { fileLedger } from '../../src/protocol/ledger/file-ledger.ts';
-import { memoryLedger } from '../../src/protocol/ledger/ledger.ts';
+import {
+  memoryLedger,
+  type Ledger,
+  type RegistrationRecord,
+} from '../../src/protocol/ledger/ledger.ts';
 import type { Apply, Problem, ReceiverItem } from '../../src/receiver/applier.ts';
 import type { Delivery } from '../../spec-schema/draft/schema.ts';
 import { createReceiver } from '../../src/receiver/receiver.ts';
@@ -280,10 +284,17 @@ describe('answers', () => {
   });
 
   test('[cb-prompt] acknowledges what is done when the application takes longer than the server waits, and applies the rest once', async () => {
+    const clock = manualClock(Date.now());
     const applied: number[] = [];
     const gates = new Map<number, () => void>();
+    let verified = 0;
     await using mounted = await mount({
+      clock,
       answerWithinMs: 60,
+      serverKeys: () => {
+        verified += 1;
+        return undefined;
+      },
       apply: async (item) => {
         if (numberOf(item) === 2)
           await new Promise<void>((resolve) => {
@@ -293,14 +304,17 @@ describe('answers', () => {
       },
     });
     const to = await mounted.receiver.register(WHO);
-    assert.deepEqual(await answer(post(deliveryOf(0, [1, 2, 3]), to)), { ack: 1 });
-    assert.equal(
-      await answer(post(deliveryOf(1, [2, 3]), to)),
-      '503 no_progress',
-      'the application is still busy',
-    );
+    const first = answer(post(deliveryOf(0, [1, 2, 3]), to));
+    while (!gates.has(2)) await pause(5);
+    clock.advance(60);
+    assert.deepEqual(await first, { ack: 1 });
+    const second = answer(post(deliveryOf(1, [2, 3]), to));
+    while (verified < 2) await pause(5);
+    await pause(5);
+    clock.advance(60);
+    assert.equal(await second, '503 no_progress', 'the application is still busy');
     gates.get(2)!();
-    await pause(20);
+    while (applied.length < 3) await pause(5);
     assert.deepEqual(await answer(post(deliveryOf(1, [2, 3]), to)), { ack: 3 });
     assert.deepEqual(applied, [1, 2, 3]);
   });
@@ -614,6 +628,72 @@ describe('registration', () => {
     assert.equal(await answer(post(deliveryOf(3, [4]), { ...old, now })), '401 signature');
     assert.deepEqual(await answer(post(deliveryOf(3, [4]), { ...fresh, now })), { ack: 4 });
     await assert.rejects(mounted.receiver.rotate({ ...WHO, key: 'never registered' }), {
+      code: 'config_invalid',
+    });
+  });
+
+  test('[sig-rotation-receiver] several rotations: the secret that the server uses verifies until five minutes after a later one was used', async () => {
+    let now = Date.now();
+    const clock = { now: () => now, after: () => () => undefined };
+    await using mounted = await mount({ apply: () => undefined, clock });
+    const first = await mounted.receiver.register(WHO);
+    const second = await mounted.receiver.rotate(WHO);
+    const third = await mounted.receiver.rotate(WHO);
+    now += 86_400_000;
+    // The client never got as far as `triggers/update`.
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...first, now })), { ack: 1 });
+    // The server got the second one; the third is still on its way.
+    assert.deepEqual(await answer(post(deliveryOf(1, [2]), { ...second, now })), { ack: 2 });
+    now += 299_000;
+    assert.deepEqual(await answer(post(deliveryOf(2, [3]), { ...first, now })), { ack: 3 });
+    now += 2000;
+    assert.equal(await answer(post(deliveryOf(3, [4]), { ...first, now })), '401 signature');
+    assert.deepEqual(await answer(post(deliveryOf(3, [4]), { ...second, now })), { ack: 4 });
+    assert.deepEqual(await answer(post(deliveryOf(4, [5]), { ...third, now })), { ack: 5 });
+    now += 301_000;
+    assert.equal(await answer(post(deliveryOf(5, [6]), { ...second, now })), '401 signature');
+    assert.deepEqual(await answer(post(deliveryOf(5, [6]), { ...third, now })), { ack: 6 });
+  });
+
+  test('[sig-rotation-receiver] a challenge with the new secret does not end the old one, because the update can still fail', async () => {
+    let now = Date.now();
+    const clock = { now: () => now, after: () => () => undefined };
+    await using mounted = await mount({ apply: () => undefined, clock });
+    const old = await mounted.receiver.register(WHO);
+    const fresh = await mounted.receiver.rotate(WHO);
+    const asked = await post(deliveryOf(0, [], { challenge: 'c'.repeat(32) }), { ...fresh, now });
+    assert.equal(asked.status, 200);
+    now += 86_400_000;
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...old, now })), { ack: 1 });
+  });
+
+  test('[sig-rotation-receiver] any number of rotations keeps the secret in use and a bounded number of others', async () => {
+    const records: RegistrationRecord[] = [];
+    const memory = memoryLedger();
+    const ledger: Ledger = {
+      ...memory,
+      save: async (record) => {
+        if (record.kind === 'registration') records.push(record);
+        await memory.save(record);
+      },
+    };
+    await using mounted = await mount({ apply: () => undefined, ledger });
+    const first = await mounted.receiver.register(WHO);
+    let last = first;
+    for (let n = 0; n < 40; n += 1) last = await mounted.receiver.rotate(WHO);
+    assert.ok(records.at(-1)!.earlierSecrets.length <= 8);
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), first)), { ack: 1 });
+    assert.deepEqual(await answer(post(deliveryOf(1, [2]), last)), { ack: 2 });
+  });
+
+  test('[sig-rotation-end] revokePrevious ends the earlier secrets at once', async () => {
+    await using mounted = await mount({ apply: () => undefined });
+    const leaked = await mounted.receiver.register(WHO);
+    const fresh = await mounted.receiver.rotate(WHO);
+    await mounted.receiver.revokePrevious(WHO);
+    assert.equal(await answer(post(deliveryOf(0, [1]), leaked)), '401 signature');
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), fresh)), { ack: 1 });
+    await assert.rejects(mounted.receiver.revokePrevious({ ...WHO, key: 'never registered' }), {
       code: 'config_invalid',
     });
   });

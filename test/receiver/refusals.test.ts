@@ -6,9 +6,10 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { inspect } from 'node:util';
 import { describe, test } from 'vitest';
-import { SignJWT } from 'jose';
+import { createLocalJWKSet, SignJWT } from 'jose';
 import type { ReceiverItem } from '../../src/receiver/applier.ts';
 import { createReceiver } from '../../src/receiver/receiver.ts';
+import { memoryLedger, type Ledger } from '../../src/protocol/ledger/ledger.ts';
 import { mintCallbackUrl } from '../../src/protocol/wire/callback-url.ts';
 import {
   deliverySignatureHead,
@@ -458,9 +459,66 @@ describe('[jws-verify, jws-no-header-keys, jws-refusal] server signature', () =>
     assert.equal(await answer(mounted.receiver.fetch(await signed(good))), '503 server_keys');
   });
 
+  test('[jws-unknown-kid] answers 503 to a kid that is not in the key set while the set is not fetched again', async () => {
+    await using mounted = await mount({
+      apply: () => undefined,
+      serverKeys: () => createLocalJWKSet({ keys: [] }),
+    });
+    const good = await mounted.receiver.register(WHO);
+    assert.equal(await answer(mounted.receiver.fetch(await signed(good))), '503 server_keys');
+  });
+
+  test('[jws-after-hmac] looks up no key for a request whose webhook signature is wrong', async () => {
+    let lookups = 0;
+    await using mounted = await mount({
+      apply: () => undefined,
+      serverKeys: () => (header) => {
+        lookups += 1;
+        return keys(header);
+      },
+    });
+    const good = await mounted.receiver.register(WHO);
+    const forged = { ...good, secret: Secret.generate().reveal() };
+    assert.equal(await answer(mounted.receiver.fetch(await signed(forged))), '401 signature');
+    assert.equal(lookups, 0);
+    assert.deepEqual(await answer(mounted.receiver.fetch(await signed(good))), { ack: 1 });
+    assert.equal(lookups, 1);
+  });
+
   test('a server without keys needs no signature', async () => {
     await using mounted = await mount({ apply: () => undefined, serverKeys: () => undefined });
     assert.deepEqual(await answer(post(one, await mounted.receiver.register(WHO))), { ack: 1 });
     assert.equal(EPOCH, one.epoch);
   });
+});
+
+describe('[sig-refusal] state that cannot be read or written', () => {
+  for (const kind of ['registration', 'position'] as const)
+    for (const verb of ['load', 'save'] as const)
+      test(`answers 503 when a ${kind} cannot be ${verb === 'load' ? 'read' : 'written'}, and applies it later`, async () => {
+        const ledger = memoryLedger();
+        let broken = false;
+        const failing: Ledger = {
+          ...ledger,
+          load: async (of, server, key) => {
+            if (broken && verb === 'load' && of === kind) throw new Error('disk gone');
+            return await ledger.load(of, server, key);
+          },
+          save: async (record) => {
+            if (broken && verb === 'save' && record.kind === kind) throw new Error('disk gone');
+            return ledger.save(record);
+          },
+        };
+        const good = await (async () => {
+          await using first = await mount({ apply: () => undefined, ledger });
+          await first.receiver.register(WHO);
+          return first.receiver.rotate(WHO);
+        })();
+        await using mounted = await mount({ apply: () => undefined, ledger: failing });
+        const url = `${mounted.endpoint}?${good.url.split('?')[1]}`;
+        broken = true;
+        assert.equal(await answer(post(one, { ...good, url })), '503 state');
+        broken = false;
+        assert.deepEqual(await answer(post(one, { ...good, url })), { ack: 1 });
+      });
 });

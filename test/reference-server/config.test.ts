@@ -132,6 +132,11 @@ describe('one mistake, one problem', () => {
         { TRIGGERS_DELIVERY_KEY: '{"kty":"OKP","crv":"Ed25519","x":"a"}' },
         /TRIGGERS_DELIVERY_KEY: must be an Ed25519 private key/,
       ],
+      [
+        'a private key among the published ones',
+        { TRIGGERS_DELIVERY_KEYS_PUBLISHED: `[${jwk}]` },
+        /TRIGGERS_DELIVERY_KEYS_PUBLISHED: must be a list of at most 8 Ed25519 public keys/,
+      ],
       ['unknown fixtures', { TRIGGERS_FIXTURES: 'true' }, /TRIGGERS_FIXTURES: must be conformance/],
       [
         'a schedule without a name',

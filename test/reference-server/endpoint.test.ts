@@ -3,6 +3,7 @@
  * shape, or too many.
  */
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, test } from 'vitest';
@@ -263,6 +264,24 @@ describe('the other paths', () => {
       { keys },
     );
     assert.deepEqual(Object.keys(keys[0] ?? {}).sort(), ['crv', 'kid', 'kty', 'use', 'x']);
+  });
+  test('[jws-key-overlap] the keys before and after the present one are published with it', async () => {
+    const others = [1, 2].map(() => {
+      const { kty, crv, x } = generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' });
+      return { kty, crv, x };
+    });
+    const changing = await startServer({
+      TRIGGERS_DELIVERY_KEYS_PUBLISHED: JSON.stringify(others),
+    });
+    const { keys } = (await (
+      await fetch(new URL('/.well-known/jwks.json', changing.url))
+    ).json()) as { keys: { x: string; kid: string }[] };
+    await changing.close();
+    assert.deepEqual(
+      keys.slice(1).map(({ x }) => x),
+      others.map(({ x }) => x),
+    );
+    assert.equal(new Set(keys.map(({ kid }) => kid)).size, 3);
   });
   test('a webhook keeps its bytes, and is rejected when compressed or above 25 MiB', async () => {
     const url = new URL('/sources/github', server.url);

@@ -8,10 +8,14 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { DatabaseSync } from 'node:sqlite';
 import { test, type TestContext } from 'vitest';
-import { createRemoteJWKSet, exportJWK } from 'jose';
+import { exportJWK } from 'jose';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { connect, triggersClient } from 'mcp-triggers-experimental/client';
-import type { Ledger, LedgerRecord } from 'mcp-triggers-experimental/receiver';
+import {
+  createServerKeys,
+  type Ledger,
+  type LedgerRecord,
+} from 'mcp-triggers-experimental/receiver';
 import {
   generateDeliveryKey,
   publicJwks,
@@ -53,8 +57,7 @@ test('[jws-jwks-origin, cap-jwks] keys come from the jwksUri of the settings, wh
   const refused: string[] = [];
   await using mounted = await mount({
     clock: w.clock,
-    serverKeys: (audience) =>
-      audience === w.url ? createRemoteJWKSet(new URL(jwksUri)) : undefined,
+    serverKeys: (audience) => (audience === w.url ? createServerKeys({ jwksUri }) : undefined),
     apply: (item) => {
       if (item.type === 'event') applied.push(item.event.eventId);
     },

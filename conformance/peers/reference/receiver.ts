@@ -11,15 +11,16 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
-import { createRemoteJWKSet } from 'jose';
-import { createReceiver, fileLedger, type Receiver } from 'mcp-triggers-experimental/receiver';
+import {
+  createReceiver,
+  createServerKeys,
+  fileLedger,
+  type Receiver,
+} from 'mcp-triggers-experimental/receiver';
 import type { Applied } from '../../runner/client/program.ts';
 import { failed, rejectionOf } from '../../runner/control-schema.ts';
 import type { ReceiverVerb, RegistrationKey } from '../../runner/receiver/control.ts';
 import { appliedOf } from './applied.ts';
-
-/** Minimum time between two fetches of a key set. */
-const MINUTE_MS = 60_000;
 
 const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 const nameOf = ({ audience, key }: RegistrationKey): string => JSON.stringify([audience, key]);
@@ -28,7 +29,7 @@ export class ReferenceReceiver {
   readonly #folder = mkdtempSync(join(tmpdir(), 'receiver-'));
   readonly #signing = generateKeyPairSync('ed25519').privateKey;
   /** Key sets by the audience of their server, from `register`. */
-  readonly #keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
+  readonly #keySets = new Map<string, ReturnType<typeof createServerKeys>>();
   readonly #applied = new Map<string, Applied[]>();
   readonly #server: Server;
   readonly #control: Server;
@@ -94,13 +95,13 @@ export class ReferenceReceiver {
       key,
       jwksUri,
     }: RegistrationKey & { readonly jwksUri?: string }) => {
-      if (jwksUri !== undefined)
-        this.#keySets.set(
-          audience,
-          createRemoteJWKSet(new URL(jwksUri), { cooldownDuration: MINUTE_MS }),
-        );
+      if (jwksUri !== undefined) this.#keySets.set(audience, createServerKeys({ jwksUri }));
       const { url, secret } = await this.#receiver.register({ audience, key });
       return { url, secret };
+    },
+    rotate: async ({ audience, key }: RegistrationKey) => {
+      const { secret } = await this.#receiver.rotate({ audience, key });
+      return { secret };
     },
     applied: (who: RegistrationKey) => ({ items: this.#applied.get(nameOf(who)) ?? [] }),
     restart: () => {

@@ -22,6 +22,8 @@ export interface ReceiverVerbs {
     readonly jwksUri?: string;
     readonly subscriptionId?: string;
   };
+  /** Makes a new secret for the key, as for `triggers/update`. Returns `{ secret }`. */
+  readonly rotate: RegistrationKey;
   /**
    * Returns `{ items }`: what the receiver handed to its application, in order, in the format that
    * a client prints.

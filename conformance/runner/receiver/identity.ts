@@ -44,6 +44,8 @@ export class Identity {
   readonly kid: string;
   /** Number of times the key set was fetched. */
   fetched = 0;
+  /** Whether the key set cannot be fetched at the moment. */
+  isDown = false;
   readonly #keys = generateKeyPairSync('ed25519');
   readonly #server: Server;
 
@@ -51,7 +53,8 @@ export class Identity {
     this.kid = kid;
     this.#server = createServer((_request, response) => {
       this.fetched += 1;
-      response
+      if (this.isDown) return void response.writeHead(503).end();
+      return void response
         .writeHead(200, { 'content-type': 'application/json' })
         .end(JSON.stringify({ keys: [this.jwk] }));
     });

@@ -165,9 +165,14 @@ export class ReceiverTest {
    * Repeats a delivery until the answer is final: not 5xx, and no `ack` below the delivery's end.
    * Resolves with that answer, or after the patience with the last one.
    */
-  async settled(delivery: Json, sending?: Parameters<ReceiverTest['send']>[1]): Promise<Answered> {
+  settled(delivery: Json, sending?: Parameters<ReceiverTest['send']>[1]): Promise<Answered> {
+    return this.repeated(() => this.send(delivery, sending), delivery);
+  }
+
+  /** As {@link settled}, with another way to send the delivery. */
+  async repeated(send: () => Promise<Answered>, delivery: Json): Promise<Answered> {
     for (const end = Date.now() + this.#patienceMs; ;) {
-      const answered = await this.send(delivery, sending);
+      const answered = await send();
       const onItsWay =
         answered.status >= 500 ||
         (answered.status === 200 &&
@@ -241,19 +246,24 @@ export class ReceiverTest {
     return identity;
   }
 
-  /** Sends a delivery with this server's signature; `change` changes its header or its token. */
+  /**
+   * Sends a delivery with this server's signature; `change` changes its header, its token or the
+   * secret of the webhook signature.
+   */
   sendAs(
     identity: Identity,
     delivery: Json,
     change: {
       readonly header?: (correct: Json) => Json;
       readonly token?: (correct: string, body: Buffer) => string | null;
+      readonly secret?: string;
     } = {},
   ): Promise<Answered> {
     const body = Buffer.from(bodyOf(delivery));
     const correct = identity.header(this.registered.url, delivery.subscriptionId);
     const token = detached(change.header?.(correct) ?? correct, body, identity.signer);
     return this.send(delivery, {
+      secrets: [change.secret ?? this.registered.secret],
       raw: body,
       headers: {
         'mcp-delivery-signature': change.token === undefined ? token : change.token(token, body),

@@ -12,6 +12,7 @@ import {
   type Identity,
 } from '../../runner/receiver/identity.ts';
 import { receiverScenario, type ReceiverTest } from '../../runner/receiver/scenario.ts';
+import { newSecret } from '../../runner/server/callback-endpoint.ts';
 import type { Answered } from '../../runner/wire/sender.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
@@ -21,6 +22,9 @@ type Row = readonly [what: string, change: Change, signer?: Identity];
 const set = (more: Json): Change => ({ header: (correct) => ({ ...correct, ...more }) });
 const without = (name: string): Change => ({ header: ({ [name]: _, ...rest }) => rest });
 const now = (later: number): number => Math.floor(Date.now() / 1000) + later;
+
+/** The one defect that a receiver may be unable to decide at the moment. */
+const UNKNOWN_KID = 'a kid of no key set';
 
 /** Defects of a signature of the server `correct`; the receiver has to reject each of them. */
 function wrong(
@@ -71,7 +75,7 @@ function wrong(
       unlike(hs256(Buffer.from(String(correct.jwk.x), 'base64url')), { alg: 'HS256' }),
     ],
     ['alg ES256', unlike(es256(), { alg: 'ES256' })],
-    ['a kid of no key set', set({ kid: 'nobody' })],
+    [UNKNOWN_KID, set({ kid: 'nobody' })],
     [
       'a token of the callback URL',
       {
@@ -174,7 +178,10 @@ export const identity = [
       await t.check('jws-refusal', 'the receiver answers each of these requests with 401', () =>
         assert.deepEqual(
           all
-            .filter(({ answered }) => answered.status !== 401)
+            .filter(
+              ({ what, answered: { status } }) =>
+                status !== 401 && !(what === UNKNOWN_KID && status === 503),
+            )
             .map(({ what, answered }) => `${what}: HTTP ${answered.status}`),
           [],
         ),
@@ -192,7 +199,7 @@ export const identity = [
   receiverScenario({
     name: 'identity: an unknown key',
     about: 'Several requests with unknown kids arrive, one after the other.',
-    checks: ['jws-unknown-kid'],
+    checks: ['jws-unknown-kid', 'jws-after-hmac'],
     needs: ['register'],
     async run(t) {
       const server = await t.identity('delivery-1');
@@ -202,9 +209,29 @@ export const identity = [
           jwksUri: server.jwksUri,
         }),
       );
+      await t.check(
+        'jws-after-hmac',
+        'the receiver fetches no keys for a request whose webhook signature is wrong',
+        async () => {
+          for (let n = 0; n < 3; n++) {
+            const { status } = await t.sendAs(server, t.next, {
+              ...set({ kid: `nobody-${n}` }),
+              secret: newSecret(),
+            });
+            assert.equal(status, 401);
+          }
+          // A fetch that the receiver does not wait for needs time.
+          await new Promise((resolve) => setTimeout(resolve, 200));
+          assert.equal(server.fetched, 0, 'fetches of the key set:');
+        },
+      );
       await t.sendAs(server, t.next);
       const before = server.fetched;
-      for (let n = 0; n < 4; n++) await t.sendAs(server, t.next, set({ kid: `nobody-${n}` }));
+      const statuses: number[] = [];
+      for (let n = 0; n < 4; n++) {
+        const { status } = await t.sendAs(server, t.next, set({ kid: `nobody-${n}` }));
+        statuses.push(status);
+      }
       await t.check(
         'jws-unknown-kid',
         'the receiver fetches the key set at most once more within a minute',
@@ -213,6 +240,41 @@ export const identity = [
             server.fetched - before <= 1,
             `the key set was fetched ${server.fetched - before} more times`,
           ),
+      );
+      await t.check(
+        'jws-unknown-kid',
+        'the receiver answers 503 to an unknown kid while it does not fetch the key set again',
+        // The first of them may have caused a fetch, which decides about it.
+        () => assert.deepEqual(statuses.slice(1), [503, 503, 503]),
+      );
+    },
+  }),
+  receiverScenario({
+    name: 'identity: keys that cannot be fetched',
+    about: 'A correct request arrives while the key set of the server cannot be fetched.',
+    checks: ['jws-refusal'],
+    needs: ['register'],
+    async run(t) {
+      const server = await t.identity('delivery-1');
+      server.isDown = true;
+      await t.use(
+        await t.register({ audience: 'https://mcp.example.com/down', jwksUri: server.jwksUri }),
+      );
+      t.log.append(1);
+      const delivery = t.log.delivery(t.log.acked);
+      await t.check(
+        'jws-refusal',
+        'the receiver answers 503 while it cannot fetch the keys',
+        async () => assert.equal((await t.sendAs(server, delivery)).status, 503),
+      );
+      server.isDown = false;
+      await t.check(
+        'jws-refusal',
+        'the receiver applies the repeated request when it can fetch the keys',
+        async () => {
+          const { status, body } = await t.repeated(() => t.sendAs(server, delivery), delivery);
+          assert.deepEqual({ status, ack: body?.ack }, { status: 200, ack: 1 });
+        },
       );
     },
   }),

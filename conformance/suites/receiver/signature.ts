@@ -257,6 +257,34 @@ export const signature = [
       }
     },
   }),
+  receiverScenario({
+    name: 'signature: several secrets',
+    about:
+      'The client changes the secret twice, and the server follows with a delay or never does.',
+    checks: ['sig-rotation-receiver'],
+    needs: ['register', 'rotate'],
+    async run(t) {
+      const { audience, key, secret: first } = t.registered;
+      const rotate = async (): Promise<string> =>
+        (await t.control.do('rotate', { audience, key })).secret;
+      await t.deliver(1);
+      const [second, third] = [await rotate(), await rotate()];
+      const rows: readonly (readonly [what: string, secrets: readonly string[]])[] = [
+        ['the secret from before two rotations, as long as no other was used', [first]],
+        ['the newest secret', [third]],
+        ['the secret from before, minutes after the newest was used', [first]],
+        ['the secret in between', [second]],
+        ['the newest secret next to one that it never had', [newSecret(), third]],
+      ];
+      for (const [what, secrets] of rows)
+        await t.check('sig-rotation-receiver', `the receiver accepts ${what}`, () =>
+          t.deliver(1, { secrets }),
+        );
+      await t.check('sig-rotation-receiver', 'the receiver rejects any other secret', async () =>
+        assert.equal((await t.send(t.next, { secrets: [newSecret()] })).status, 401),
+      );
+    },
+  }),
 ];
 
 /** The notification in an unusual but correct serialization. */

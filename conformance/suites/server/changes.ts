@@ -4,7 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { NotApplicable } from '../../runner/observations.ts';
-import { lastOf, newSecret, signatureOf } from '../../runner/server/callback-endpoint.ts';
+import {
+  acknowledge,
+  lastOf,
+  newSecret,
+  signatureOf,
+} from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
@@ -230,6 +235,51 @@ export const changes = [
             endpoint.events.map(({ sequence }) => sequence),
             [1, 2, 3, 4],
             'sequence numbers at the callback:',
+          );
+        },
+      );
+    },
+  }),
+
+  scenario({
+    name: 'update: a late answer',
+    about: 'The callback is replaced while its endpoint still has a request to answer.',
+    checks: ['ans-current-only'],
+    needs: { drains: ['callback'], types: ['plain'], verbs: ['emit'] },
+    async run(t) {
+      const [first, second] = [await t.endpoint(), await t.endpoint()];
+      let answerFirst = (): void => undefined;
+      let answerSecond = (): void => undefined;
+      first.answer = (hit) =>
+        new Promise((resolve) => {
+          answerFirst = () => resolve(acknowledge(hit));
+        });
+      second.answer = (hit) =>
+        new Promise((resolve) => {
+          answerSecond = () => resolve(acknowledge(hit));
+        });
+      const made = await t.subscribe({ callback: first.callback });
+      const { subscriptionId } = made;
+      await t.emit(t.topicOf(made), 1);
+      await t.until('the event at the first callback', () => first.deliveries.length === 1);
+      await t.mcp.request('triggers/update', { subscriptionId, callback: second.callback });
+      answerFirst();
+      await t.check(
+        'ans-current-only',
+        'the answer of a replaced callback acknowledges nothing',
+        async () => {
+          await t.until('the event at the second callback', () => second.deliveries.length > 0);
+          assert.equal((await get(t, subscriptionId)).acked, 0, '`acked`:');
+        },
+      );
+      answerSecond();
+      await t.check(
+        'ans-current-only',
+        'the answer of the present callback acknowledges',
+        async () => {
+          await t.until(
+            'the event to be acknowledged',
+            async () => (await get(t, subscriptionId)).acked === 1,
           );
         },
       );

@@ -46,17 +46,23 @@ async function failing(
   };
 }
 
-/** Advances the clock until each callback has failed this often in a row. */
+/**
+ * Advances the clock until each callback has failed this often in a row; `waitMs` is the advance after
+ * a failure.
+ */
 async function upToFailure(
   t: ServerTest,
   followers: readonly Failing[],
   count: number,
+  waitMs: (failure: number) => number = () => WAIT_MAX_MS,
 ): Promise<void> {
   for (let known = 1; known <= count; known += 1) {
     await Promise.all(followers.map(({ made }) => failures(t, made, known)));
-    if (known < count) await t.control.do('advance', { ms: WAIT_MAX_MS });
+    if (known < count) await t.control.do('advance', { ms: waitMs(known) });
   }
 }
+/** The longest recommended wait after the k-th failure in a row. */
+const backoffMs = (k: number): number => 1000 * 2 ** (k - 1);
 
 const carries = (hit: Hit, number: number): boolean =>
   hit.delivery.events.some(({ sequence }: Json) => sequence === number);
@@ -108,7 +114,7 @@ export const failure = [
   scenario({
     name: 'failure: the limit',
     about:
-      'After five consecutive configuration failures the server suspends the callback and keeps the log.',
+      'After five consecutive configuration failures, the first of them ten minutes ago, the server suspends the callback and keeps the log.',
     checks: [
       'retry-config-limit',
       'retry-suspend',
@@ -119,6 +125,16 @@ export const failure = [
     needs: NEEDS,
     alone: true,
     async run(t) {
+      const restarting = await failing(t, 1, () => ({ status: 404 }));
+      restarting.endpoint.consent = () => ({ status: 404 });
+      await t.check(
+        'retry-config-limit',
+        'more than five configuration failures within ten minutes do not suspend',
+        async () => {
+          await upToFailure(t, [restarting], LIMIT + 1, backoffMs);
+          assert.equal((await restarting.get()).status, 'active', '`status` after half a minute:');
+        },
+      );
       const [misplaced, down] = [
         await failing(t, 2, () => ({ status: 404 }), { ttlMs: 2 * LIFETIME_MS }),
         await failing(t, 2, () => ({ status: 503 })),
@@ -133,6 +149,11 @@ export const failure = [
         ['retry-config-limit', 'retry-suspend'],
         'the fifth configuration failure suspends',
         () => suspended(t, misplaced),
+      );
+      await t.check(
+        'retry-config-limit',
+        'many configuration failures suspend when ten minutes have passed',
+        () => suspended(t, restarting),
       );
       await t.check('retry-config-limit', 'five transient failures do not suspend', async () => {
         await advanceUntil(

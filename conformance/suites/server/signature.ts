@@ -204,6 +204,56 @@ export const signature = [
   }),
 
   scenario({
+    name: 'signature: a third secret',
+    about: 'Two rotations within five minutes leave the newest secret and the one before it.',
+    checks: ['sig-rotation'],
+    needs: NEEDS,
+    async run(t) {
+      const { endpoint, made } = await rotated(t);
+      const second = endpoint.secret;
+      endpoint.secret = newSecret();
+      await t.mcp.request('triggers/update', {
+        subscriptionId: made.subscriptionId,
+        callback: endpoint.callback,
+      });
+      await t.emit(t.topicOf(made), 1, { from: 2 });
+      await t.check('sig-rotation', 'the newest secret and the one before it sign', () =>
+        arrivesSigned(t, endpoint, [endpoint.secret, second]),
+      );
+    },
+  }),
+
+  scenario({
+    name: 'signature: a revoked secret',
+    about: 'With revokePrevious the previous secret no longer signs.',
+    checks: ['sig-rotation-end', 'sig-rotation-shown'],
+    needs: NEEDS,
+    async run(t) {
+      const [later, atOnce] = [await rotated(t), await rotated(t)];
+      const update = ({ made: { subscriptionId } }: typeof later, params: object): Promise<Json> =>
+        t.mcp.request('triggers/update', { subscriptionId, revokePrevious: true, ...params });
+      atOnce.endpoint.secret = newSecret();
+      for (const [what, one, params] of [
+        ['during a rotation', later, {}],
+        ['with a new secret', atOnce, { callback: atOnce.endpoint.callback }],
+      ] as const) {
+        const { callback } = await update(one, params);
+        await t.check(
+          'sig-rotation-shown',
+          `previousSecretUntil is absent after revokePrevious ${what}`,
+          () => assert.equal(callback.previousSecretUntil, undefined),
+        );
+        await t.emit(t.topicOf(one.made), 1, { from: 2 });
+        await t.check(
+          'sig-rotation-end',
+          `only the newest secret signs after revokePrevious ${what}`,
+          () => arrivesSigned(t, one.endpoint, [one.endpoint.secret]),
+        );
+      }
+    },
+  }),
+
+  scenario({
     name: 'signature: the old secret',
     about: 'Five minutes after a secret rotation the old secret no longer signs.',
     checks: ['sig-rotation-end', 'sig-rotation-shown'],

@@ -231,6 +231,29 @@ export const verification = [
   }),
 
   scenario({
+    name: 'verification: another secret',
+    about: 'The proof of one secret does not count for another one at the same URL.',
+    checks: ['cbv-before-events'],
+    needs: NEEDS,
+    async run(t) {
+      const endpoint = await t.endpoint();
+      await t.subscribe({ callback: endpoint.callback });
+      await t.check(
+        'cbv-before-events',
+        'a secret that the verified endpoint does not know is rejected',
+        async () => {
+          const { code, data } = await rejection(t, 'triggers/subscribe', {
+            key: t.unique(),
+            select: quiet(t),
+            callback: { ...endpoint.callback, secret: newSecret() },
+          });
+          assert.deepEqual([code, data?.category], [-32027, 'challenge_failed']);
+        },
+      );
+    },
+  }),
+
+  scenario({
     name: 'verification: invalid proofs',
     about: 'Every answer except the challenge with the correct proof fails, with a category.',
     checks: [

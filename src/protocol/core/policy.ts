@@ -13,8 +13,13 @@ export const BACKOFF_BASE_MS = SECOND_MS;
 export const BACKOFF_MAX_MS = 300 * SECOND_MS;
 export const RETRY_AFTER_MAX_MS = HOUR_MS;
 
-/** Consecutive failures that look like a configuration error, after which `onFailure` applies. */
+/**
+ * `onFailure` applies after this many consecutive failures that look like a configuration error, if
+ * the first of them is at least `CONFIG_FAILING_MS` ago. A restart of the endpoint or of what it
+ * depends on takes less time.
+ */
 export const CONFIG_FAILURES_MAX = 5;
+export const CONFIG_FAILING_MS = 600 * SECOND_MS;
 /** Time of continuous failure after which `onFailure` applies. */
 export const FAILING_MAX_MS = DAY_MS;
 
@@ -39,6 +44,14 @@ export const TRIM_SLACK_AGE_FRACTION = 1 / 16;
 /* `renewAfterMs` is uniform between these fractions of the grant, so that clients do not renew all at once. */
 export const RENEW_FRACTION_MIN = 0.5;
 export const RENEW_FRACTION_MAX = 0.8;
+
+/**
+ * Whether this many consecutive failures that look like a configuration error, the first of them at
+ * `since`, reach the limit at `now`.
+ */
+export function isConfigLimit(failures: number, since: number | null, now: number): boolean {
+  return failures >= CONFIG_FAILURES_MAX && since !== null && now - since >= CONFIG_FAILING_MS;
+}
 
 /** The lifetimes that a server grants, in milliseconds (SEP: Lifetime). */
 export interface TtlPolicy {

@@ -155,6 +155,7 @@ export function dueAt(subscription: Subscription): number | null {
 export const HEALTHY: Health = {
   attempts: 0,
   configFailures: 0,
+  configFailingSince: null,
   failingSince: null,
   lastError: null,
   lastDeliveryAt: null,

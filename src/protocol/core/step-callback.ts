@@ -4,7 +4,7 @@
  */
 import { isAcceptableAck, backoffMs } from './attempt.ts';
 import { InvariantError, requireInteger } from './invariant.ts';
-import { BATCH_EVENTS_MAX, CONFIG_FAILURES_MAX, FAILING_MAX_MS } from './policy.ts';
+import { BATCH_EVENTS_MAX, FAILING_MAX_MS, isConfigLimit } from './policy.ts';
 import {
   deliverable,
   HEALTHY,
@@ -161,15 +161,17 @@ function failed(
   now: number,
 ): Step {
   const before = subscription.health;
+  const isConfig = failure.kind === 'config';
   const health: Health = {
     attempts: before.attempts + 1,
-    configFailures: failure.kind === 'config' ? before.configFailures + 1 : 0,
+    configFailures: isConfig ? before.configFailures + 1 : 0,
+    configFailingSince: isConfig ? (before.configFailingSince ?? now) : null,
     failingSince: before.failingSince ?? now,
     lastError: failure.category,
     lastDeliveryAt: before.lastDeliveryAt,
   };
   const exhausted =
-    health.configFailures >= CONFIG_FAILURES_MAX ||
+    isConfigLimit(health.configFailures, health.configFailingSince, now) ||
     now - (health.failingSince ?? now) >= FAILING_MAX_MS;
   const retryAfterMs = failure.kind === 'transient' ? failure.retryAfterMs : null;
   const waiting: Subscription = {

@@ -64,11 +64,16 @@ function withCallback(subscription: Subscription, callback: Callback | null): Su
       suspendedAt: null,
       probeAt: null,
     };
-  if (callback?.secret === before?.secret) return { ...subscription, callback };
-  // A new secret may fix earlier 401s, so failures count from zero and a suspension ends. The
-  // endpoint is the same, so the attempt in flight continues (a second one beside it would break the
-  // order) and `Retry-After` still applies.
-  return resumed({ ...subscription, callback });
+  const next = { ...subscription, callback };
+  // The endpoint is the same, so `Retry-After` still applies. The attempt in flight continues unless
+  // a secret that may have signed its request is no longer in use.
+  const inUse = [callback?.secret, callback?.previousSecret];
+  const isDropped = [before?.secret, before?.previousSecret].some(
+    (secret) => secret !== null && !inUse.includes(secret),
+  );
+  if (isDropped) next.attempt = null;
+  // A new secret may fix earlier 401s, so failures count from zero and a suspension ends.
+  return callback?.secret === before?.secret ? next : resumed(next);
 }
 
 /**

@@ -64,6 +64,8 @@ export interface Health {
   readonly attempts: number;
   /** Consecutive failures that look like a configuration error. */
   readonly configFailures: number;
+  /** When the first of them happened; null = no such failure. */
+  readonly configFailingSince: number | null;
   readonly failingSince: number | null;
   readonly lastError: FailureCategory | null;
   readonly lastDeliveryAt: number | null;
@@ -156,7 +158,7 @@ export type Outcome =
     }
   /**
    * Looks like a configuration error, which a retry does not fix: back off, and apply `onFailure`
-   * after a few failures.
+   * after a few failures over a few minutes.
    */
   | { readonly kind: 'config'; readonly category: FailureCategory }
   /** 413. */

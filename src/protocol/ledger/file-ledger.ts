@@ -15,7 +15,7 @@ import {
   type RecordOf,
 } from './ledger.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 const OWNER_ONLY = 0o600;
 
 /**
@@ -126,6 +126,12 @@ function isMarkNumber(value: unknown): boolean {
   return isText(subscriptionId) && isText(epoch) && isCount(sequence);
 }
 
+/** Whether the value is an `EarlierSecret` of a registration. */
+function isEarlierSecret(value: unknown): boolean {
+  const { secret, until } = Object(value) as Record<string, unknown>;
+  return isText(secret) && isNullOr(isCount)(until);
+}
+
 /** The members of each kind of record, each with its test. */
 const SHAPES: Readonly<Record<RecordKind, Readonly<Record<string, (value: unknown) => boolean>>>> =
   {
@@ -143,8 +149,7 @@ const SHAPES: Readonly<Record<RecordKind, Readonly<Record<string, (value: unknow
       url: isText,
       expiresAt: isCount,
       secret: isText,
-      previousSecret: isNullOr(isText),
-      previousUntil: isNullOr(isCount),
+      earlierSecrets: (value) => Array.isArray(value) && value.every(isEarlierSecret),
     },
     mark: {
       server: isText,

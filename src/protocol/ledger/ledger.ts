@@ -28,10 +28,15 @@ export interface RegistrationRecord {
   /** Expiry of the token inside `url`, in epoch milliseconds. */
   readonly expiresAt: number;
   readonly secret: string;
-  /** The secret before the last rotation, which also verifies until `previousUntil`. Null = none. */
-  readonly previousSecret: string | null;
-  /** Epoch milliseconds. Null = not set until the new secret has verified a delivery. */
-  readonly previousUntil: number | null;
+  /** The secrets before it that also verify, newest first. */
+  readonly earlierSecrets: readonly EarlierSecret[];
+}
+
+/** A secret of a registration before its last rotation. */
+export interface EarlierSecret {
+  readonly secret: string;
+  /** Until when it verifies, in epoch milliseconds. Null = no later one has verified a delivery. */
+  readonly until: number | null;
 }
 
 /**

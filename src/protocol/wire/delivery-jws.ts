@@ -91,8 +91,28 @@ function thumbprint(publicKey: KeyObject): string {
   return sha256(canonicalJson({ crv, kty, x }));
 }
 
-/** The JWK Set to serve at `jwksUri`. */
-export function publicJwks(keys: readonly DeliveryKey[]): {
+/** A key that the server publishes and does not sign with. */
+export type PublishedKey = Pick<DeliveryKey, 'kid' | 'publicKey'>;
+
+/**
+ * Imports the public half of an Ed25519 key as JWK, for {@link publicJwks}. Its `kid` is the RFC 7638
+ * thumbprint. Throws `LocalError` `config_invalid`.
+ */
+export function publishedKey(jwk: JsonWebKey): PublishedKey {
+  try {
+    const publicKey = createPublicKey({ key: jwk, format: 'jwk' });
+    if (publicKey.asymmetricKeyType !== 'ed25519') throw badKey();
+    return { kid: thumbprint(publicKey), publicKey };
+  } catch (cause) {
+    throw cause instanceof LocalError ? cause : badKey(cause);
+  }
+}
+
+/**
+ * The JWK Set to serve at `jwksUri`. Contains the next key at least ten minutes before its first use,
+ * and the previous one until ten minutes after its last (SEP: Server identity).
+ */
+export function publicJwks(keys: readonly PublishedKey[]): {
   readonly keys: readonly PublicDeliveryJwk[];
 } {
   return {
@@ -156,8 +176,8 @@ export async function signDelivery(
 }
 
 /**
- * Finds a trusted key by `kid`. Compatible with `createLocalJWKSet` and `createRemoteJWKSet` of
- * `jose`.
+ * Finds a trusted key by `kid`. Rejects when that cannot be decided at the moment: the keys cannot be
+ * fetched, or may be older than the wanted one. Compatible with `createRemoteJWKSet` of `jose`.
  */
 export type DeliveryKeyLookup = (header: {
   readonly alg: string;
@@ -176,13 +196,14 @@ export type DeliveryRefusal =
   | 'wrong_subscription'
   | 'stale'
   | 'unknown_key'
+  | 'undecided_key'
   | 'no_match';
 
 /**
  * Verifies that a trusted key signed this body recently for this URL and subscription, and returns
  * the protected header. Keys come only from `keys`, whose errors reach the caller unchanged. Throws
  * `LocalError` `signature_invalid`, `signature_stale` or `key_unknown` with a {@link DeliveryRefusal}
- * as `reason`.
+ * as `reason`; `undecided_key` is the only one that can differ at the next try.
  */
 export async function verifyDelivery(
   token: string | undefined,
@@ -254,7 +275,8 @@ async function lookup(
   try {
     key = await keys({ alg: header.alg, kid: header.kid });
   } catch (cause) {
-    if (!(cause instanceof errors.JWKSNoMatchingKey)) throw cause;
+    // `createRemoteJWKSet` throws this also while it does not fetch a set that may be too old.
+    throw cause instanceof errors.JWKSNoMatchingKey ? refuse('undecided_key', cause) : cause;
   }
   if (!key) throw refuse('unknown_key');
   return key;
@@ -268,15 +290,20 @@ const MESSAGES: Readonly<Record<DeliveryRefusal, string>> = {
     'was made for another callback URL. Check that the configured URL is the registered one',
   wrong_subscription: 'was made for another subscription. Discard the delivery',
   stale: 'is too far from the present. Check both clocks',
-  unknown_key: 'names a key that is not in the key set. Fetch the set again',
+  unknown_key: 'names a key that is not in the key set. Publish the key before its use',
+  undecided_key:
+    'names a key that is not in the key set, which may be older than the key. Try again in a minute',
   no_match: 'does not match the key and the body. Pass the body unchanged, and check the keys',
 };
+
+/** The error of a {@link DeliveryKeyLookup} whose keys may be older than the wanted one. */
+export const undecidedKey = (): LocalError => refuse('undecided_key');
 
 function refuse(reason: DeliveryRefusal, cause?: unknown): LocalError {
   const code =
     reason === 'stale'
       ? 'signature_stale'
-      : reason === 'unknown_key'
+      : reason === 'unknown_key' || reason === 'undecided_key'
         ? 'key_unknown'
         : 'signature_invalid';
   return new LocalError(code, `${MCP_DELIVERY_SIGNATURE} ${MESSAGES[reason]}.`, { reason, cause });

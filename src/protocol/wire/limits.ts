@@ -42,6 +42,9 @@ export const SECRET_BYTES_MIN = 24;
 export const SECRET_BYTES_MAX = 64;
 export const SECRET_BYTES_DEFAULT = 32;
 export const CALLBACK_URL_CHARS_MAX = 2048;
+/** The largest key set of a server that a receiver reads, and the time that it gives the fetch. */
+export const JWKS_BYTES_MAX = 64 * KIB;
+export const JWKS_DEADLINE_MS = 10 * SECOND_MS;
 
 /* pull */
 export const PULL_EVENTS_DEFAULT = 100;

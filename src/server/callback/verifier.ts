@@ -1,6 +1,6 @@
 /**
  * Verifies consent: a callback receives only a challenge until its endpoint has proved that it
- * knows the secret. The store keeps each proof by principal and URL. Limits failed challenges per
+ * knows the secret. The store keeps each proof by principal, URL and secret. Limits failed challenges per
  * host, so that nobody can use the server to flood a third party (SEP: Verification).
  */
 import { needsVerification } from '../../protocol/core/index.ts';
@@ -72,11 +72,12 @@ export class Verifier {
    */
   async consent(
     principal: string,
-    callback: Pick<Callback, 'url' | 'dialect'>,
+    callback: Pick<Callback, 'url' | 'secret' | 'dialect'>,
   ): Promise<number | null> {
     // A native proof counts for every dialect. The reverse is not true: in other dialects, an echo
     // may suffice as a proof.
-    const names = new Set([consentName(callback), consentName({ url: callback.url })]);
+    const { url, secret } = callback;
+    const names = new Set([consentName(callback), consentName({ url, secret })]);
     for (const name of names) {
       const at = await this.#o.store.verification(principal, name);
       if (!needsVerification(at, this.#o.clock.now())) return at;
@@ -191,8 +192,13 @@ export class Verifier {
 }
 
 /**
- * The name under which the store keeps a proof: a hash, because the URL is a secret. Dialects whose
- * names are equal before the dot share proofs.
+ * The name under which the store keeps a proof: a hash, because URL and secret are secrets. A native
+ * proof shows that the endpoint knows the secret, and an echo in another dialect does not, so that
+ * it counts for every secret. Dialects whose names are equal before the dot share proofs.
  */
-export const consentName = ({ url, dialect }: Pick<Callback, 'url' | 'dialect'>): string =>
-  sha256(dialect === undefined ? url : `${dialect.split('.')[0]} ${url}`);
+export const consentName = ({
+  url,
+  secret,
+  dialect,
+}: Pick<Callback, 'url' | 'secret' | 'dialect'>): string =>
+  sha256(dialect === undefined ? `${secret} ${url}` : `${dialect.split('.')[0]} ${url}`);

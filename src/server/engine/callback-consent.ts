@@ -94,7 +94,8 @@ export class CallbackConsent {
 
 /**
  * The callback that replaces `current`. With a new secret for the same URL, the old secret also
- * signs for a while, so that the receiver can switch without rejecting a delivery.
+ * signs for a while, so that the receiver can switch without rejecting a delivery; a secret before
+ * the old one no longer does.
  */
 export function replaceCallback(
   current: Callback | null,
@@ -120,3 +121,10 @@ export function isSameCallback(
     current?.dialect === requested?.dialect
   );
 }
+
+/** The callback, signed with its newest secret alone. */
+export const withoutPrevious = (callback: Callback): Callback => ({
+  ...callback,
+  previousSecret: null,
+  previousUntil: null,
+});

@@ -10,6 +10,7 @@ import type { Clock } from '../../protocol/lib/clock.ts';
 import {
   isSameCallback,
   replaceCallback,
+  withoutPrevious,
   type CallbackConsent,
   type RequestedCallback,
 } from './callback-consent.ts';
@@ -173,7 +174,10 @@ function nextCallback(
   now: number,
 ): Callback | null | undefined {
   if (params.callback === null) return null;
-  return requested === null || verifiedAt === null
-    ? undefined
-    : replaceCallback(current, requested, verifiedAt, now);
+  const next =
+    requested === null || verifiedAt === null
+      ? current
+      : replaceCallback(current, requested, verifiedAt, now);
+  if (next === null) return undefined;
+  return params.revokePrevious === true ? withoutPrevious(next) : next;
 }

@@ -31,6 +31,7 @@ export function plain(name: string, changes: Partial<Subscription> = {}): Subscr
     health: {
       attempts: 0,
       configFailures: 0,
+      configFailingSince: null,
       failingSince: null,
       lastError: null,
       lastDeliveryAt: null,
@@ -93,6 +94,7 @@ export const counters = (from: number) => ({
   health: {
     attempts: from + 14,
     configFailures: from + 15,
+    configFailingSince: NOW + from + 19,
     failingSince: NOW + from + 16,
     lastError: 'http_5xx' as const,
     lastDeliveryAt: NOW + from + 17,

@@ -275,6 +275,7 @@ test('the limits of the core are those of the specification', () => {
     ['backoff cap', policy.BACKOFF_MAX_MS, 300_000],
     ['Retry-After cap', policy.RETRY_AFTER_MAX_MS, HOUR],
     ['configuration failures', policy.CONFIG_FAILURES_MAX, 5],
+    ['time of configuration failures', policy.CONFIG_FAILING_MS, HOUR / 6],
     ['failing time', policy.FAILING_MAX_MS, DAY],
     ['batch', policy.BATCH_EVENTS_MAX, 100],
     ['consent', policy.CONSENT_MS, DAY],

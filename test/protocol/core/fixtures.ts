@@ -14,7 +14,8 @@ import {
 /** An arbitrary instant; its digits make mistaken units visible. */
 export const T0 = 1_800_000_000_000;
 export const SECOND = 1000;
-export const HOUR = 3600 * SECOND;
+export const MINUTE = 60 * SECOND;
+export const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
 export const EPOCH = 'epochAAAAAAAAAAAAAAAAA';
 

@@ -22,6 +22,7 @@ import {
   effect,
   GONE,
   HOUR,
+  MINUTE,
   feed,
   refusal,
   REFUSED,
@@ -33,6 +34,13 @@ import {
   types,
   withLog,
 } from './fixtures.ts';
+
+/** One configuration failure below the limit. */
+const FOUR_FAILED = {
+  ...subscription().health,
+  configFailures: 4,
+  configFailingSince: T0 - 10 * MINUTE,
+};
 
 describe('a claim', () => {
   test('[cb-start] starts after acked, raises the highest number that may be acknowledged, and holds a lease', () => {
@@ -181,6 +189,7 @@ describe('an acknowledging answer', () => {
     assert.deepEqual(health, {
       attempts: 0,
       configFailures: 0,
+      configFailingSince: null,
       failingSince: null,
       lastError: null,
       lastDeliveryAt: T0 + 1,
@@ -250,9 +259,9 @@ describe('a failing callback', () => {
   test('[retry-config-limit retry-suspend] is suspended at the fifth configuration failure in a row, with the log kept', () => {
     let state = withLog(3, 1);
     for (let failure = 1; failure <= 4; failure += 1)
-      state = attempt(state, REFUSED, T0, 0).subscription;
+      state = attempt(state, REFUSED, T0 + (failure - 1) * 5 * MINUTE, 0).subscription;
     assert.equal(statusOf(state), 'active');
-    const fifth = attempt(state, REFUSED, T0, 0);
+    const fifth = attempt(state, REFUSED, T0 + 20 * MINUTE, 0);
     assert.deepEqual(
       [statusOf(fifth.subscription), fifth.subscription.head, fifth.subscription.acked],
       ['suspended', 3, 1],
@@ -276,8 +285,36 @@ describe('a failing callback', () => {
       REFUSED,
     ])
       state = attempt(state, outcome, T0, 0).subscription;
+    const late = T0 + 10 * MINUTE;
     assert.equal(statusOf(state), 'active');
-    assert.equal(statusOf(attempt(state, REFUSED, T0, 0).subscription), 'suspended');
+    assert.equal(statusOf(attempt(state, REFUSED, late, 0).subscription), 'suspended');
+    const three = { ...state, health: { ...state.health, configFailures: 3 } };
+    assert.equal(statusOf(attempt(three, REFUSED, late, 0).subscription), 'active');
+  });
+
+  test('[retry-config-limit] five configuration failures within ten minutes do not suspend, a later one does', () => {
+    let state = withLog(3);
+    for (let failure = 1; failure <= 9; failure += 1)
+      state = attempt(state, REFUSED, T0 + failure, 0).subscription;
+    assert.equal(statusOf(state), 'active');
+    const early = attempt(state, REFUSED, T0 + 10 * MINUTE, 0).subscription;
+    assert.equal(statusOf(early), 'active', 'one millisecond before ten minutes have passed');
+    assert.equal(
+      statusOf(attempt(state, REFUSED, T0 + 10 * MINUTE + 1, 0).subscription),
+      'suspended',
+    );
+  });
+
+  test('[retry-config-limit] ten minutes count from the first of the configuration failures in a row, not from the first failure', () => {
+    const late = T0 + 20 * MINUTE;
+    let state = attempt(withLog(3), TIMEOUT, T0, 0).subscription;
+    for (let failure = 0; failure < 6; failure += 1)
+      state = attempt(state, REFUSED, late + failure, 0).subscription;
+    assert.equal(statusOf(state), 'active');
+    // A transient failure interrupts the row.
+    state = attempt(state, TIMEOUT, late + 9 * MINUTE, 0).subscription;
+    state = attempt(state, REFUSED, late + 11 * MINUTE, 0).subscription;
+    assert.equal(statusOf(state), 'active');
   });
 
   test('[retry-time-limit] is suspended once it has failed for 24 hours', () => {
@@ -296,7 +333,7 @@ describe('a failing callback', () => {
     let state = withLog(3, 1, { onFailure: 'skip' });
     for (let failure = 1; failure <= 4; failure += 1)
       state = attempt(state, REFUSED, T0, 0).subscription;
-    const fifth = attempt(state, REFUSED, T0, 0);
+    const fifth = attempt(state, REFUSED, T0 + 10 * MINUTE, 0);
     assert.deepEqual(effect(fifth, 'gap'), { type: 'gap', from: 2, to: 2, reason: 'abandoned' });
     assert.deepEqual(types(fifth), ['gap', 'ready']);
     const { health, retryAt } = fifth.subscription;
@@ -307,10 +344,9 @@ describe('a failing callback', () => {
   });
 
   test('[gap-same-everywhere ack-only-said] abandoning an event leaves acked below the gap, so that every drain still reports it', () => {
-    const onlyGaps = feed(
-      withLog(3, 1, { onFailure: 'skip', health: { ...subscription().health, configFailures: 4 } }),
-      [claim(3, 3)],
-    ).subscription;
+    const onlyGaps = feed(withLog(3, 1, { onFailure: 'skip', health: FOUR_FAILED }), [
+      claim(3, 3),
+    ]).subscription;
     const after = feed(onlyGaps, [answer(1, REFUSED)]);
     assert.equal(after.subscription.acked, 1);
     assert.deepEqual(effect(after, 'gap'), { type: 'gap', from: 3, to: 3, reason: 'abandoned' });
@@ -329,7 +365,7 @@ describe('a failing callback', () => {
   test('does not abandon what another drain has acknowledged in the meantime', () => {
     const last = withLog(3, 0, {
       onFailure: 'skip',
-      health: { ...subscription().health, configFailures: 4 },
+      health: FOUR_FAILED,
     });
     const after = feed(last, [claim(3, 1), ackAt(2), answer(1, REFUSED)]);
     assert.equal(effect(after, 'gap'), undefined);
@@ -481,6 +517,7 @@ describe('a suspended callback', () => {
     ...subscription().health,
     attempts: 9,
     configFailures: 5,
+    configFailingSince: T0 - HOUR,
     failingSince: T0 - HOUR,
     lastError: 'http_4xx',
   } as const;
@@ -507,6 +544,7 @@ describe('a suspended callback', () => {
     assert.deepEqual(after.subscription.health, {
       attempts: 0,
       configFailures: 0,
+      configFailingSince: null,
       failingSince: null,
       lastError: 'http_4xx',
       lastDeliveryAt: null,

@@ -185,10 +185,37 @@ describe('an update', () => {
   test('[cb-one-lease] to another secret at the same URL keeps the attempt in flight', () => {
     const rotated = feed(withLog(3), [
       claim(3, 1),
-      configure({ callback: { ...CALLBACK, secret: 'whsec_new' } }),
+      configure({
+        callback: {
+          ...CALLBACK,
+          secret: 'whsec_new',
+          previousSecret: CALLBACK.secret,
+          previousUntil: T0 + 300 * SECOND,
+        },
+      }),
     ]);
     assert.deepEqual([rotated.subscription.attempt?.id, types(rotated)], [1, ['announce']]);
     assert.equal(feed(rotated.subscription, [answer(1, acked(3))]).subscription.acked, 3);
+  });
+
+  test('[ans-current-only sig-rotation] an answer counts only while every secret that may have signed the request is in use', () => {
+    const rotate = (secret: string, previousSecret: string | null) =>
+      configure({
+        callback: { ...CALLBACK, secret, previousSecret, previousUntil: T0 + 300 * SECOND },
+      });
+    const inFlight = feed(withLog(3), [claim(3, 1), rotate('whsec_2', CALLBACK.secret)]);
+    assert.equal(inFlight.subscription.attempt?.id, 1);
+    for (const later of [
+      // A third secret drops the first one.
+      rotate('whsec_3', 'whsec_2'),
+      // The client has revoked the first one.
+      rotate('whsec_2', null),
+    ]) {
+      const dropped = feed(inFlight.subscription, [later]);
+      assert.equal(refusal(dropped.subscription, answer(1, acked(3))), 'stale_attempt');
+      assert.equal(dropped.subscription.acked, 0);
+      assert.ok(types(dropped).includes('ready'), 'the range is sent again');
+    }
   });
 
   test('[upd-resume sub-health-kept] resumes a suspended callback', () => {

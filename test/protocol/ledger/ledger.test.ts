@@ -48,8 +48,7 @@ const registration: RegistrationRecord = {
   url: 'https://hooks.example.com/cb',
   expiresAt: 1,
   secret: 'whsec_x',
-  previousSecret: null,
-  previousUntil: null,
+  earlierSecrets: [{ secret: 'whsec_old', until: null }],
 };
 
 const LEDGERS: Record<string, (t: TestContext) => Ledger> = {
@@ -125,21 +124,21 @@ describe('file ledger', () => {
 
   const broken: readonly [string, string][] = [
     ['not JSON', '{"version":1,"records":[{"secret":"whsec_canary'],
-    ['another version', '{"version":2,"records":[]}'],
-    ['no records', '{"version":1}'],
+    ['another version', '{"version":3,"records":[]}'],
+    ['no records', '{"version":2}'],
     ['a list', '[]'],
     [
       'a record without its server',
-      JSON.stringify({ version: 1, records: [{ ...position('k', 1), server: undefined }] }),
+      JSON.stringify({ version: 2, records: [{ ...position('k', 1), server: undefined }] }),
     ],
     [
       'a position that is not a number',
-      JSON.stringify({ version: 1, records: [{ ...position('k', 1), sequence: -1 }] }),
+      JSON.stringify({ version: 2, records: [{ ...position('k', 1), sequence: -1 }] }),
     ],
     [
       'a mark that is not a text',
       JSON.stringify({
-        version: 1,
+        version: 2,
         records: [
           { kind: 'mark', server: 's', key: 'k', mode: 'events.poll', mark: 5, number: null },
         ],
@@ -148,7 +147,7 @@ describe('file ledger', () => {
     [
       'a mark whose number is invalid',
       JSON.stringify({
-        version: 1,
+        version: 2,
         records: [
           {
             kind: 'mark',
@@ -163,7 +162,7 @@ describe('file ledger', () => {
     ],
     [
       'a record of an unknown kind',
-      JSON.stringify({ version: 1, records: [{ kind: 'whsec_canary' }] }),
+      JSON.stringify({ version: 2, records: [{ kind: 'whsec_canary' }] }),
     ],
   ];
   for (const [name, text] of broken) {

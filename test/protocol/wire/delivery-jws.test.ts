@@ -164,12 +164,13 @@ describe('[jws-verify] key confusion', () => {
   });
 
   test('[jws-unknown-kid] an unknown kid is reported as such, for every kind of lookup', async () => {
-    for (const keys of [
-      () => undefined,
-      async () => undefined,
-      createLocalJWKSet({ keys: [] }),
-    ] as DeliveryKeyLookup[]) {
-      await assert.rejects(verifyWith(await token, keys), refusedAs('key_unknown', 'unknown_key'));
+    for (const [keys, reason] of [
+      [() => undefined, 'unknown_key'],
+      [async () => undefined, 'unknown_key'],
+      // A set of jose does not say whether it may be too old.
+      [createLocalJWKSet({ keys: [] }), 'undecided_key'],
+    ] as [DeliveryKeyLookup, string][]) {
+      await assert.rejects(verifyWith(await token, keys), refusedAs('key_unknown', reason));
     }
   });
 

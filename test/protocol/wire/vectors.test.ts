@@ -4,7 +4,7 @@
  */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
-import { createLocalJWKSet, type JSONWebKeySet, type JWK } from 'jose';
+import type { JSONWebKeySet, JWK } from 'jose';
 import { readVectors } from '../../../spec-schema/tools/vectors.ts';
 import type {
   ChallengeAnswer,
@@ -94,7 +94,7 @@ replay<
     verifyDelivery(token, bytes(bodyBase64), {
       url,
       subscriptionId,
-      keys: createLocalJWKSet(jwks),
+      keys: ({ kid }) => jwks.keys.find((jwk) => jwk.kid === kid),
       nowMs,
     }),
 );

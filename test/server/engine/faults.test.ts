@@ -446,7 +446,7 @@ describe('concurrent calls', () => {
     assert.equal(calls.filter(({ status }) => status === 'fulfilled').length, 3);
     assert.deepEqual(
       (await refusal(w.engine.subscribe(ann, { key: 'more', select: [{ name: 'tick' }] }))).data,
-      { limit: 'subscriptions', max: 3 },
+      { kind: 'limit', limit: 'subscriptions', max: 3 },
     );
     assert.equal(
       (await w.engine.subscribe(bob, { key: 'k', select: [{ name: 'tick' }] })).created,

@@ -728,6 +728,16 @@ describe('verification', () => {
     await w.close();
   });
 
+  test('[cbv-cache cbv-before-events] is not valid for another secret, which the endpoint may not know', async () => {
+    const w = await world();
+    await w.engine.subscribe(ann, { key: 'one', select, callback: CALLBACK });
+    const other = { ...CALLBACK, secret: secretOf(2) };
+    const refused = await refusal(w.engine.subscribe(ann, { key: 'two', select, callback: other }));
+    assert.deepEqual(refused.data, { kind: 'callback', category: 'challenge_failed' });
+    assert.equal(w.endpoints.challenges.length, 2);
+    await w.close();
+  });
+
   test('[cbv-rate] pauses for a host that fails', async () => {
     const w = await world();
     w.endpoints.prove = () => response(404);

@@ -196,6 +196,21 @@ const ROWS = [
     },
   },
   {
+    check: 'sig-rotation-receiver',
+    wrong: 'forgets the old secret at once',
+    overrides: { secretsOf: ({ secret }) => [secret] },
+  },
+  {
+    check: 'sig-rotation-receiver',
+    wrong: 'keeps the last two secrets only',
+    overrides: { secretsOf: ({ secret, earlier }) => [secret, ...earlier.slice(0, 1)] },
+  },
+  {
+    check: 'sig-rotation-receiver',
+    wrong: 'accepts a new secret only after it forgot the old one',
+    overrides: { secretsOf: ({ secret, earlier }) => earlier.slice(-1).concat(secret).slice(0, 1) },
+  },
+  {
     check: 'jws-jwks-origin',
     wrong: 'fetches keys from the jku of the header',
     overrides: {
@@ -294,6 +309,30 @@ const ROWS = [
     check: 'jws-unknown-kid',
     wrong: 'fetches the key set for every request',
     overrides: { keysOf: ({ jwksUri }) => fetched(jwksUri) },
+  },
+  {
+    check: 'jws-refusal',
+    wrong: 'answers 401 while the keys cannot be fetched',
+    overrides: {
+      keysOf: (registration, header) => RECEIVER.keysOf(registration, header).catch(() => []),
+    },
+  },
+  {
+    check: 'jws-unknown-kid',
+    wrong: 'rejects an unknown kid without fetching the key set again',
+    overrides: {
+      keysOf: async (registration, header) =>
+        registration.known?.keys ?? (await RECEIVER.keysOf(registration, header)),
+    },
+  },
+  {
+    check: 'jws-after-hmac',
+    wrong: 'fetches the key set before it verifies the webhook signature',
+    overrides: {
+      beforeSignature: (_message, { jwksUri }) => {
+        if (jwksUri) void fetched(jwksUri).catch(() => undefined);
+      },
+    },
   },
   {
     check: 'curl-alg',

@@ -28,6 +28,21 @@ let count = 0;
 
 export const changes: readonly BrokenServer[] = [
   {
+    check: 'ans-current-only',
+    wrong: 'counts the answer of a replaced callback',
+    fault: {
+      callbackAnswer: (answer, { body: { params }, memory }) => {
+        const { ack } = answer.status === 200 ? JSON.parse(answer.body) : {};
+        if (ack !== undefined) memory[`acked ${params.subscriptionId}`] = ack;
+        return answer;
+      },
+      result: (result, { method, memory }) =>
+        method === 'triggers/get'
+          ? { ...result, acked: memory[`acked ${result.subscriptionId}`] ?? result.acked }
+          : result,
+    },
+  },
+  {
     check: 'upd-if-match',
     wrong: 'ignores ifMatch',
     fault: asked((params) => {

@@ -54,6 +54,15 @@ export const failure: readonly BrokenServer[] = [
   },
   {
     check: 'retry-config-limit',
+    wrong: 'suspends after five 4xx answers within ten minutes',
+    fault: onResult(['get'], (result) =>
+      result.callback?.health.attempts >= 5 && result.callback.health.lastError === 'http_4xx'
+        ? { ...result, status: 'suspended' }
+        : result,
+    ),
+  },
+  {
+    check: 'retry-config-limit',
     wrong: 'suspends after 5xx answers',
     fault: onResult(['get'], (result) =>
       result.callback?.health.attempts >= 5 && result.callback.health.lastError === 'http_5xx'

@@ -179,6 +179,34 @@ export const signature: readonly BrokenServer[] = [
     fault: both((made) => made.join(', ')),
   },
   {
+    check: 'sig-rotation',
+    wrong: 'keeps the first of three secrets instead of the second',
+    fault: {
+      callback: (outgoing) => {
+        const { headers, body, callback, memory } = outgoing;
+        // Every new secret arrives with a challenge.
+        const known: string[] = (memory[`secrets of ${callback.url}`] ??= []);
+        if (!known.includes(callback.secret)) known.push(callback.secret);
+        const [first, , third] = known;
+        if (third !== callback.secret || isChallenge(outgoing)) return;
+        outgoing.resign = false;
+        const content = `${headers['webhook-id']}.${headers['webhook-timestamp']}.${JSON.stringify(body)}`;
+        headers['webhook-signature'] = [third, first]
+          .map((secret) => `v1,${hmac(secret!, content)}`)
+          .join(' ');
+      },
+    },
+  },
+  {
+    check: 'sig-rotation-end',
+    wrong: 'ignores revokePrevious',
+    fault: {
+      request: ({ params }) => {
+        delete params.revokePrevious;
+      },
+    },
+  },
+  {
     check: 'sig-rotation-shown',
     wrong: 'omits previousSecretUntil',
     fault: shown(({ previousSecretUntil, ...callback }) => callback),

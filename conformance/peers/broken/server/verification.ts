@@ -50,6 +50,20 @@ const reason = (name: (reason: string) => string): BrokenServer['fault'] =>
 export const verification: readonly BrokenServer[] = [
   {
     check: 'cbv-before-events',
+    wrong: 'reuses a proof for another secret',
+    fault: {
+      callbackAnswer: (answer, outgoing) => {
+        const { callback, memory } = outgoing;
+        const challenge = challengeOf(outgoing);
+        if (challenge === undefined) return answer;
+        if (memory[callback.url] === true) return consent(outgoing, challenge);
+        memory[callback.url] = saidIn(answer)?.proof !== undefined;
+        return answer;
+      },
+    },
+  },
+  {
+    check: 'cbv-before-events',
     wrong: 'does not verify callbacks',
     fault: {
       callback: (outgoing) =>

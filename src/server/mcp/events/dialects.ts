@@ -10,7 +10,7 @@ import type { LogRange } from '../../engine/reader.ts';
 import type { Selection } from '../../../protocol/core/types.ts';
 import { canonicalJson, sha256, webhookId } from '../../../protocol/wire/canonical.ts';
 import { X_MCP_SUBSCRIPTION_ID, type WebhookControlType } from '../../../protocol/events/names.ts';
-import { CONFIG_FAILURES_MAX, FAILING_MAX_MS } from '../../../protocol/core/policy.ts';
+import { FAILING_MAX_MS, isConfigLimit } from '../../../protocol/core/policy.ts';
 import type { Event } from '../../../protocol/wire/schema.ts';
 import { endingError } from './errors.ts';
 import { cursorOf, occurrence } from './occurrence.ts';
@@ -76,9 +76,9 @@ function dialect(profile: Profile): CallbackDialect {
       const outcome = nativeDialect.classify(answer, range, state);
       if (!isGap) return outcome;
       // The engine can abandon an event but not a gap, and a gap must not block later events forever.
-      const { configFailures, failingSince } = state.health;
+      const { configFailures, configFailingSince, failingSince } = state.health;
       const hopeless =
-        (outcome.kind === 'config' && configFailures + 1 >= CONFIG_FAILURES_MAX) ||
+        (outcome.kind === 'config' && isConfigLimit(configFailures + 1, configFailingSince, now)) ||
         (failingSince !== null && now - failingSince >= FAILING_MAX_MS);
       return hopeless ? done : outcome;
     },

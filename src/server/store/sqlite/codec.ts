@@ -65,6 +65,7 @@ export const PROGRESS_COLUMNS = [
   'batch_limit',
   'health_attempts',
   'health_config_failures',
+  'config_failing_since',
   'failing_since',
   'last_error',
   'last_delivery_at',
@@ -120,6 +121,7 @@ export function progressValues(state: Subscription, dueAt: number | null): SQLIn
     state.batchLimit,
     health.attempts,
     health.configFailures,
+    health.configFailingSince,
     health.failingSince,
     health.lastError,
     health.lastDeliveryAt,
@@ -191,6 +193,7 @@ export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
     health: {
       attempts: row['health_attempts'] as number,
       configFailures: row['health_config_failures'] as number,
+      configFailingSince: row['config_failing_since'] as number | null,
       failingSince: row['failing_since'] as number | null,
       lastError: row['last_error'] as FailureCategory | null,
       lastDeliveryAt: row['last_delivery_at'] as number | null,

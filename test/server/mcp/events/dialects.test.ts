@@ -219,10 +219,13 @@ describe('an answer', () => {
       );
   });
   test('that refuses a gap again and again settles it, so that it does not block what follows [SEP-3415 R42]', () => {
-    assert.equal(classify(400, gap, { configFailures: 3 }).kind, 'config');
-    assert.deepEqual(classify(400, gap, { configFailures: 4 }), acked(7));
-    assert.equal(classify(400, event('e'), { configFailures: 4 }).kind, 'config');
-    assert.equal(classify(503, gap, { configFailures: 4, failingSince: 0 }).kind, 'transient');
+    const later = 600_000;
+    const failing = (configFailures: number) => ({ configFailures, configFailingSince: 0 });
+    assert.equal(classify(400, gap, failing(3), later).kind, 'config');
+    assert.equal(classify(400, gap, failing(4), later - 1).kind, 'config');
+    assert.deepEqual(classify(400, gap, failing(4), later), acked(7));
+    assert.equal(classify(400, event('e'), failing(4), later).kind, 'config');
+    assert.equal(classify(503, gap, { ...failing(4), failingSince: 0 }, later).kind, 'transient');
     assert.deepEqual(classify(503, gap, { failingSince: 0 }, 25 * 3600_000), acked(7));
   });
 });

@@ -65,6 +65,7 @@ CREATE TABLE progress (
   batch_limit            INTEGER,
   health_attempts        INTEGER NOT NULL,
   health_config_failures INTEGER NOT NULL,
+  config_failing_since   INTEGER,
   failing_since          INTEGER,
   last_error             TEXT,
   last_delivery_at       INTEGER,
