@@ -40,7 +40,7 @@ async function startHttp(bench: Bench): Promise<{ url: string; close(): Promise<
   const handler = createMcpHandler(() => {
     const mcp = new McpServer({ name: 'bench', version: '1' }, { capabilities: {} });
     mcp.server.setRequestHandler('bench/empty', { params: z.looseObject({}) }, () => ({}));
-    attachTriggers(mcp, bench.engine, { durability: 'durable', drains: ['stream', 'pull'] });
+    attachTriggers(mcp, bench.engine, { levels: ['log', 'stream', 'durable'] });
     return mcp;
   });
   const app = new Hono<{ Bindings: HttpBindings }>();

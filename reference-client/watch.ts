@@ -198,7 +198,7 @@ async function endpointFor(
 ): Promise<Endpoint | undefined> {
   const isReachable =
     isLocal(globals) &&
-    client.capability?.drains.includes('callback') !== false &&
+    client.capability?.levels.includes('callback') !== false &&
     CALLBACK_MODES.some((name) => mode.includes(name));
   const isNeeded = drain === 'callback' || (drain === 'auto' && isReachable);
   if (!isNeeded) return undefined;

@@ -34,8 +34,6 @@ import { conformanceFixtures } from './fixtures/conformance.ts';
 import { prepareDataDir, signingKeyFile, storeKeyFile } from './keys.ts';
 import type { Source } from './sources/source.ts';
 
-const DRAINS = ['callback', 'stream', 'pull'] as const;
-
 export interface ServiceOptions {
   readonly config: Config;
   readonly sources: readonly Source[];
@@ -141,8 +139,12 @@ export async function createService({
       // First, as an application registers its own resources and tools before the bindings.
       fixtures?.attach(mcp);
       attachTriggers(mcp, engine, {
-        drains: [...DRAINS],
-        durability: store.durability,
+        levels: [
+          'log',
+          'stream',
+          'callback',
+          ...(store.durability === 'durable' ? ['durable'] : []),
+        ],
         minTtlMs: config.TTL_MIN_MS,
         // Announced even if subscriptions without expiry are allowed, because it bounds every
         // suggested lifetime.

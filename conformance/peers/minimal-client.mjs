@@ -22,11 +22,13 @@ const {
 } = suggested;
 const META = 'io.modelcontextprotocol';
 const EXTENSION = `${META}/triggers`;
+/** The revision of the specification that this client implements. */
+const REVISION = '2026-12-01';
 
 /** Every decision that a client can get wrong. */
 const RIGHT = {
   ...READER,
-  hasExtension: (settings) => settings !== undefined,
+  hasExtension: (settings) => settings?.revision === REVISION,
   /** Whether a message can be read. Unknown members are ignored. */
   canRead: (_message) => true,
   /** The meaning of an error, from its code and data. */

@@ -58,8 +58,13 @@ const DRAINS = claimed.split(',');
 const EXTENSION = 'io.modelcontextprotocol/triggers';
 const META = 'io.modelcontextprotocol';
 const SETTINGS = {
-  drains: DRAINS,
-  durability: 'volatile',
+  revision: '2026-12-01',
+  levels: DRAINS.map((drain) => (drain === 'pull' ? 'log' : drain)),
+  options: [
+    ...['conditionalReads', 'history', 'multiSelect'],
+    ...(DRAINS.includes('stream') ? ['listChanged'] : []),
+    ...(DRAINS.includes('callback') ? ['pause', 'skip', 'reject'] : []),
+  ],
   minTtlMs: 1000,
   maxTtlMs: 7 * 86_400_000,
 };
@@ -376,6 +381,27 @@ const requireMatch = (sub, { ifMatch }) => {
     throw new WireError('Conflict', { kind: 'etag', etag: etag(sub) });
 };
 
+/** The params that belong to a level or an option. */
+const FEATURES = {
+  callback: 'callback',
+  ifNoneMatch: 'conditionalReads',
+  onFailure: 'skip',
+  paused: 'pause',
+  since: 'history',
+};
+
+/** Throws for a parameter of a level or an option that the settings do not declare. */
+function requireDeclared(method, params = {}) {
+  const declared = new Set([...SETTINGS.levels, ...SETTINGS.options]);
+  for (const [parameter, feature] of Object.entries(FEATURES))
+    if (parameter in params && !declared.has(feature))
+      throw new WireError('Unsupported', { feature: parameter });
+  if (params.select?.length > 1 && !declared.has('multiSelect'))
+    throw new WireError('Unsupported', { feature: 'select' });
+  if (method === 'triggers/stream' && !declared.has('stream'))
+    throw new WireError('Unsupported', { feature: 'stream' });
+}
+
 const methods = {
   'triggers/list': ({ cursor, ifNoneMatch }, principal) => {
     if (cursor !== undefined) throw invalid('/cursor', 'a cursor of this list');
@@ -559,7 +585,6 @@ const methods = {
 
 /** Opens a stream. Throws when it is rejected, before anything is sent. */
 function stream({ subscriptionId, after, window }, principal, connection) {
-  if (!DRAINS.includes('stream')) throw new WireError('Unsupported', { feature: 'stream' });
   const sub = own(principal, subscriptionId);
   if (sub.select.some(({ name }) => !types.get(name).drains.includes('stream')))
     throw new WireError('Unsupported', { feature: 'stream' });
@@ -658,6 +683,7 @@ async function serve(request, response, message) {
     if (method !== 'triggers/stream' && !Object.hasOwn(methods, method))
       return answer(404, { error: { code: -32601, message: 'Method not found' } });
     requireParams(method, params);
+    requireDeclared(method, params);
     if (principal === undefined && method !== 'triggers/list')
       throw new WireError('Forbidden', { kind: 'principal' });
     tick();

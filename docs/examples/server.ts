@@ -34,7 +34,7 @@ await engine.start();
 
 serveStdio(() => {
   const mcp = new McpServer({ name: 'shop', version: '1.0.0' });
-  attachTriggers(mcp, engine, { drains: ['callback', 'stream', 'pull'], durability: 'durable' });
+  attachTriggers(mcp, engine, { levels: ['log', 'stream', 'callback', 'durable'] });
   return mcp;
 });
 

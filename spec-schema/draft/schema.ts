@@ -14,6 +14,9 @@
 /** The extension identifier under which both peers declare the capability. */
 export const EXTENSION_ID = 'io.modelcontextprotocol/triggers';
 
+/** The revision of this schema and of the specification. A peer does not use one that it does not know. */
+export const REVISION = '2026-12-01';
+
 /** The `_meta` key by which a notification names its `triggers/stream` request, as for `subscriptions/listen`. */
 export const SUBSCRIPTION_ID_META_KEY = 'io.modelcontextprotocol/subscriptionId';
 
@@ -99,23 +102,54 @@ export interface Meta {
 export type Drain = 'callback' | 'stream' | 'pull';
 
 /**
+ * A level of the specification. Open: later revisions can add levels. `log`: logs that are read by pull; `stream` and
+ * `callback`: two more drains; `durable`: accepted events, numbers, grants and acknowledgements survive a crash, and
+ * without it a crash may lose them; then the epoch changes.
+ * @minLength 1
+ * @maxLength 64
+ */
+export type Level = 'log' | 'stream' | 'callback' | 'durable' | (string & {});
+
+/**
+ * An option of the specification. Open: later revisions can add options.
+ * @minLength 1
+ * @maxLength 64
+ */
+export type Option =
+  | 'conditionalReads'
+  | 'history'
+  | 'multiSelect'
+  | 'dataRef'
+  | 'listChanged'
+  | 'pause'
+  | 'skip'
+  | 'reject'
+  | 'limits'
+  | 'serverIdentity'
+  | 'trace'
+  | (string & {});
+
+/**
  * The server's settings for the extension: under `capabilities.extensions[EXTENSION_ID]` from 2026-07-28 on, and under
  * `capabilities.experimental[EXTENSION_ID]` on the handshake revisions (2025-11-25 and earlier).
  */
 export interface ServerCapability {
-  /** The server sends `notifications/triggers/list_changed`. Default false. */
-  listChanged?: boolean;
   /**
-   * The drains this connection can use.
+   * The revision of the specification, a date.
+   * @pattern ^[0-9]{4}-[0-9]{2}-[0-9]{2}$
+   */
+  revision: string;
+  /**
+   * The levels that the server serves on this connection; `log` is one of them.
    * @minItems 1
    * @uniqueItems true
    */
-  drains: Drain[];
+  levels: Level[];
   /**
-   * `durable`: accepted events, numbers and grants survive a crash. `volatile`: a crash may lose them; then the epoch
-   * changes.
+   * The options that the server serves on this connection. Absent = none.
+   * @uniqueItems true
    */
-  durability: 'durable' | 'volatile';
+  options?: Option[];
   /** The longest `ttlMs` that this server grants; absent = the server announces no upper bound. */
   maxTtlMs?: DurationMs;
   /** The shortest `ttlMs` that this server grants. Only a suggestion below it is raised. */

@@ -1,11 +1,5 @@
 /** The options of `subscribe`, and the items and states of a subscription. */
-import type {
-  Drain,
-  OnFailure,
-  Selection,
-  ServerCapability,
-  StreamWindow,
-} from '../../spec-schema/draft/schema.ts';
+import type { Drain, OnFailure, Selection, StreamWindow } from '../../spec-schema/draft/schema.ts';
 import type { Clock } from '../protocol/lib/clock.ts';
 import type { Sink, WebhookSink } from '../protocol/lib/sinks.ts';
 import type {
@@ -199,5 +193,5 @@ export interface Guarantee {
    * `volatile`: the server forgets its logs when it stops; the loss is then reported as `lost` or
    * as an epoch.
    */
-  readonly durability: ServerCapability['durability'];
+  readonly durability: 'durable' | 'volatile';
 }

@@ -6,7 +6,7 @@
  * const store = sqliteStore({ path: 'triggers.db', key });
  * const engine = createEngine({ store, triggers: [orderPaid], egress: createEgress() });
  * await engine.start();
- * attachTriggers(mcp, engine, { drains: ['callback', 'stream', 'pull'], durability: 'durable' });
+ * attachTriggers(mcp, engine, { levels: ['log', 'stream', 'callback', 'durable'] });
  * await engine.emit(orderPaid.event({ eventId: 'pay_1', data }));
  * ```
  *

@@ -36,7 +36,10 @@ async function callingPeer(): Promise<Peer> {
       const answer = await callBack(log, { ...log.delivery(0, 0), key: params.key!, challenge });
       const proof = answer.ok ? ((await answer.json()) as { challenge?: string }) : {};
       if (proof.challenge !== challenge)
-        throw new ProtocolError(-32027, 'challenge', { reason: 'challenge_failed' });
+        throw new ProtocolError(-32027, 'challenge', {
+          kind: 'callback',
+          category: 'challenge_failed',
+        });
     }
     return subscribe(params, exchange);
   };
@@ -189,7 +192,8 @@ describe('callback drain', () => {
   test('[deg-say] falls back to the next drain when the server cannot reach the endpoint, and reports it', async (t) => {
     await using peer = await callingPeer();
     peer.log.replaced.set('triggers/subscribe', (params, exchange) => {
-      if (params.callback) throw new ProtocolError(-32027, 'no', { reason: 'connection_refused' });
+      if (params.callback)
+        throw new ProtocolError(-32027, 'no', { kind: 'callback', category: 'connection_refused' });
       return peer.log.methods['triggers/subscribe']!(params, exchange);
     });
     peer.log.append(1);

@@ -7,7 +7,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, test, type TestContext } from 'vitest';
 import { ProtocolError } from '@modelcontextprotocol/server';
-import { EXTENSION_ID } from '../../spec-schema/draft/schema.ts';
+import { EXTENSION_ID, REVISION } from '../../spec-schema/draft/schema.ts';
 import type { Item } from '../../src/client/options.ts';
 import {
   eventOf,
@@ -388,7 +388,7 @@ describe('hostile answers', () => {
         ],
         [-32602, { kind: 'etag', etag: 'e-1' }, { name: 'Conflict' }],
         [-32024, { kind: 'principal' }, { name: 'Forbidden' }],
-        [-32025, { limit: 'subscriptions' }, { name: 'ResourceExhausted' }],
+        [-32025, { kind: 'limit', limit: 'subscriptions' }, { name: 'ResourceExhausted' }],
         [-32603, undefined, { name: 'InternalError' }],
         [-32602, { kind: 'news to me' }, { name: 'RemoteError', code: -32602 }],
         [4711, { any: 'thing' }, { name: 'RemoteError', code: 4711 }],
@@ -480,7 +480,7 @@ async function rawServer(
       answer(method ?? '', respond);
       if (response.headersSent) return;
       const capabilities = {
-        extensions: { [EXTENSION_ID]: { drains: ['pull'], durability: 'durable' } },
+        extensions: { [EXTENSION_ID]: { revision: REVISION, levels: ['log', 'durable'] } },
       };
       const result = {
         resultType: 'complete',

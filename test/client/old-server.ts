@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { EXTENSION_ID } from '../../spec-schema/draft/schema.ts';
 
 const capabilities = {
-  experimental: { [EXTENSION_ID]: { drains: ['pull'], durability: 'volatile' } },
+  experimental: { [EXTENSION_ID]: { revision: '2026-12-01', levels: ['log'] } },
 };
 const RESULTS: Record<string, object> = {
   initialize: {

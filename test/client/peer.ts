@@ -16,7 +16,12 @@ import {
   WebStandardStreamableHTTPServerTransport,
 } from '@modelcontextprotocol/server';
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
-import { EXTENSION_ID, SUBSCRIPTION_ID_META_KEY } from '../../spec-schema/draft/schema.ts';
+import {
+  EXTENSION_ID,
+  SUBSCRIPTION_ID_META_KEY,
+  REVISION,
+  type ServerCapability,
+} from '../../spec-schema/draft/schema.ts';
 import type {
   Delivery,
   Drain,
@@ -41,6 +46,13 @@ export interface Exchange {
   send(delivery: unknown): Promise<void>;
 }
 type Handler = (params: any, exchange: Exchange) => unknown;
+
+/** The settings of a server with durable logs and these drains. */
+export const settingsOf = (drains: readonly Drain[]) =>
+  ({
+    revision: REVISION,
+    levels: [...drains.map((drain) => (drain === 'pull' ? 'log' : drain)), 'durable'],
+  }) satisfies ServerCapability;
 
 /** One subscription, one log. */
 export class HonestLog {
@@ -261,7 +273,7 @@ export class HonestLog {
   }
 
   server(): McpServer {
-    const settings = { drains: this.drains, durability: 'durable' };
+    const settings = settingsOf(this.drains);
     const capabilities =
       this.drains.length > 0
         ? { extensions: { [EXTENSION_ID]: settings }, experimental: { [EXTENSION_ID]: settings } }

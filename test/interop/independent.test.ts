@@ -219,7 +219,7 @@ describe('the reference server, with the independent client and receiver', () =>
   });
 
   test('[cap-extensions] [cap-pull] settings and every trigger type list pull', async () => {
-    assert.ok((await client.settings())?.drains.includes('pull'));
+    assert.ok((await client.settings())?.levels.includes('log'));
     const types = await client.list();
     assert.ok(
       types.some(({ name }) => name === 'github.issues') &&

@@ -112,8 +112,8 @@ class Journey {
 
   async #isOffered(): Promise<void> {
     const { drain, feed } = this.#route;
-    assert.ok(this.#client.capability?.drains.includes(drain));
-    assert.equal(this.#client.capability?.durability, 'durable');
+    assert.ok(this.#client.capability?.levels.includes(drain === 'pull' ? 'log' : drain));
+    assert.ok(this.#client.capability?.levels.includes('durable'));
     const types = await all(this.#client.triggers());
     assert.ok(types.find(({ name }) => name === feed.select[0]!.name)?.drains.includes(drain));
     const page = await this.#client.list();

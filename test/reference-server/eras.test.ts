@@ -2,6 +2,7 @@
  * Tests one endpoint with three generations of clients: what each of them sees, and that all nine
  * methods reach the engine.
  */
+import { REVISION } from '../../spec-schema/draft/schema.ts';
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -38,9 +39,18 @@ for (const era of ERAS) {
       const place = era === 'v2 modern' ? 'extensions' : 'experimental';
       const settings = (client.capabilities[place] as Record<string, unknown>)[EXTENSION_ID];
       assert.deepEqual(settings, {
-        listChanged: true,
-        drains: ['callback', 'stream', 'pull'],
-        durability: 'durable',
+        revision: REVISION,
+        levels: ['log', 'stream', 'callback', 'durable'],
+        options: [
+          'conditionalReads',
+          'history',
+          'multiSelect',
+          'listChanged',
+          'pause',
+          'skip',
+          'reject',
+          'serverIdentity',
+        ],
         minTtlMs: 60_000,
         maxTtlMs: 2_592_000_000,
         jwksUri: new URL('/.well-known/jwks.json', server.url).href,

@@ -2,6 +2,7 @@
  * Tests the server on a pipe, started by real clients, including one that starts it twice to find
  * out which revision it speaks.
  */
+import { REVISION } from '../../spec-schema/draft/schema.ts';
 import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -35,9 +36,17 @@ describe('a client on stdio', () => {
         const { extensions, experimental } = client.getServerCapabilities() ?? {};
         const settings = (mode === 'legacy' ? experimental : extensions)?.[EXTENSION_ID];
         assert.deepEqual(settings, {
-          listChanged: true,
-          drains: ['callback', 'stream', 'pull'],
-          durability: 'durable',
+          revision: REVISION,
+          levels: ['log', 'stream', 'callback', 'durable'],
+          options: [
+            'conditionalReads',
+            'history',
+            'multiSelect',
+            'listChanged',
+            'pause',
+            'skip',
+            'reject',
+          ],
           minTtlMs: 60_000,
           maxTtlMs: 2_592_000_000,
         });

@@ -372,10 +372,15 @@ describe('a client without the extension', () => {
     }
   });
 
-  test('[cap-drains-true] every drain that is declared is accepted', async (t) => {
+  test('[cap-levels] every drain that is declared is accepted', async (t) => {
     const w = await world(t);
     const { capabilities } = await w.ok('server/discover');
-    assert.deepEqual(capabilities.extensions[EXTENSION].drains, ['callback', 'stream', 'pull']);
+    assert.deepEqual(capabilities.extensions[EXTENSION].levels, [
+      'log',
+      'stream',
+      'callback',
+      'durable',
+    ]);
     const endpoint = await w.endpoint();
     const { subscriptionId } = await w.subscribeTo(endpoint);
     const stream = await w.stream({ subscriptionId });

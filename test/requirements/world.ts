@@ -168,8 +168,10 @@ export class World {
         const mcp = new McpServer({ name: 'requirements', version: '1' });
         if (!bare)
           attachTriggers(mcp, this.engine, {
-            drains: ['callback', 'stream', 'pull'],
-            durability: store.durability,
+            levels: [
+              ...['log', 'stream', 'callback'],
+              ...(store.durability === 'durable' ? ['durable'] : []),
+            ],
             minTtlMs: 60_000,
             maxTtlMs: 30 * 86_400_000,
             log,

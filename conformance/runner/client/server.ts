@@ -3,6 +3,7 @@
  * overrides a method. It records the client's requests with their times. It speaks one protocol
  * revision and rejects the other.
  */
+import { REVISION } from '../../../spec-schema/draft/schema.ts';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -54,9 +55,17 @@ export class ScriptedServer {
   readonly streams: ServedStream[] = [];
   /** Settings of the extension; undefined = not declared. */
   settings: Json = {
-    listChanged: true,
-    drains: ['callback', 'stream', 'pull'],
-    durability: 'durable',
+    revision: REVISION,
+    levels: ['log', 'stream', 'callback', 'durable'],
+    options: [
+      'conditionalReads',
+      'history',
+      'multiSelect',
+      'listChanged',
+      'pause',
+      'skip',
+      'reject',
+    ],
   };
   /** Whether streams send new events and heartbeats automatically. */
   automatic = true;

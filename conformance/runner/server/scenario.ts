@@ -109,9 +109,9 @@ export class ServerTest {
     const { settings } = this.mcp;
     if (settings === undefined) throw new Error('the server does not declare the extension');
     for (const drain of needs.drains ?? [])
-      if (!settings.drains?.includes(drain))
+      if (!this.offers(drain))
         throw new NotApplicable(`The server does not offer the drain "${drain}".`);
-    if (needs.durable === true && settings.durability !== 'durable')
+    if (needs.durable === true && !this.declares('durable'))
       throw new NotApplicable('The server does not declare durable logs.');
     this.control.require(...(needs.verbs ?? []));
     for (const type of needs.types ?? []) this.control.type(type);
@@ -131,6 +131,17 @@ export class ServerTest {
     )
       throw new Error('the awaited check is broken');
     return value;
+  }
+
+  /** Whether the settings declare a level or an option. */
+  declares(feature: string): boolean {
+    const { levels, options } = this.mcp.settings as { levels?: unknown; options?: unknown };
+    return [levels, options].some((list) => Array.isArray(list) && list.includes(feature));
+  }
+
+  /** Whether the settings declare the level of a drain. */
+  offers(drain: Drain): boolean {
+    return this.declares(drain === 'pull' ? 'log' : drain);
   }
 
   /** The declared settings of the extension. */

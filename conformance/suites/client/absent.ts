@@ -70,6 +70,37 @@ export const absent = [
     },
   }),
   clientScenario({
+    name: 'absent: another revision',
+    about:
+      'A client sends no request of the extension to a server of a revision that it does not know.',
+    checks: ['cap-revision'],
+    eras: 'each',
+    async run(t) {
+      for (const revision of [undefined, '2999-01-01']) {
+        t.server.settings = { ...t.server.settings, revision };
+        const before = t.server.callsOf(...GREETINGS).length;
+        const program = t.start({ drain: 'stream' });
+        await t.until('the client to connect', () =>
+          t.server
+            .callsOf(...GREETINGS)
+            .slice(before)
+            .some(({ answer }) => answer?.result !== undefined),
+        );
+        await t.pause(LOOK_MS);
+        await t.check(
+          'cap-revision',
+          `the client calls no method of the extension when \`revision\` is ${revision ?? 'absent'}`,
+          () =>
+            assert.deepEqual(
+              calls(t).map(({ method }) => method),
+              [],
+            ),
+        );
+        await program.stop();
+      }
+    },
+  }),
+  clientScenario({
     name: 'absent: declared but missing',
     about: 'A server declares the extension but knows none of its methods.',
     checks: ['cap-method-not-found'],

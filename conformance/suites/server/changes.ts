@@ -192,7 +192,7 @@ export const changes = [
         },
       );
       await t.check('sub-status-told', 'an open stream reports the new status', async () => {
-        if (!t.settings.drains.includes('stream'))
+        if (!t.offers('stream'))
           throw new NotApplicable('The server does not offer the drain "stream".');
         const stream = await t.stream({ subscriptionId });
         await t.until('the events on the stream', () => stream.events.length === 5);
@@ -203,7 +203,7 @@ export const changes = [
           5000,
         );
       });
-      if (!t.settings.drains.includes('callback'))
+      if (!t.offers('callback'))
         throw new NotApplicable('The server does not offer the drain "callback".');
       const endpoint = await t.endpoint();
       const called = await t.subscribe({ callback: endpoint.callback });
@@ -525,7 +525,7 @@ export const changes = [
         );
         await get(t, subscriptionId);
       });
-      const endpoint = t.settings.drains.includes('callback') ? await t.endpoint() : undefined;
+      const endpoint = t.offers('callback') ? await t.endpoint() : undefined;
       const called =
         endpoint === undefined ? made : await t.subscribe({ callback: endpoint.callback });
       await t.mcp.request('triggers/unsubscribe', {

@@ -1,4 +1,5 @@
 /** The delivery message on every drain (SEP: Delivery). */
+import type { Drain } from '../../../spec-schema/draft/schema.ts';
 import assert from 'node:assert/strict';
 import { NotApplicable } from '../../runner/observations.ts';
 import { lastOf } from '../../runner/server/callback-endpoint.ts';
@@ -50,7 +51,7 @@ export const delivery = [
     ],
     needs: { verbs: ['emit', 'redact'], types: ['plain'] },
     async run(t) {
-      const offers = (drain: string): boolean => t.settings.drains.includes(drain);
+      const offers = (drain: Drain): boolean => t.offers(drain);
       const endpoint = offers('callback') ? await t.endpoint() : undefined;
       // The first two answers, an error and a partial ack, make the server repeat events.
       if (endpoint !== undefined) {
@@ -242,7 +243,7 @@ export const delivery = [
         'dlv-head-always',
         'each delivery of a stream has the current head and acked',
         async () => {
-          if (!t.settings.drains.includes('stream')) return;
+          if (!t.offers('stream')) return;
           const stream = await t.stream({ subscriptionId, window: { events: 1 } });
           await untilStreamed(t, stream, 2);
           await t.mcp.request('triggers/ack', { subscriptionId, position: at(2) });

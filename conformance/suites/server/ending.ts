@@ -39,13 +39,12 @@ const methods = (
   ['triggers/update', { paused: true }],
   ['triggers/pull', {}],
   ['triggers/ack', { position: { epoch, sequence: 1 } }],
-  ...(offers(t, 'stream') ? [['triggers/stream', {}] as const] : []),
+  ...(t.offers('stream') ? [['triggers/stream', {}] as const] : []),
   ['triggers/unsubscribe', {}],
 ];
 
-const offers = (t: ServerTest, drain: Drain): boolean => t.settings.drains.includes(drain);
 function requireDrain(t: ServerTest, drain: Drain): void {
-  if (!offers(t, drain)) throw new NotApplicable(`The server does not offer the drain "${drain}".`);
+  if (!t.offers(drain)) throw new NotApplicable(`The server does not offer the drain "${drain}".`);
 }
 
 /**
@@ -58,7 +57,7 @@ async function watch(
   name: string,
   { callback }: { readonly callback: boolean },
 ): Promise<Watched> {
-  const endpoint = callback && offers(t, 'callback') ? await t.endpoint() : undefined;
+  const endpoint = callback && t.offers('callback') ? await t.endpoint() : undefined;
   const topic = t.unique('topic');
   const subscription = await t.subscribe({
     select: [{ name, arguments: { topic } }],
@@ -76,7 +75,7 @@ async function watch(
       async () => (await t.mcp.request('triggers/get', { subscriptionId })).acked === 2,
     );
   const { head, acked } = await t.mcp.request('triggers/get', { subscriptionId });
-  const stream = offers(t, 'stream') ? await t.stream({ subscriptionId }) : undefined;
+  const stream = t.offers('stream') ? await t.stream({ subscriptionId }) : undefined;
   if (stream !== undefined) await untilStreamed(t, stream, 2);
   const pull: Watched['pull'] = { answer: undefined, error: undefined };
   void t.mcp

@@ -434,7 +434,7 @@ async function everywhere(
     stream.close();
     return stream.deliveries;
   };
-  const offered = t.settings.drains.includes('stream');
+  const offered = t.offers('stream');
   const streams: Json[] = [];
   await t.check('gap-same-everywhere', 'streams send each gap', async () => {
     if (!offered) return;

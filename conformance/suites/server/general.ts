@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import { NotApplicable, NotShown } from '../../runner/observations.ts';
+import { newSecret } from '../../runner/server/callback-endpoint.ts';
 import { problemOf } from '../../runner/wire/schema.ts';
 import type { Answer, Json, RpcError } from '../../runner/wire/session.ts';
 
@@ -49,15 +50,14 @@ export const general = [
       const types: Json[] = (await t.mcp.request('triggers/list')).triggers;
       await t.check(
         'cap-pull',
-        '"pull" is among the drains of the settings and of every trigger type',
+        '"log" is among the levels, and "pull" among the drains of every trigger type',
         () => {
-          for (const [of, drains] of [
-            ['the settings', t.settings.drains],
-            ...types.map(({ name, drains: own }) => [name, own]),
-          ])
+          const { levels } = t.settings;
+          assert.ok(t.declares('log'), `the levels are ${JSON.stringify(levels)}`);
+          for (const { name, drains } of types)
             assert.ok(
               drains?.includes('pull'),
-              `the drains of ${of} are ${JSON.stringify(drains)}`,
+              `the drains of ${name} are ${JSON.stringify(drains)}`,
             );
         },
       );
@@ -112,19 +112,18 @@ export const general = [
   }),
 
   scenario({
-    name: 'general: drains',
-    about: 'Every declared drain works.',
-    checks: ['cap-drains-true'],
+    name: 'general: levels',
+    about: 'Every declared level works.',
+    checks: ['cap-levels'],
     needs: { types: ['plain'] },
     eras: 'each',
     async run(t) {
-      const { drains } = t.settings;
       const { subscriptionId } = await t.subscribe();
-      await t.check('cap-drains-true', 'the server answers a pull', () =>
+      await t.check('cap-levels', 'the server answers a pull', () =>
         t.mcp.request('triggers/pull', { subscriptionId }),
       );
-      if (drains.includes('stream')) {
-        await t.check('cap-drains-true', 'the server opens a stream', async () => {
+      if (t.offers('stream')) {
+        await t.check('cap-levels', 'the server opens a stream', async () => {
           const stream = await t.stream({ subscriptionId });
           await t.until('a first delivery', () => {
             if (stream.ended !== undefined)
@@ -133,11 +132,48 @@ export const general = [
           });
         });
       }
-      if (drains.includes('callback')) {
-        await t.check('cap-drains-true', 'the server accepts a callback', async () => {
+      if (t.offers('callback')) {
+        await t.check('cap-levels', 'the server accepts a callback', async () => {
           await t.subscribe({ callback: (await t.endpoint()).callback });
         });
       }
+    },
+  }),
+
+  scenario({
+    name: 'general: levels and options that the server lacks',
+    about: 'The server rejects the parameters of a level or an option that it does not declare.',
+    checks: ['subs-unsupported'],
+    needs: { types: ['plain'] },
+    async run(t) {
+      const name = t.control.type('plain');
+      const { subscriptionId } = await t.subscribe();
+      const subscribing = (params: object): [string, object] => [
+        'triggers/subscribe',
+        { key: t.unique(), select: [{ name }], ...params },
+      ];
+      const callback = { url: 'https://callback.invalid/in', secret: newSecret() };
+      const requests: Readonly<Record<string, readonly [feature: string, [string, object]]>> = {
+        callback: ['callback', subscribing({ callback })],
+        ifNoneMatch: ['conditionalReads', ['triggers/get', { subscriptionId, ifNoneMatch: 'x' }]],
+        onFailure: ['skip', ['triggers/update', { subscriptionId, onFailure: 'skip' }]],
+        paused: ['pause', ['triggers/update', { subscriptionId, paused: true }]],
+        select: ['multiSelect', subscribing({ select: [{ name }, { name }] })],
+        since: ['history', subscribing({ since: new Date(Date.now() - 1000).toISOString() })],
+        stream: ['stream', ['triggers/stream', { subscriptionId }]],
+      };
+      const lacking = Object.entries(requests).filter(([, [feature]]) => !t.declares(feature));
+      if (lacking.length === 0)
+        throw new NotApplicable('the server declares every level and option that has a parameter');
+      for (const [parameter, [feature, [method, params]]] of lacking)
+        await t.check(
+          'subs-unsupported',
+          `\`${parameter}\` is rejected by a server that does not declare "${feature}"`,
+          async () => {
+            const { code, data } = await t.mcp.errorOf(method, params);
+            assert.deepEqual([code, (data as Json)?.feature], [-32026, parameter]);
+          },
+        );
     },
   }),
 

@@ -26,7 +26,7 @@ export const isolation = [
         ['triggers/pull', (id) => ({ subscriptionId: id })],
         ['triggers/ack', (id) => ({ subscriptionId: id, position })],
         ['triggers/unsubscribe', (id) => ({ subscriptionId: id, ifMatch: etag })],
-        ...(t.settings.drains.includes('stream')
+        ...(t.offers('stream')
           ? [['triggers/stream', (id: string) => ({ subscriptionId: id })] as const]
           : []),
       ];

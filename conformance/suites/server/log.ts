@@ -133,7 +133,7 @@ export const log = [
           const once = named(await read(first));
           await t.pause(20);
           assert.deepEqual(named(await read(first, { maxEvents: 4 })), once);
-          if (!t.settings.drains.includes('stream')) return;
+          if (!t.offers('stream')) return;
           const stream = await t.stream({ subscriptionId: first.subscriptionId });
           await untilStreamed(t, stream, 10);
           assert.deepEqual(named(stream.deliveries), once);
@@ -225,7 +225,7 @@ export const log = [
         'log-no-silent-loss',
         'a stream covers each unacknowledged sequence number too',
         async () => {
-          if (!t.settings.drains.includes('stream')) return;
+          if (!t.offers('stream')) return;
           const stream = await t.stream({ subscriptionId });
           await untilStreamed(t, stream, head);
           assert.equal(
@@ -447,7 +447,7 @@ export const log = [
         subscriptionId,
         position: { epoch: old, sequence: 5 },
       });
-      const streams = t.settings.drains.includes('stream');
+      const streams = t.offers('stream');
       const before = streams ? await t.stream({ subscriptionId }) : undefined;
       if (before !== undefined) await untilStreamed(t, before, 8);
       await t.control.do('lose', {});

@@ -25,7 +25,7 @@ const places = (
   ['`after` of a pull', 'triggers/pull', (position) => ({ after: position })],
   ['`ack` of a pull', 'triggers/pull', (position) => ({ ack: position })],
   ['`position` of an acknowledgement', 'triggers/ack', (position) => ({ position })],
-  ...(t.settings.drains.includes('stream')
+  ...(t.offers('stream')
     ? [
         [
           '`after` of a stream',
@@ -216,7 +216,7 @@ export const positions = [
           () => reads(from),
         );
       await t.check('pos-old-valid', 'a stream after 3 starts with the gap too', async () => {
-        if (!t.settings.drains.includes('stream')) return;
+        if (!t.offers('stream')) return;
         const stream = await t.stream({ subscriptionId, after: { epoch, sequence: 3 } });
         await untilStreamed(t, stream, head);
         assert.equal(stream.deliveries[0].after, 3, '`after` of the first delivery:');
@@ -371,7 +371,7 @@ export const positions = [
           assert.equal((await ack(8)).acked, 8, '`acked`:');
         },
       );
-      if (t.settings.drains.includes('stream'))
+      if (t.offers('stream'))
         await t.check(
           'ack-sent',
           'a gap at the end of the log can be acknowledged once a stream has reported it',
@@ -409,7 +409,7 @@ export const positions = [
       ).events;
       const happens: readonly (readonly [what: string, act: () => Promise<unknown>])[] = [
         ['everything was pulled', () => readAll(t.mcp, subscriptionId, { epoch, sequence: 0 })],
-        ...(t.settings.drains.includes('stream')
+        ...(t.offers('stream')
           ? [
               [
                 'everything was streamed',

@@ -105,7 +105,7 @@ export const subscriptions = [
           'another onFailure',
           { select, onFailure: first.onFailure === 'skip' ? 'suspend' : 'skip' },
         ],
-        ...(t.settings.drains.includes('callback')
+        ...(t.offers('callback')
           ? [['a callback', { select, callback: (await t.endpoint()).callback }] as const]
           : []),
       ];
@@ -273,7 +273,7 @@ export const subscriptions = [
         'a callback for a type without the callback drain is rejected',
         async () => {
           // On a server without callbacks the plain type has no callback drain either.
-          const able = t.settings.drains.includes('callback');
+          const able = t.offers('callback');
           const callback = able
             ? (await t.endpoint()).callback
             : { url: 'https://callback.invalid/in', secret: newSecret() };

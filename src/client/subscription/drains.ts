@@ -14,6 +14,7 @@ import { lastCovered } from '../../protocol/core/apply.ts';
 import { RETRY_AFTER_MAX_MS } from '../../protocol/core/policy.ts';
 import { sleep, type Clock } from '../../protocol/lib/clock.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
+import { offersDrain } from '../../protocol/wire/capability.ts';
 import {
   PULL_EVENTS_DEFAULT,
   STREAM_BYTES_DEFAULT,
@@ -72,7 +73,7 @@ export function drainsToTry(
 ): readonly Drain[] {
   return DRAINS.slice(wanted === 'auto' ? 0 : drainRank(wanted))
     .map(({ name }) => name)
-    .filter((drain) => capability.drains.includes(drain) && (drain !== 'callback' || hasCallback));
+    .filter((drain) => offersDrain(capability, drain) && (drain !== 'callback' || hasCallback));
 }
 
 /** Yields deliveries by the drain until its first error. */

@@ -6,6 +6,7 @@ import type { Position, Subscription } from '../../../spec-schema/draft/schema.t
 import { systemClock } from '../../protocol/lib/clock.ts';
 import { memoryLedger } from '../../protocol/ledger/ledger.ts';
 import { subscriptionKey } from '../../protocol/wire/canonical.ts';
+import { durabilityOf } from '../../protocol/wire/capability.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import type { Guarantee, Item, SubscribeOptions, SubscriptionState } from '../options.ts';
 import type { TriggersApi } from '../sdk/triggers-api.ts';
@@ -45,18 +46,12 @@ export class TriggersSubscription implements AsyncIterable<Item> {
         { reason: 'capability' },
       );
     const drains = drainsToTry(options.drain ?? 'auto', options.callback !== undefined, capability);
-    if (drains.length === 0)
-      throw new LocalError(
-        'not_supported',
-        'The server offers none of the allowed drains. Allow another with `drain`, or pass a `callback`.',
-        { reason: 'drain' },
-      );
     const clock = options.tuning?.clock ?? systemClock;
     const { signal } = this.#stop;
     this.key = options.key ?? subscriptionKey(options.select, null);
     this.#api = api;
     this.#o = options;
-    this.#durability = capability.durability;
+    this.#durability = durabilityOf(capability);
     this.#positions = new PositionKeeper({
       api,
       clock,
@@ -99,7 +94,8 @@ export class TriggersSubscription implements AsyncIterable<Item> {
 
   /** The guarantee at the moment. */
   get guarantee(): Guarantee {
-    this.#durability = this.#api.connection.capability?.durability ?? this.#durability;
+    const { capability } = this.#api.connection;
+    if (capability) this.#durability = durabilityOf(capability);
     return {
       order: 'total',
       loss: 'none silent',

@@ -3,7 +3,13 @@
  * revision 2026-07-28, and `experimental` before (SEP: Capability). Writes to the place of the
  * revision; reads from either.
  */
-import { EXTENSION_ID, type ServerCapability } from '../../../spec-schema/draft/schema.ts';
+import {
+  EXTENSION_ID,
+  REVISION,
+  type Drain,
+  type Level,
+  type ServerCapability,
+} from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from './errors.ts';
 import { check } from './validate.ts';
 
@@ -21,9 +27,25 @@ function placesOf(protocolVersion: string | undefined): Place[] {
   return protocolVersion >= FIRST_EXTENSIONS_REVISION ? ['extensions'] : ['experimental'];
 }
 
+/** The level that offers each drain (SEP: Levels and options). */
+const LEVEL_OF: Readonly<Record<Drain, Level>> = {
+  pull: 'log',
+  stream: 'stream',
+  callback: 'callback',
+};
+
+/** Whether a server with these settings offers the drain. */
+export const offersDrain = ({ levels }: ServerCapability, drain: Drain): boolean =>
+  levels.includes(LEVEL_OF[drain]);
+
+/** What a server promises about a crash: without the level `durable` it may lose its logs. */
+export const durabilityOf = ({ levels }: ServerCapability): 'durable' | 'volatile' =>
+  levels.includes('durable') ? 'durable' : 'volatile';
+
 /**
- * Returns the server's settings; null if it does not have the extension. The place of the revision
- * takes precedence. Throws `LocalError` `peer_misbehaved` if the settings are not valid.
+ * Returns the server's settings; null if it does not have the extension in a revision that this
+ * implementation knows. The place of the MCP revision takes precedence. Throws `LocalError`
+ * `peer_misbehaved` if the settings are not valid.
  */
 export function capabilityOf(
   capabilities: object | null | undefined,
@@ -34,16 +56,21 @@ export function capabilityOf(
   for (const place of order) {
     const settings = member(member(capabilities, place), EXTENSION_ID);
     if (settings === undefined) continue;
+    if (member(settings, 'revision') !== REVISION) return null;
     const checked = check('ServerCapability', settings);
-    if (checked.ok) return checked.value;
-    throw new LocalError(
-      'peer_misbehaved',
-      `The server's settings for ${EXTENSION_ID} are not valid: expected ${checked.expected} at "${checked.path}". Report this to the operator of the server.`,
-      { reason: 'capability' },
-    );
+    if (!checked.ok) throw misdeclared(checked.expected, checked.path);
+    if (!checked.value.levels.includes('log')) throw misdeclared('"log" among them', '/levels');
+    return checked.value;
   }
   return null;
 }
+
+const misdeclared = (expected: string, path: string): LocalError =>
+  new LocalError(
+    'peer_misbehaved',
+    `The server's settings for ${EXTENSION_ID} are not valid: expected ${expected} at "${path}". Report this to the operator of the server.`,
+    { reason: 'capability' },
+  );
 
 /**
  * Returns the capabilities with the settings added: for one revision, or without `protocolVersion`

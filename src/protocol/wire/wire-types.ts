@@ -16,6 +16,8 @@ export interface WireTypes {
   JsonObject: wire.JsonObject;
   Meta: wire.Meta;
   Drain: wire.Drain;
+  Level: wire.Level;
+  Option: wire.Option;
   ServerCapability: wire.ServerCapability;
   ClientCapability: wire.ClientCapability;
   Retention: wire.Retention;

@@ -6,12 +6,12 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { connect } from '../../../src/client/sdk/connection.ts';
-import { EXTENSION_ID } from '../../../spec-schema/draft/schema.ts';
+import { EXTENSION_ID, REVISION } from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';
 import { until, within } from '../support.ts';
 import { MODERN, SESSIONS, startRaw } from './raw-server.ts';
 
-const TRIGGERS = { [EXTENSION_ID]: { drains: ['pull'], durability: 'volatile' } };
+const TRIGGERS = { [EXTENSION_ID]: { revision: REVISION, levels: ['log'] } };
 
 for (const era of [MODERN, SESSIONS] as const) {
   describe(`a connection in ${era}`, () => {
@@ -33,11 +33,11 @@ for (const era of [MODERN, SESSIONS] as const) {
       });
       const connection = await connect({ url: server.url });
       t.onTestFinished(() => connection.close());
-      const offered = () => connection.capability?.drains ?? null;
+      const offered = () => connection.capability?.levels ?? null;
       assert.equal(offered(), null);
       server.capabilities = { extensions: TRIGGERS };
       await connection.refresh();
-      assert.deepEqual(offered(), ['pull']);
+      assert.deepEqual(offered(), ['log']);
       server.capabilities = {};
       await connection.refresh();
       assert.equal(offered(), null);

@@ -173,7 +173,7 @@ describe('with the extension', () => {
     const { server, log } = await everything(t);
     const receiver = await startReceiver(t);
     log.replaced.set('triggers/subscribe', (params, exchange) => {
-      if (params.callback) throw new Refused(-32027, { reason: 'timeout' });
+      if (params.callback) throw new Refused(-32027, { kind: 'callback', category: 'timeout' });
       return log.methods['triggers/subscribe']!(params, exchange);
     });
     const follower = await followed(t, server.url, { callback: receiver });

@@ -3,7 +3,7 @@
  * added and removed.
  */
 import { EXTENSION_ID } from '../../../spec-schema/draft/schema.ts';
-import type { HonestLog } from '../peer.ts';
+import { settingsOf, type HonestLog } from '../peer.ts';
 import type { Handler, RawServer } from './raw-server.ts';
 
 const typeOf = (name: string, log: HonestLog) => ({
@@ -22,7 +22,7 @@ export function putOn(
   log: HonestLog,
   names: readonly string[] = ['timer'],
 ): void {
-  const settings = { drains: log.drains, durability: 'durable' };
+  const settings = settingsOf(log.drains);
   server.capabilities = {
     ...server.capabilities,
     extensions: {

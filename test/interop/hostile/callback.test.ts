@@ -2,6 +2,7 @@
  * Tests requests to a callback from anyone: senders who know the URL or nothing, a server that
  * breaks the protocol, and the network in between.
  */
+import { REVISION } from '../../../spec-schema/draft/schema.ts';
 import assert from 'node:assert/strict';
 import { createHmac, randomBytes } from 'node:crypto';
 import { connect as dial } from 'node:net';
@@ -93,7 +94,7 @@ async function calling(
 ): Promise<void> {
   await using mounted = await mount({ answerWithinMs });
   await using peer = await HostilePeer.start({
-    settings: () => ({ drains: ['callback', 'pull'], durability: 'durable' }),
+    settings: () => ({ revision: REVISION, levels: ['log', 'callback', 'durable'] }),
   });
   let taken = 0;
   const callback: CallbackEndpoint = {

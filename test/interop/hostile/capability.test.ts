@@ -1,6 +1,7 @@
 /**
  * Tests peers that declare what they do not have, have what they do not declare, or withdraw it.
  */
+import { REVISION } from '../../../spec-schema/draft/schema.ts';
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { triggersClient } from '../../../src/client/client.ts';
@@ -12,10 +13,10 @@ const unknown = (): never => {
   throw new Refused(-32601);
 };
 const unsupported = (feature: string) => (): never => {
-  throw new Refused(-32026, { feature });
+  throw new Refused(-32026, { kind: 'feature', feature });
 };
 const settings = (value: Json): Pick<Row, 'settings'> => ({ settings: () => value });
-const right = { drains: ['stream', 'pull'], durability: 'durable' };
+const right = { revision: REVISION, levels: ['log', 'stream', 'durable'] };
 /** The handshake of either era: discovery or initialize. */
 const handshake = (hook: (call: Call) => Json): Pick<Row, 'calls'> => ({
   calls: { 'server/discover': hook, initialize: hook },
@@ -26,14 +27,19 @@ const shapeless: readonly [string, Json][] = [
   ['a number', 42],
   ['a list', ['stream']],
 ];
-const malformed: readonly [string, Json][] = [
+const unknownRevisions: readonly [string, Json][] = [
   ['empty settings', {}],
-  ['no drains', { ...right, drains: [] }],
-  ['drains as text', { ...right, drains: 'stream' }],
-  ['the same drain twice', { ...right, drains: ['pull', 'pull'] }],
-  ['an unknown drain', { ...right, drains: ['pigeon'] }],
-  ['no durability', { drains: ['pull'] }],
-  ['an unknown durability', { ...right, durability: 'eternal' }],
+  ['no revision', { levels: ['log', 'stream'] }],
+  ['a later revision', { ...right, revision: '2999-01-01' }],
+  ['a revision that is not text', { ...right, revision: 1 }],
+];
+const malformed: readonly [string, Json][] = [
+  ['a revision and nothing else', { revision: REVISION }],
+  ['no levels', { ...right, levels: [] }],
+  ['levels as text', { ...right, levels: 'stream' }],
+  ['the same level twice', { ...right, levels: ['log', 'log'] }],
+  ['levels without log', { ...right, levels: ['stream'] }],
+  ['an option without a name', { ...right, options: [''] }],
   ['a jwksUri with a javascript: URL', { ...right, jwksUri: 'javascript:alert(1)' }],
   ['a negative maxTtlMs', { ...right, maxTtlMs: -1 }],
 ];
@@ -55,6 +61,20 @@ describe('capabilities', { concurrent: true }, () => {
       ...settings(value),
       always: { '2026-07-28': 'not_supported revision', '2025-11-25': 'peer_misbehaved' },
       healed: false,
+    })),
+    ...unknownRevisions.map(([name, value]): Row => ({
+      name: `settings: ${name}`,
+      proves: 'cap-revision',
+      eras: BOTH_ERAS,
+      drains: ['pull'],
+      ...settings(value),
+      always: 'not_supported capability',
+      healed: false,
+      also: ({ peer }) =>
+        assert.deepEqual(
+          peer.requests.filter((method) => method.startsWith('triggers/')),
+          [],
+        ),
     })),
     {
       name: 'no settings, and no methods',
@@ -113,14 +133,7 @@ describe('capabilities', { concurrent: true }, () => {
       name: 'declares a stream and a pull and refuses both',
       eras: BOTH_ERAS,
       calls: { 'triggers/stream': unsupported('stream'), 'triggers/pull': unsupported('pull') },
-      always: 'Unsupported',
-      healed: false,
-    },
-    {
-      name: 'only drains that the client does not want',
-      drains: ['pull'],
-      ...settings({ ...right, drains: ['stream'] }),
-      always: 'not_supported drain',
+      always: 'Unsupported feature',
       healed: false,
     },
     {
@@ -146,7 +159,7 @@ describe('capabilities', { concurrent: true }, () => {
     {
       name: 'a session that ends while the new one is malformed',
       eras: ['2025-11-25'],
-      settings: (n) => (n === 1 ? right : {}),
+      settings: (n) => (n === 1 ? right : { revision: REVISION }),
       calls: {
         'triggers/stream': ({ send }) => send(404, 'text/plain', 'gone'),
         'triggers/pull': ({ send }) => send(404, 'text/plain', 'gone'),

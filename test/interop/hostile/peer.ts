@@ -3,6 +3,7 @@
  * eras, except where a row of a table makes it fail. It records what it sent and what the client
  * sent, so that both can be checked.
  */
+import { REVISION } from '../../../spec-schema/draft/schema.ts';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -374,7 +375,7 @@ export class HostilePeer {
   };
 
   #capabilities(place: string, n: number): Json {
-    const right = { drains: ['stream', 'pull'], durability: 'durable' };
+    const right = { revision: REVISION, levels: ['log', 'stream', 'durable'] };
     const settings = this.#wrong.settings && this.#isWrong(n) ? this.#wrong.settings(n) : right;
     return settings === undefined ? {} : { [place]: { [EXTENSION]: settings } };
   }

@@ -329,7 +329,7 @@ describe('silence', { concurrent: true }, () => {
     [
       'exhausted for a year',
       () => {
-        throw new Refused(-32025, { limit: 'x', retryAfterMs: 31_536_000_000 });
+        throw new Refused(-32025, { kind: 'limit', limit: 'x', retryAfterMs: 31_536_000_000 });
       },
       25_000,
       3_600_000,
@@ -338,7 +338,7 @@ describe('silence', { concurrent: true }, () => {
     [
       'exhausted for no time',
       () => {
-        throw new Refused(-32025, { limit: 'x', retryAfterMs: 0 });
+        throw new Refused(-32025, { kind: 'limit', limit: 'x', retryAfterMs: 0 });
       },
       25_000,
       500,

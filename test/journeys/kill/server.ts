@@ -34,7 +34,7 @@ const engine = createEngine({
 });
 const mcp = createMcpHandler(() => {
   const server = new McpServer({ name: 'kill', version: '0' });
-  attachTriggers(server, engine, { drains: ['callback', 'stream', 'pull'], durability: 'durable' });
+  attachTriggers(server, engine, { levels: ['log', 'stream', 'callback', 'durable'] });
   return server;
 });
 const authInfo = {

@@ -4,12 +4,16 @@
  */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
-import { EXTENSION_ID, type ServerCapability } from '../../../spec-schema/draft/schema.ts';
+import {
+  EXTENSION_ID,
+  REVISION,
+  type ServerCapability,
+} from '../../../spec-schema/draft/schema.ts';
 import { capabilityOf, placeCapability } from '../../../src/protocol/wire/capability.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';
 
-const settings: ServerCapability = { drains: ['pull'], durability: 'durable' };
-const other: ServerCapability = { drains: ['stream', 'pull'], durability: 'volatile' };
+const settings: ServerCapability = { revision: REVISION, levels: ['log', 'durable'] };
+const other: ServerCapability = { revision: REVISION, levels: ['log', 'stream'] };
 
 describe('capability', () => {
   const places: readonly [revision: string | undefined, written: readonly string[]][] = [
@@ -70,12 +74,27 @@ describe('capability', () => {
     );
   });
 
-  test('reports invalid settings as an error, not as absence', () => {
-    for (const wrong of [
+  test('[cap-revision] reads an absent or unknown revision as absence of the extension', () => {
+    for (const other of [
       {},
       null,
-      { drains: [], durability: 'durable' },
-      { drains: ['pull'], durability: 'CANARY' },
+      { levels: ['log'] },
+      { revision: '2999-01-01', levels: ['log'] },
+    ])
+      assert.equal(capabilityOf({ extensions: { [EXTENSION_ID]: other } }), null);
+  });
+
+  test('[gen-ignore-unknown] accepts levels, options and members of later revisions', () => {
+    const later = { ...settings, levels: ['log', 'federated'], options: ['telepathy'], new: 1 };
+    assert.deepEqual(capabilityOf({ extensions: { [EXTENSION_ID]: later } }), later);
+  });
+
+  test('reports invalid settings as an error, not as absence', () => {
+    for (const wrong of [
+      { revision: REVISION },
+      { revision: REVISION, levels: [] },
+      { revision: REVISION, levels: ['stream'] },
+      { revision: REVISION, levels: ['log'], jwksUri: 'CANARY' },
     ]) {
       assert.throws(
         () => capabilityOf({ extensions: { [EXTENSION_ID]: wrong } }),

@@ -301,7 +301,7 @@ describe('a pull', () => {
     await w.close();
   });
 
-  test('[cap-drains-true] rejects a drain that the trigger type does not have', async () => {
+  test('[cap-levels] rejects a drain that the trigger type does not have', async () => {
     const w = await world({ triggers: [{ type: { ...tick.type, drains: ['pull'] } }] });
     const { subscriptionId } = await w.engine.subscribe(ann, { select });
     assert.deepEqual(

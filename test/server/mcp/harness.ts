@@ -34,7 +34,7 @@ export async function startEngine(options: Partial<EngineOptions> = {}): Promise
   return engine;
 }
 
-export const settings: AttachOptions = { drains: ['stream', 'pull'], durability: 'volatile' };
+export const settings: AttachOptions = { levels: ['log', 'stream'] };
 
 /** A message that a server sent. */
 export interface Message {

@@ -5,7 +5,11 @@
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { McpServer } from '@modelcontextprotocol/server';
-import { EXTENSION_ID, SUBSCRIPTION_ID_META_KEY } from '../../../spec-schema/draft/schema.ts';
+import {
+  EXTENSION_ID,
+  SUBSCRIPTION_ID_META_KEY,
+  REVISION,
+} from '../../../spec-schema/draft/schema.ts';
 import type { AttachableEngine } from '../../../src/server/mcp/sdk.ts';
 import { attachTriggers } from '../../../src/server/mcp/triggers/install.ts';
 import { triggersMethods } from '../../../src/server/mcp/triggers/methods.ts';
@@ -87,9 +91,9 @@ test('gives valid settings, the same in both eras [cap-extensions] [cap-experime
   });
   const legacy = capabilities['experimental']?.[EXTENSION_ID];
   assert.deepEqual(legacy, {
-    listChanged: true,
-    drains: ['stream', 'pull'],
-    durability: 'volatile',
+    revision: REVISION,
+    levels: ['log', 'stream'],
+    options: ['conditionalReads', 'history', 'multiSelect', 'listChanged', 'serverIdentity'],
     minTtlMs: 10,
     maxTtlMs: 5000,
     jwksUri: 'https://a.example/jwks',
@@ -101,7 +105,11 @@ test('gives valid settings, the same in both eras [cap-extensions] [cap-experime
     (discovered['capabilities'] as Record<string, Record<string, unknown>>)['extensions']?.[
       EXTENSION_ID
     ],
-    { listChanged: true, drains: ['stream', 'pull'], durability: 'volatile' },
+    {
+      revision: REVISION,
+      levels: ['log', 'stream'],
+      options: ['conditionalReads', 'history', 'multiSelect', 'listChanged'],
+    },
   );
 });
 
@@ -138,7 +146,7 @@ test('makes every method of the table answer in both eras, and modern results ar
     };
     await expect('triggers/list', {});
     const { subscriptionId, epoch } = await expect('triggers/subscribe', { select });
-    await expect('triggers/update', { subscriptionId, paused: true });
+    await expect('triggers/update', { subscriptionId, ttlMs: 60_000 });
     await expect('triggers/get', { subscriptionId });
     await expect('triggers/subscriptions', {});
     await expect('triggers/pull', { subscriptionId });

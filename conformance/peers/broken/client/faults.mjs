@@ -3,14 +3,7 @@
 import { byName, READER_FAULTS } from '../reader-faults.mjs';
 
 const FAR = 2 ** 31 - 1;
-const SETTINGS = new Set([
-  'listChanged',
-  'drains',
-  'durability',
-  'minTtlMs',
-  'maxTtlMs',
-  'jwksUri',
-]);
+const SETTINGS = new Set(['revision', 'levels', 'options', 'minTtlMs', 'maxTtlMs', 'jwksUri']);
 const DELIVERY = new Set([
   'resultType',
   'subscriptionId',
@@ -41,12 +34,19 @@ const ROWS = [
   {
     check: 'gen-ignore-unknown',
     wrong: 'treats settings with an unknown member as missing',
-    overrides: { hasExtension: (settings) => settings !== undefined && isAll(SETTINGS)(settings) },
+    overrides: {
+      hasExtension: (settings) => settings?.revision === '2026-12-01' && isAll(SETTINGS)(settings),
+    },
   },
   {
     check: 'cap-no-call',
     wrong: 'calls methods although the server does not declare the extension',
     overrides: { hasExtension: () => true },
+  },
+  {
+    check: 'cap-revision',
+    wrong: 'uses the extension in a revision that it does not know',
+    overrides: { hasExtension: (settings) => settings !== undefined },
   },
   {
     check: 'cap-method-not-found',

@@ -48,9 +48,9 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'cap-pull',
-    wrong: 'does not declare the pull drain',
+    wrong: 'does not declare the level log',
     fault: declared((settings) => {
-      settings.drains = settings.drains.filter((drain: string) => drain !== 'pull');
+      settings.levels = settings.levels.filter((level: string) => level !== 'log');
     }),
   },
   {
@@ -69,14 +69,28 @@ export const general: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'cap-drains-true',
+    check: 'cap-levels',
     wrong: 'rejects streams that it declares',
     fault: {
       request: ({ method }) =>
         method === 'triggers/stream'
-          ? { error: { code: -32026, message: 'Not offered.', data: { feature: 'stream' } } }
+          ? {
+              error: {
+                code: -32026,
+                message: 'Not offered.',
+                data: { kind: 'feature', feature: 'stream' },
+              },
+            }
           : undefined,
     },
+  },
+  {
+    check: 'subs-unsupported',
+    wrong: 'accepts a parameter of an option that it does not declare',
+    fault: declared((settings) => ({
+      ...settings,
+      options: settings.options.filter((option: string) => option !== 'pause'),
+    })),
   },
   {
     check: 'cap-result-type',

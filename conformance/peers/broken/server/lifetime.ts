@@ -80,7 +80,10 @@ export const lifetime: readonly BrokenServer[] = [
   {
     check: 'ttl-null-durable',
     wrong: 'grants a lifetime without expiry although its logs are not durable',
-    fault: declared((settings) => ({ ...settings, durability: 'volatile' })),
+    fault: declared((settings) => ({
+      ...settings,
+      levels: settings.levels.filter((level: string) => level !== 'durable'),
+    })),
   },
   {
     check: 'ttl-null-finite',

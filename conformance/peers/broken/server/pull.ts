@@ -132,7 +132,13 @@ export const pull: readonly BrokenServer[] = [
       },
       request: ({ method, params, memory }) =>
         method === 'triggers/pull' && memory[params.subscriptionId] === true
-          ? { error: { code: -32026, message: 'Not offered.', data: { feature: 'pull' } } }
+          ? {
+              error: {
+                code: -32026,
+                message: 'Not offered.',
+                data: { kind: 'feature', feature: 'pull' },
+              },
+            }
           : undefined,
     },
   },

@@ -3,7 +3,11 @@
  * SDK.
  */
 import type { McpServer, ServerContext } from '@modelcontextprotocol/server';
-import type { ServerCapability } from '../../../../spec-schema/draft/schema.ts';
+import {
+  REVISION,
+  type Option,
+  type ServerCapability,
+} from '../../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../../protocol/lib/clock.ts';
 import type { Log } from '../../engine/ports.ts';
 import { silentLog } from '../../engine/ports.ts';
@@ -24,10 +28,14 @@ import {
 } from '../sdk.ts';
 
 /**
- * Options of {@link attachTriggers}. The members of the capability are announced unchanged (SEP:
- * Capability).
+ * Options of {@link attachTriggers}. The members of the settings are announced unchanged (SEP:
+ * Settings).
  */
-export interface AttachOptions extends Omit<ServerCapability, 'listChanged'>, BindingOptions {}
+export interface AttachOptions
+  extends Omit<ServerCapability, 'revision' | 'options'>, BindingOptions {
+  /** The options to offer. Default: all that the engine has and the levels permit. */
+  readonly options?: readonly Option[];
+}
 
 /**
  * Serves `triggers/*` on `mcp` from `engine` and announces the capability: under `extensions` for
@@ -47,6 +55,8 @@ export function attachTriggers(
   claimBinding(mcp, 'triggers', methods);
   const log = options.log ?? silentLog;
   const caller = options.caller ?? callerOf;
+  const settings = settingsOf(options);
+  const offered = new Set([...settings.levels, ...settings.options]);
   const connection: Connection = { mcp, engine, log, openStreams: 0, used: false };
   for (const method of methods) {
     mcp.server.setRequestHandler(method, { params: passThrough }, async (params, ctx) => {
@@ -58,7 +68,7 @@ export function attachTriggers(
             connection,
             method,
             params,
-            requestOf(ctx, engine.clock, () => caller(ctx)),
+            requestOf(ctx, engine.clock, () => caller(ctx), offered),
           )),
         };
       } catch (error) {
@@ -66,7 +76,7 @@ export function attachTriggers(
       }
     });
   }
-  mcp.server.registerCapabilities(placeCapability({}, settingsOf(options)));
+  mcp.server.registerCapabilities(placeCapability({}, settings));
   announceOnSession(connection);
 }
 
@@ -80,12 +90,26 @@ interface Connection {
   used: boolean;
 }
 
+/** The options of the engine, each with the level that it needs. */
+const OPTIONS: readonly (readonly [option: Option, needs: string])[] = [
+  ['conditionalReads', 'log'],
+  ['history', 'log'],
+  ['multiSelect', 'log'],
+  ['listChanged', 'stream'],
+  ['pause', 'callback'],
+  ['skip', 'callback'],
+  ['reject', 'callback'],
+];
+
 /** The settings object that both eras announce. */
-function settingsOf({ drains, durability, minTtlMs, maxTtlMs, jwksUri }: AttachOptions) {
+function settingsOf({ levels, options, minTtlMs, maxTtlMs, jwksUri }: AttachOptions) {
   return {
-    listChanged: true,
-    drains: [...drains],
-    durability,
+    revision: REVISION,
+    levels: [...levels],
+    options: [
+      ...(options ?? OPTIONS.filter(([, needs]) => levels.includes(needs)).map(([name]) => name)),
+      ...(jwksUri === undefined ? [] : ['serverIdentity']),
+    ],
     ...(minTtlMs === undefined ? {} : { minTtlMs }),
     ...(maxTtlMs === undefined ? {} : { maxTtlMs }),
     ...(jwksUri === undefined ? {} : { jwksUri }),
@@ -111,8 +135,14 @@ async function answer(
   }
 }
 
-function requestOf(ctx: ServerContext, clock: Clock, caller: () => Caller): TriggersRequest {
+function requestOf(
+  ctx: ServerContext,
+  clock: Clock,
+  caller: () => Caller,
+  offered: ReadonlySet<string>,
+): TriggersRequest {
   return {
+    offered,
     caller,
     requestId: ctx.mcpReq.id,
     stop: stopOf(ctx),

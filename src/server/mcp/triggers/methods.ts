@@ -3,12 +3,17 @@
  * engine's method. Independent of MCP's transports and SDK; `install.ts` installs it on an SDK
  * server.
  */
+import type { Level, Option } from '../../../../spec-schema/draft/schema.ts';
+import { unsupported } from '../../../protocol/wire/errors.ts';
 import type { StreamSink, Verbs } from '../../engine/verbs.ts';
 import { parseParams, type ParamsName, type WireTypes } from '../../../protocol/wire/validate.ts';
 import { tagged, untilUnauthorized, type RequestContext } from '../request-context.ts';
 
 /** One request of this binding. */
-export type TriggersRequest = RequestContext<NotificationMethod>;
+export interface TriggersRequest extends RequestContext<NotificationMethod> {
+  /** The levels and options that the connection declares. */
+  readonly offered: ReadonlySet<string>;
+}
 
 /** The notifications that a server sends. */
 export type NotificationMethod =
@@ -25,6 +30,20 @@ interface Row {
   call(verbs: Verbs, params: unknown, request: TriggersRequest): Promise<object>;
 }
 
+/** The params that belong to a level or an option (SEP: Levels and options). */
+const FEATURES: Readonly<Record<string, Level | Option>> = {
+  callback: 'callback',
+  ifNoneMatch: 'conditionalReads',
+  onFailure: 'skip',
+  paused: 'pause',
+  since: 'history',
+};
+
+const lengthOf = (params: object, name: string): number => {
+  const value = (params as Readonly<Record<string, unknown>>)[name];
+  return Array.isArray(value) ? value.length : 0;
+};
+
 function row<N extends ParamsName>(
   name: N,
   call: (verbs: Verbs, params: WireTypes[N], request: TriggersRequest) => Promise<object>,
@@ -33,7 +52,14 @@ function row<N extends ParamsName>(
   return {
     params: name,
     duration,
-    call: async (verbs, params, request) => call(verbs, parseParams(name, params), request),
+    call: async (verbs, params, request) => {
+      const parsed = parseParams(name, params);
+      for (const [parameter, feature] of Object.entries(FEATURES))
+        if (parameter in parsed && !request.offered.has(feature)) throw unsupported(parameter);
+      if (lengthOf(parsed, 'select') > 1 && !request.offered.has('multiSelect'))
+        throw unsupported('select');
+      return call(verbs, parsed, request);
+    },
   };
 }
 
@@ -63,6 +89,7 @@ export const triggersMethods = {
   'triggers/stream': row(
     'StreamParams',
     async (verbs, params, request) => {
+      if (!request.offered.has('stream')) throw unsupported('stream');
       const caller = request.caller();
       await untilUnauthorized(request, (end) => verbs.stream(caller, params, sinkOf(request), end));
       return {};

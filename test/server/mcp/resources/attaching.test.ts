@@ -377,7 +377,10 @@ describe('attaching feeds', () => {
       { authInfo: alice },
     );
     const [{ error }] = (await messagesOf(response)) as [Message];
-    assert.deepEqual([error?.code, error?.data], [-32026, { feature: 'resources/subscribe' }]);
+    assert.deepEqual(
+      [error?.code, error?.data],
+      [-32026, { kind: 'feature', feature: 'resources/subscribe' }],
+    );
   });
 
   test('reveals nothing of an internal failure, and rejects a caller without a principal', async () => {

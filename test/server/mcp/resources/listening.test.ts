@@ -283,7 +283,10 @@ describe('subscriptions/listen', () => {
     const answered = async (listened: Listened) =>
       eventually('an answer', () => listened.messages[0]);
     const { error } = await answered(await listen(tooMany, { as }));
-    assert.deepEqual([error?.code, error?.data], [-32025, { limit: 'watched_resources', max: 64 }]);
+    assert.deepEqual(
+      [error?.code, error?.data],
+      [-32025, { kind: 'limit', limit: 'watched_resources', max: 64 }],
+    );
     const open: Listened[] = [];
     for (let n = 0; n < 32; n += 1) open.push(await listen([BOX], { as, id: n }));
     for (const one of open) await one.acknowledged();
