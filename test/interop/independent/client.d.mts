@@ -36,7 +36,7 @@ type Drain = (
 export class Client {
   constructor(server: { url: string; token: string });
   call(method: string, params?: object): Promise<Record<string, unknown>>;
-  settings(): Promise<{ drains: string[]; jwksUri: string } | undefined>;
+  settings(): Promise<{ levels: string[]; jwksUri: string } | undefined>;
   list(): Promise<TriggerType[]>;
   subscribe(params: object): Promise<Subscription & { created: boolean }>;
   get(subscriptionId: string, ifNoneMatch?: string): Promise<Subscription & { notModified?: true }>;
