@@ -28,6 +28,9 @@ export const LEVELS = [
 ] as const;
 export type Level = (typeof LEVELS)[number];
 
+/** The revision of the specification that the kit tests. */
+export const REVISION = '2026-12-01';
+
 /** Modules that no settings declare: their sentences hold for every peer. */
 const ALWAYS: readonly Level[] = ['log', 'signedUrls', 'reservedTypes', 'degradation', 'handshake'];
 

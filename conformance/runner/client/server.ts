@@ -3,7 +3,7 @@
  * overrides a method. It records the client's requests with their times. It speaks one protocol
  * revision and rejects the other.
  */
-import { REVISION } from '../../../spec-schema/draft/schema.ts';
+import { REVISION } from '../levels.ts';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';

@@ -1,5 +1,4 @@
 /** The delivery message on every drain (SEP: Delivery). */
-import type { Drain } from '../../../spec-schema/draft/schema.ts';
 import assert from 'node:assert/strict';
 import { NotApplicable } from '../../runner/observations.ts';
 import { lastOf } from '../../runner/server/callback-endpoint.ts';
@@ -11,7 +10,7 @@ import {
   spans,
   untilStreamed,
 } from '../../runner/server/coverage.ts';
-import { scenario } from '../../runner/server/scenario.ts';
+import { scenario, type Drain } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
 const HEAD = 12;
