@@ -68,7 +68,8 @@ export const delivery = [
         t.control.type('plain'),
         { epoch, sequence: 0 },
       ];
-      await t.mcp.request('triggers/update', { subscriptionId, paused: true });
+      if (t.declares('pause'))
+        await t.mcp.request('triggers/update', { subscriptionId, paused: true });
       const stream = offers('stream')
         ? await t.stream({ subscriptionId, after: start, window: { events: 100 } })
         : undefined;

@@ -36,7 +36,7 @@ const methods = (
   { epoch }: Json,
 ): readonly (readonly [method: string, params: object])[] => [
   ['triggers/get', {}],
-  ['triggers/update', { paused: true }],
+  ['triggers/update', { ttlMs: 60_000 }],
   ['triggers/pull', {}],
   ['triggers/ack', { position: { epoch, sequence: 1 } }],
   ...(t.offers('stream') ? [['triggers/stream', {}] as const] : []),

@@ -22,7 +22,7 @@ export const isolation = [
       const position = { epoch, sequence: 1 };
       const asked: readonly (readonly [method: string, params: (id: string) => object])[] = [
         ['triggers/get', (id) => ({ subscriptionId: id })],
-        ['triggers/update', (id) => ({ subscriptionId: id, paused: true })],
+        ['triggers/update', (id) => ({ subscriptionId: id, ttlMs: 60_000 })],
         ['triggers/pull', (id) => ({ subscriptionId: id })],
         ['triggers/ack', (id) => ({ subscriptionId: id, position })],
         ['triggers/unsubscribe', (id) => ({ subscriptionId: id, ifMatch: etag })],

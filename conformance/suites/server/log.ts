@@ -287,7 +287,7 @@ export const log = [
         [
           'the subscription was paused and resumed',
           async () => {
-            for (const paused of [true, false])
+            for (const paused of t.declares('pause') ? [true, false] : [])
               await t.mcp.request('triggers/update', { subscriptionId, paused });
           },
         ],

@@ -424,7 +424,7 @@ export const positions = [
               key: subscription.key,
               select: subscription.select,
             });
-            for (const paused of [true, false])
+            for (const paused of t.declares('pause') ? [true, false] : [])
               await t.mcp.request('triggers/update', { subscriptionId, paused });
           },
         ],

@@ -101,10 +101,14 @@ export const subscriptions = [
       );
       const differing: readonly (readonly [what: string, params: Json])[] = [
         ['another select', { select: selecting(t) }],
-        [
-          'another onFailure',
-          { select, onFailure: first.onFailure === 'skip' ? 'suspend' : 'skip' },
-        ],
+        ...(t.declares('skip')
+          ? [
+              [
+                'another onFailure',
+                { select, onFailure: first.onFailure === 'skip' ? 'suspend' : 'skip' },
+              ] as const,
+            ]
+          : []),
         ...(t.offers('callback')
           ? [['a callback', { select, callback: (await t.endpoint()).callback }] as const]
           : []),
