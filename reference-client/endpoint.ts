@@ -28,6 +28,8 @@ export interface Endpoint {
 export interface EndpointOptions {
   /** 0 = any free port. */
   readonly port: number;
+  /** The URL of the MCP server. */
+  readonly server: string;
   /** The URL of the server's public delivery keys. */
   readonly jwksUri: string | undefined;
   readonly onRejected: (code: string) => void;
@@ -36,12 +38,13 @@ export interface EndpointOptions {
 /** Opens the endpoint. Rejects with Node's error, such as `EADDRINUSE`. */
 export async function openEndpoint({
   port,
+  server,
   jwksUri,
   onRejected,
 }: EndpointOptions): Promise<Endpoint> {
   let receiver: Receiver | undefined;
   const { origin, close } = await listenOnLoopback(port, (request) => receiver!.fetch(request));
-  const keys = jwksUri === undefined ? undefined : createServerKeys({ jwksUri });
+  const keys = jwksUri === undefined ? undefined : createServerKeys({ server, jwksUri });
   receiver = createReceiver({
     endpoint: origin + PATH,
     issuer: origin,

@@ -204,6 +204,7 @@ async function endpointFor(
   if (!isNeeded) return undefined;
   return openEndpoint({
     port,
+    server: globals.url,
     jwksUri: client.capability?.jwksUri,
     onRejected: (code) =>
       printer.notice(

@@ -11,6 +11,7 @@ export const READER = {
   isMissing: ({ after, acked }, applied) => after > applied.sequence && after > acked,
   isDuplicate: (number, applied) => number <= applied.sequence,
   isRepeated: (event, seen) => seen.has(`${event.name}\n${event.eventId}`),
+  isRepeatedEnd: ({ terminated }) => terminated !== undefined,
   /** Whether a line is handed to the application. */
   tells: (_line) => true,
 };
@@ -46,7 +47,11 @@ export class Reader {
   apply(delivery) {
     const { epoch, after, events, gaps = [], terminated } = delivery;
     this.applied ??= { epoch, sequence: after };
-    if (this.ended) return { refused: 'ended' };
+    // A repeated notice is accepted, so that the server stops repeating it.
+    if (this.ended)
+      return this.decisions.isRepeatedEnd(delivery)
+        ? { ack: this.applied.sequence }
+        : { refused: 'ended' };
     if (epoch !== this.applied.epoch) {
       if (this.decisions.isLeft(epoch, this.left)) return { refused: 'left' };
       this.lose(epoch);

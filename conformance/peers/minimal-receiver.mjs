@@ -19,6 +19,8 @@ import { lastOf, READER, Reader } from './minimal-reader.mjs';
 
 const METHOD = 'notifications/triggers/delivery';
 const TOLERANCE_S = 300;
+const JWKS_DEADLINE_MS = 10_000;
+const JWKS_BYTES_MAX = 65_536;
 const JWS_MEMBERS = ['alg', 'b64', 'crit', 'htm', 'iat', 'kid', 'origin', 'sub', 'typ', 'uh'];
 const sha256 = (text) => createHash('sha256').update(text).digest('base64url');
 const seconds = () => Date.now() / 1000;
@@ -43,10 +45,18 @@ const isNumber = (n) => Number.isSafeInteger(n) && n >= 0;
  * minute; until then it is undecided, and an error.
  */
 async function keySet(registration, kid) {
-  const { known } = registration;
+  const { known, jwksUri } = registration;
   if (known?.keys.some((key) => key.kid === kid)) return known.keys;
   if (known && seconds() - known.fetchedAt < 60) throw new Error('the key may be newer');
-  const { keys } = await (await fetch(registration.jwksUri)).json();
+  const signal = AbortSignal.timeout(JWKS_DEADLINE_MS);
+  const response = await fetch(jwksUri, { signal, redirect: 'error' });
+  const chunks = [];
+  let bytes = 0;
+  for await (const chunk of response.body) {
+    if ((bytes += chunk.length) > JWKS_BYTES_MAX) throw new Error('the key set is too large');
+    chunks.push(chunk);
+  }
+  const { keys } = JSON.parse(Buffer.concat(chunks).toString('utf8'));
   registration.known = { keys, fetchedAt: seconds() };
   return keys;
 }
@@ -99,6 +109,7 @@ export const RECEIVER = {
   isOrigin: (origin, url) => origin === new URL(url).origin,
   isUrl: (uh, url) => uh === sha256(url),
   isSubject: (sub, subscriptionId) => sub === subscriptionId,
+  isKeyOrigin: (jwksUri, audience) => new URL(jwksUri).origin === new URL(audience).origin,
   keysOf: (registration, { kid }) => keySet(registration, kid),
   verifies: (input, key, signature) => verify(null, input, key, signature),
   /* the answer */
@@ -359,6 +370,8 @@ export class Receiver {
         decisions.isSubject(header.sub, subscriptionId),
       'identity',
     );
+    const { jwksUri, audience } = registration;
+    if (!decisions.isKeyOrigin(jwksUri, audience)) throw new Error('keys of another origin');
     const jwk = (await decisions.keysOf(registration, header)).find(
       ({ kid, kty, crv }) => kid === header.kid && kty === 'OKP' && crv === 'Ed25519',
     );

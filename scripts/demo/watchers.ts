@@ -84,7 +84,7 @@ export class Watcher {
     );
     const endpoint =
       options.drain === 'callback'
-        ? await openEndpoint(wiretap, client.capability?.jwksUri)
+        ? await openEndpoint(wiretap, options.url, client.capability?.jwksUri)
         : undefined;
     const watcher = new Watcher(options, client, wiretap, endpoint);
     await watcher.subscription.ready();
@@ -118,7 +118,11 @@ interface Endpoint {
   close(): Promise<void>;
 }
 
-async function openEndpoint(wiretap: Wiretap, jwksUri: string | undefined): Promise<Endpoint> {
+async function openEndpoint(
+  wiretap: Wiretap,
+  server: string,
+  jwksUri: string | undefined,
+): Promise<Endpoint> {
   let receiver: Receiver | undefined;
   const { origin, close } = await listenOnLoopback(0, async (request) => {
     // Counted before it is passed on, because the demo reads the counts as soon as the last event
@@ -130,7 +134,7 @@ async function openEndpoint(wiretap: Wiretap, jwksUri: string | undefined): Prom
     );
     return receiver!.fetch(request);
   });
-  const keys = jwksUri === undefined ? undefined : createServerKeys({ jwksUri });
+  const keys = jwksUri === undefined ? undefined : createServerKeys({ server, jwksUri });
   receiver = createReceiver({
     endpoint: `${origin}/callback`,
     issuer: origin,

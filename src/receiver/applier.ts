@@ -84,7 +84,11 @@ export interface ApplierOptions {
  * The position up to which everything was applied, and the event of the delivery that can never be
  * accepted.
  */
-export type Applied = Position & { readonly reject?: Rejection };
+export type Applied = Position & {
+  readonly reject?: Rejection;
+  /** The delivery says that the subscription has ended, and the application has not stored that. */
+  readonly unfinished?: true;
+};
 
 const REASON_CHARS_MAX = 256;
 const REJECTED = 'The receiver can never accept this event.';
@@ -95,6 +99,8 @@ export class Applier {
   readonly #cursors = new Map<string, Cursor>();
   readonly #recent = new Map<string, RecentEvents>();
   readonly #saved = new Map<string, Cursor>();
+  /** The logs whose end the application has stored. A restart can tell it again. */
+  readonly #ended = new Map<string, string>();
 
   constructor(options: ApplierOptions) {
     this.#o = options;
@@ -117,7 +123,9 @@ export class Applier {
     const name = recordName('position', ref.audience, ref.key);
     let reject: Rejection | undefined;
     const work = this.#mutex.run(name, async () => {
-      if (deadline?.passed() === true || !(await this.#readMissed(name, ref, delivery))) return;
+      if (deadline?.passed() === true) return;
+      // The log of an ended subscription is gone, so that nothing can be read any more.
+      if (!(await this.#readMissed(name, ref, delivery)) && !delivery.terminated) return;
       reject = await this.#apply(name, ref, delivery);
     });
     await (deadline ? Promise.race([work, fired(deadline.signal)]) : work);
@@ -127,7 +135,12 @@ export class Applier {
       sequence: cursor?.sequence ?? delivery.after,
     };
     if (cursor && this.#saved.get(name) !== cursor) await this.#save(name, ref, cursor);
-    return reject ? { ...position, reject } : position;
+    const isUnfinished = delivery.terminated && this.#ended.get(name) !== logOf(delivery);
+    return {
+      ...position,
+      ...(reject ? { reject } : {}),
+      ...(isUnfinished ? { unfinished: true } : {}),
+    };
   }
 
   /** Forgets the position of a key. */
@@ -137,6 +150,7 @@ export class Applier {
       this.#cursors.delete(name);
       this.#recent.delete(name);
       this.#saved.delete(name);
+      this.#ended.delete(name);
       await this.#o.ledger.remove('position', audience, key);
     });
   }
@@ -191,6 +205,7 @@ export class Applier {
           expected: received.expected,
           after: received.after,
         });
+        await this.#end(name, delivery, cursor, context);
         return undefined;
       }
       if (received.kind !== 'apply') {
@@ -205,19 +220,25 @@ export class Applier {
         this.#cursors.set(name, cursor);
         if (reason !== undefined) return { sequence: entry.position.sequence, reason };
       }
-      if (delivery.terminated)
-        await this.#o.apply(
-          {
-            type: 'terminated',
-            reason: delivery.terminated.reason,
-            position: { epoch, sequence: cursor.sequence },
-          },
-          context,
-        );
+      await this.#end(name, delivery, cursor, context);
     } catch (error) {
       this.#o.onProblem({ kind: 'apply_failed', ...context, error });
     }
     return undefined;
+  }
+
+  /** Reports the end of the subscription once, if the delivery says that it has ended. */
+  async #end(
+    name: string,
+    delivery: Delivery,
+    { sequence }: Cursor,
+    context: SubscriptionRef & { readonly subscriptionId: string },
+  ): Promise<void> {
+    const { epoch, terminated } = delivery;
+    if (!terminated || this.#ended.get(name) === logOf(delivery)) return;
+    const { reason } = terminated;
+    await this.#o.apply({ type: 'terminated', reason, position: { epoch, sequence } }, context);
+    this.#ended.set(name, logOf(delivery));
   }
 
   /** Applies one event, gap or range. Returns the reason if the application can never accept the event. */
@@ -267,6 +288,9 @@ const noProgress = (): LocalError =>
     'config_invalid',
     'The delivery of `pullMissed` does not continue at `after`, or was not applied. Resolve with the result of a pull from `after`, or with null.',
   );
+
+/** Names the log of a delivery. */
+const logOf = ({ subscriptionId, epoch }: Delivery): string => `${subscriptionId}\n${epoch}`;
 
 /** Returns the item that reports a new epoch, or that another log has replaced this one. */
 function lossOf(before: Cursor, now: Cursor, replaced: boolean): EpochItem | LostItem {

@@ -441,10 +441,16 @@ const proofOf = (secret: Secret, challenge: string): Response =>
   json({ challenge, proof: challengeProof(secret, challenge) });
 
 /** Returns the response to a delivery, given the position of the application (SEP: Answers). */
-function acknowledgement(delivery: Delivery, { epoch, sequence, reject }: Applied): Response {
+function acknowledgement(
+  delivery: Delivery,
+  { epoch, sequence, reject, unfinished }: Applied,
+): Response {
   const { after } = delivery;
   const last = lastCovered(delivery);
   if (epoch !== delivery.epoch) throw new RejectedRequest('stale');
+  // The server repeats the notice until it is accepted.
+  if (unfinished) throw new RejectedRequest('no_progress');
+  if (delivery.terminated && !reject) return json({ ack: Math.min(sequence, last) });
   if (sequence < after) throw new RejectedRequest('missing_numbers');
   if (reject && reject.sequence > after && reject.sequence <= last)
     return json({ ack: reject.sequence - 1, reject });

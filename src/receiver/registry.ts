@@ -154,7 +154,7 @@ export class Registry {
 
   /**
    * Records that the server has delivered with this secret: those before it end in 5 minutes. A
-   * challenge is no such use, because the call that caused it can still fail.
+   * challenge does not count, because the call that caused it can still fail.
    */
   async used({ record }: KnownRegistration, secret: Secret): Promise<void> {
     const used = secret.reveal();

@@ -18,8 +18,13 @@ const RETRY_MS = 5000;
 /** Most keys of a set that are read. */
 const KEYS_MAX = 100;
 
+/** Hosts on which a server in development publishes its keys without TLS. */
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
+
 /** Options of {@link createServerKeys}. */
 export interface ServerKeysOptions {
+  /** The URL of the MCP endpoint, which is the server's resource URI. */
+  readonly server: string;
   /** The `jwksUri` of the server's settings. */
   readonly jwksUri: string;
   /** Fetches the set; default the platform's `fetch`. */
@@ -30,7 +35,8 @@ export interface ServerKeysOptions {
 /**
  * Returns the lookup for `serverKeys` of a receiver. It fetches the key set when it needs a key,
  * keeps it for ten minutes, and fetches it again for an unknown `kid` at most once per minute. Throws
- * `LocalError` `config_invalid` for a `jwksUri` that is not a URL. The lookup rejects with
+ * `LocalError` `config_invalid` unless `jwksUri` has the origin of the server, and `https` except on
+ * loopback. The lookup rejects with
  * `LocalError` `unreachable` or `peer_misbehaved` if the set cannot be fetched, and with
  * `key_unknown` if the set may be older than the key.
  */
@@ -52,12 +58,19 @@ class ServerKeys {
   #fetching: Promise<KeySet> | undefined;
   #failed: { readonly at: number; readonly error: unknown } | undefined;
 
-  constructor({ jwksUri, fetch = globalThis.fetch, clock = systemClock }: ServerKeysOptions) {
+  constructor({
+    server,
+    jwksUri,
+    fetch = globalThis.fetch,
+    clock = systemClock,
+  }: ServerKeysOptions) {
     const uri = URL.parse(jwksUri);
-    if (!uri)
+    const isSecure =
+      uri?.protocol === 'https:' || (uri?.protocol === 'http:' && LOOPBACK.test(uri.hostname));
+    if (!uri || !isSecure || uri.origin !== URL.parse(server)?.origin)
       throw new LocalError(
         'config_invalid',
-        "The jwksUri is not an absolute URL. Pass the one of the server's settings.",
+        'The jwksUri does not have https and the origin of the server. Check the URL of the server, and report the jwksUri to its operator.',
       );
     this.#uri = uri;
     this.#fetch = fetch;

@@ -105,6 +105,7 @@ class Journey {
     if (drain === 'callback')
       this.#endpoint ??= await openEndpoint({
         port: 0,
+        server: this.#client.connection.server,
         jwksUri: this.#client.capability?.jwksUri,
         onRejected: () => undefined,
       });

@@ -403,6 +403,38 @@ describe('answers', () => {
     assert.deepEqual(words(items), ['1', 'terminated expired']);
   });
 
+  test('[end-receiver] a termination notice that the application could not store is answered with 503, and comes again', async () => {
+    const { items, apply } = keeper();
+    let fails = true;
+    await using mounted = await mount({
+      apply: (item, who) => {
+        if (item.type === 'terminated' && fails) throw new Error('disk full');
+        return apply(item, who);
+      },
+    });
+    const to = await mounted.receiver.register(WHO);
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), to)), { ack: 1 });
+    const notice = deliveryOf(1, [], { terminated: { reason: 'revoked' } });
+    assert.equal(await answer(post(notice, to)), '503 no_progress');
+    assert.deepEqual(words(items), ['1']);
+    fails = false;
+    assert.deepEqual(await answer(post(notice, to)), { ack: 1 });
+    assert.deepEqual(words(items), ['1', 'terminated revoked']);
+    // The answer was lost: the server repeats the notice.
+    assert.deepEqual(await answer(post(notice, to)), { ack: 1 });
+    assert.deepEqual(words(items), ['1', 'terminated revoked']);
+  });
+
+  test('[end-receiver] a termination notice after missing numbers is answered with 2xx, because nothing can be pulled any more', async () => {
+    const { items, apply } = keeper();
+    await using mounted = await mount({ apply });
+    const to = await mounted.receiver.register(WHO);
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), to)), { ack: 1 });
+    const notice = deliveryOf(4, [], { terminated: { reason: 'failed' }, head: 5 });
+    assert.equal((await post(notice, to)).status, 200);
+    assert.deepEqual(words(items), ['1', 'terminated failed']);
+  });
+
   test('accepts a signature that a public Standard Webhooks verifier accepts', async () => {
     await using mounted = await mount({ apply: () => undefined });
     const to = await mounted.receiver.register(WHO);

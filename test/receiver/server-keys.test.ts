@@ -32,7 +32,7 @@ async function keySet(t: TestContext, listener?: RequestListener) {
   });
   const clock = manualClock(Date.now());
   const jwksUri = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks.json`;
-  const lookup = createServerKeys({ jwksUri, clock });
+  const lookup = createServerKeys({ server: new URL('/mcp', jwksUri).href, jwksUri, clock });
   const find = async (key: DeliveryKey): Promise<boolean> => {
     const found = await lookup({ alg: 'EdDSA', kid: key.kid });
     return found !== undefined && key.publicKey.equals(found as never);
@@ -144,7 +144,24 @@ describe('the keys of a server', () => {
     assert.equal(await find(first), true);
   });
 
-  test('a jwksUri that is not a URL is an error of the configuration', () => {
-    assert.throws(() => createServerKeys({ jwksUri: '/jwks.json' }), { code: 'config_invalid' });
+  const server = 'https://mcp.example.com/mcp';
+  for (const [what, jwksUri, of] of [
+    ['is not a URL', '/jwks.json', server],
+    ['has another host', 'https://keys.example.com/jwks.json', server],
+    ['has another port', 'https://mcp.example.com:8443/jwks.json', server],
+    ['has no TLS', 'http://mcp.example.com/jwks.json', 'http://mcp.example.com/mcp'],
+    ['is a file', 'file:///etc/passwd', 'file:///mcp'],
+    ['belongs to a server over stdio', 'https://mcp.example.com/jwks.json', 'node server.js'],
+  ] as const)
+    test(`[jws-jwks-origin] a jwksUri that ${what} is an error of the configuration`, () => {
+      assert.throws(() => createServerKeys({ server: of, jwksUri }), { code: 'config_invalid' });
+    });
+
+  test('[jws-jwks-origin] a jwksUri with https and the origin of the server is accepted', () => {
+    for (const jwksUri of [
+      'https://mcp.example.com/.well-known/jwks.json',
+      'https://mcp.example.com:443/keys?v=1',
+    ])
+      createServerKeys({ server, jwksUri });
   });
 });

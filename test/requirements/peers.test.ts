@@ -57,7 +57,8 @@ test('[jws-jwks-origin, cap-jwks] keys come from the jwksUri of the settings, wh
   const refused: string[] = [];
   await using mounted = await mount({
     clock: w.clock,
-    serverKeys: (audience) => (audience === w.url ? createServerKeys({ jwksUri }) : undefined),
+    serverKeys: (audience) =>
+      audience === w.url ? createServerKeys({ server: own.url, jwksUri }) : undefined,
     apply: (item) => {
       if (item.type === 'event') applied.push(item.event.eventId);
     },

@@ -95,7 +95,8 @@ export class ReferenceReceiver {
       key,
       jwksUri,
     }: RegistrationKey & { readonly jwksUri?: string }) => {
-      if (jwksUri !== undefined) this.#keySets.set(audience, createServerKeys({ jwksUri }));
+      if (jwksUri !== undefined)
+        this.#keySets.set(audience, createServerKeys({ server: audience, jwksUri }));
       const { url, secret } = await this.#receiver.register({ audience, key });
       return { url, secret };
     },

@@ -67,8 +67,15 @@ export class Identity {
     return identity;
   }
 
+  get #origin(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+  /** The resource URI of the server. */
+  get audience(): string {
+    return `${this.#origin}/mcp`;
+  }
   get jwksUri(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/jwks.json`;
+    return `${this.#origin}/jwks.json`;
   }
   get jwk(): Json {
     return { ...this.#keys.publicKey.export({ format: 'jwk' }), kid: this.kid, use: 'sig' };

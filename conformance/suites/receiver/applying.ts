@@ -253,4 +253,18 @@ export const applying = [
       );
     },
   }),
+  receiverScenario({
+    name: 'applying: a repeated end',
+    about: 'The answer to a termination notice was lost, and the server repeats the notice.',
+    checks: ['end-receiver'],
+    async run(t) {
+      await t.deliver(1);
+      const notice = { ...t.log.heartbeat(1), terminated: { reason: 'revoked' } };
+      for (const what of ['a termination notice', 'the same notice again'])
+        await t.check('end-receiver', `the receiver accepts ${what}`, async () => {
+          const { status } = await t.settled(notice);
+          assert.ok(status >= 200 && status < 300, `HTTP ${status}`);
+        });
+    },
+  }),
 ];

@@ -105,10 +105,7 @@ export const identity = [
     async run(t) {
       const server = await t.identity('delivery-1');
       const forger = await t.identity('delivery-1');
-      // Another audience than in other scenarios, because a key set applies to all keys of its server.
-      await t.use(
-        await t.register({ audience: 'https://mcp.example.com/signing', jwksUri: server.jwksUri }),
-      );
+      await t.use(await t.register({ audience: server.audience, jwksUri: server.jwksUri }));
       const correct = async (): Promise<void> => {
         t.log.append(1);
         const delivery = t.log.delivery(t.log.acked);
@@ -203,12 +200,7 @@ export const identity = [
     needs: ['register'],
     async run(t) {
       const server = await t.identity('delivery-1');
-      await t.use(
-        await t.register({
-          audience: 'https://mcp.example.com/unknown-kid',
-          jwksUri: server.jwksUri,
-        }),
-      );
+      await t.use(await t.register({ audience: server.audience, jwksUri: server.jwksUri }));
       await t.check(
         'jws-after-hmac',
         'the receiver fetches no keys for a request whose webhook signature is wrong',
@@ -250,6 +242,31 @@ export const identity = [
     },
   }),
   receiverScenario({
+    name: 'identity: keys of another origin',
+    about: 'The settings of a server name a key set that does not have the origin of the server.',
+    checks: ['jws-jwks-origin'],
+    needs: ['register'],
+    async run(t) {
+      const [server, stranger] = [await t.identity('delivery-1'), await t.identity('delivery-1')];
+      await t.check(
+        'jws-jwks-origin',
+        'the receiver takes no keys from another origin than that of the server',
+        async () => {
+          // A receiver can refuse the registration, or every request for it.
+          const registered = await t
+            .register({ audience: server.audience, jwksUri: stranger.jwksUri })
+            .catch(() => null);
+          if (registered !== null) {
+            await t.use(registered);
+            const { status } = await t.sendAs(stranger, t.next);
+            assert.ok(status >= 400, `HTTP ${status}`);
+          }
+          assert.equal(stranger.fetched, 0, 'fetches of the key set:');
+        },
+      );
+    },
+  }),
+  receiverScenario({
     name: 'identity: keys that cannot be fetched',
     about: 'A correct request arrives while the key set of the server cannot be fetched.',
     checks: ['jws-refusal'],
@@ -257,9 +274,7 @@ export const identity = [
     async run(t) {
       const server = await t.identity('delivery-1');
       server.isDown = true;
-      await t.use(
-        await t.register({ audience: 'https://mcp.example.com/down', jwksUri: server.jwksUri }),
-      );
+      await t.use(await t.register({ audience: server.audience, jwksUri: server.jwksUri }));
       t.log.append(1);
       const delivery = t.log.delivery(t.log.acked);
       await t.check(

@@ -306,6 +306,9 @@ export const signature = [
         }
       ).keys;
 
+      await t.check('cap-jwks', 'jwksUri has the origin of the MCP endpoint', () =>
+        assert.equal(new URL(jwksUri).origin, new URL(t.subject.access.url).origin),
+      );
       await t.check(
         'cap-jwks',
         'challenge, delivery and retry each have one MCP-Delivery-Signature',

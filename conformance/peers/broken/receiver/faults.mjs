@@ -212,6 +212,11 @@ const ROWS = [
   },
   {
     check: 'jws-jwks-origin',
+    wrong: 'takes keys from any origin',
+    overrides: { isKeyOrigin: yes },
+  },
+  {
+    check: 'jws-jwks-origin',
     wrong: 'fetches keys from the jku of the header',
     overrides: {
       isHeader: isMember(['jku']),
@@ -333,6 +338,11 @@ const ROWS = [
         if (jwksUri) void fetched(jwksUri).catch(() => undefined);
       },
     },
+  },
+  {
+    check: 'end-receiver',
+    wrong: 'rejects a repeated termination notice',
+    overrides: { isRepeatedEnd: () => false },
   },
   {
     check: 'curl-alg',

@@ -261,6 +261,20 @@ export const signature: readonly BrokenServer[] = [
     wrong: "sends challenges without the server's signature",
     fault: identity((header, outgoing) => (isChallenge(outgoing) ? null : header)),
   },
+  {
+    check: 'cap-jwks',
+    wrong: 'publishes its keys at another origin',
+    fault: {
+      result: (result, { method }) => {
+        const settings = Object.values<Json>(result.capabilities?.extensions ?? {}).find(
+          ({ jwksUri }) => jwksUri !== undefined,
+        );
+        if (method === 'server/discover' && settings)
+          settings.jwksUri = settings.jwksUri.replace('127.0.0.1', 'localhost');
+        return result;
+      },
+    },
+  },
   // Undefined keeps the server's signature, whose key is not in the proxy's key set.
   {
     check: 'jws-key',
