@@ -275,6 +275,11 @@ const variables = {
     'sketch',
     'The profile of `events/*` for clients that do not declare that extension: see `sep/mapping-events.md`.',
   ),
+  EVENTS_WEBHOOK_ID: variable(
+    z.enum(['eventId', 'message'], 'must be eventId or message'),
+    'eventId',
+    'The `webhook-id` of an event for clients that declare `events/*`: its `eventId`, or an id for each message.',
+  ),
   FIXTURES: variable(
     z.enum(['conformance'], 'must be conformance').optional(),
     null,

@@ -96,7 +96,7 @@ export async function createService({
     ...given,
     store,
     triggers: sources.flatMap((source) => source.triggers),
-    dialects: eventsDialects(),
+    dialects: eventsDialects({ webhookId: config.EVENTS_WEBHOOK_ID }),
     egress: createEgress({
       ...reports,
       ...(lookup === undefined ? {} : { lookup }),

@@ -31,6 +31,12 @@ async function handshake(
   };
 }
 
+/** The result in a response, which is JSON or one message of an event stream. */
+function resultOf(text: string): any {
+  const data = /^data: (.+)$/m.exec(text)?.[1] ?? text;
+  return JSON.parse(data).result;
+}
+
 const inSession = (id: string) => ({ 'mcp-session-id': id, 'mcp-protocol-version': '2025-11-25' });
 const list = { jsonrpc: '2.0', id: 1, method: 'triggers/list', params: {} };
 
@@ -62,6 +68,45 @@ describe('a session', () => {
     assert.equal(still.status, 200);
     await still.body?.cancel();
   });
+
+  for (const revision of ['2025-06-18', '2025-11-25']) {
+    test(`of revision ${revision} can poll and stream events [SEP-3415 D13 D19 D21]`, async () => {
+      const opened = await server.post({
+        ...initialize,
+        params: { ...initialize.params, protocolVersion: revision },
+      });
+      const headers = {
+        'mcp-session-id': opened.headers.get('mcp-session-id')!,
+        'mcp-protocol-version': revision,
+      };
+      assert.match(await opened.text(), new RegExp(`"protocolVersion":"${revision}"`));
+      const ask = (method: string, params: object) =>
+        server.post(
+          { jsonrpc: '2.0', id: method, method, params: { name: boxOpened.type.name, ...params } },
+          { headers },
+        );
+      const poll = async (cursor: string | null) =>
+        resultOf(await (await ask('events/poll', { cursor })).text());
+      const { cursor } = await poll(null);
+      assert.equal(typeof cursor, 'string');
+      const stream = await ask('events/stream', { cursor });
+      const frames = stream.body!.pipeThrough(new TextDecoderStream()).getReader();
+      await server.emit({
+        name: boxOpened.type.name,
+        eventId: `of-${revision}`,
+        data: { box: 'front', by: 'ann' },
+      });
+      let text = '';
+      while (!text.includes(`of-${revision}`)) text += (await frames.read()).value!;
+      assert.match(text, /notifications\/events\/active/);
+      await frames.cancel();
+      const { events } = await poll(cursor);
+      assert.deepEqual(
+        events.map(({ eventId }: { readonly eventId: string }) => eventId),
+        [`of-${revision}`],
+      );
+    });
+  }
 
   test('ends with DELETE', async () => {
     const { id } = await handshake(server);
@@ -110,6 +155,7 @@ describe('a session', () => {
     const { status, text } = await handshake(server, 'erin');
     assert.equal(status, 503);
     assert.deepEqual((JSON.parse(text) as { error: { data: unknown } }).error.data, {
+      kind: 'limit',
       limit: 'sessions',
       max: 2,
     });

@@ -122,7 +122,7 @@ export class Stream {
   #sentAt: number;
   /**
    * When the client last gave a sign of life, in epoch milliseconds; null = it has read everything
-   * that was sent. A full window is no reason to end a stream: its client may work on one event for
+   * that was sent. A full window does not end a stream: its client may work on one event for
    * long.
    */
   #unreadSince: number | null = null;

@@ -7,10 +7,10 @@ import { afterAll, describe, test, type TestContext } from 'vitest';
 import { fileLedger } from '../../../src/protocol/ledger/file-ledger.ts';
 import { memoryLedger } from '../../../src/protocol/ledger/ledger.ts';
 import { LocalError, WireError } from '../../../src/protocol/wire/errors.ts';
-import { HonestLog, OTHER_EPOCH } from '../peer.ts';
+import { HonestLog, OTHER_EPOCH, pause } from '../peer.ts';
 import { until } from '../support.ts';
 import { EventsServer } from './events-server.ts';
-import { MODERN, Refused, SESSIONS, startRaw, type RawServer } from './raw-server.ts';
+import { MODERN, Refused, SESSIONS, startRaw, type Asked, type RawServer } from './raw-server.ts';
 import { followed, startReceiver } from './support.ts';
 import { putOn, takeOff } from './triggers-server.ts';
 
@@ -320,6 +320,74 @@ for (const era of [MODERN, SESSIONS] as const) {
     });
   });
 }
+
+describe('changes of the list of events/*', () => {
+  test('[SEP-3415 D8 R7] are asked for on subscriptions/listen, once for all selections, and make the client read the list again', async (t) => {
+    const listening: Asked[] = [];
+    const { server, log } = await everything(t, (raw) => {
+      takeOff(raw, 'triggers/');
+      raw.handlers['subscriptions/listen'] = async (asked) => {
+        listening.push(asked);
+        asked.notify('notifications/subscriptions/acknowledged', {
+          notifications: { eventsListChanged: true },
+        });
+        await new Promise<void>((resolve) => {
+          asked.signal.addEventListener('abort', () => resolve(), { once: true });
+        });
+        return {};
+      };
+    });
+    const follower = await followed(t, server.url, {
+      select: [{ name: 'timer' }, { name: 'timer', arguments: { zone: 'utc' } }],
+      tuning: { reprobeMs: 100_000 },
+    });
+    await follower.words(2);
+    await until(() => listening.length > 0);
+    assert.deepEqual(listening[0]!.params.notifications, { eventsListChanged: true });
+    const before = server.countOf('events/list');
+    putOn(server, log, ['another']);
+    listening[0]!.notify('notifications/events/list_changed', {});
+    await until(() => server.countOf('events/list') > before);
+
+    listening[0]!.cut();
+    await until(() => listening.length === 2);
+    assert.equal(server.countOf('subscriptions/listen'), 2, 'one stream at a time');
+    await follower.following.close();
+    await until(() => listening[1]!.signal.aborted);
+  });
+
+  test('[SEP-3415 D8] are asked for once of a server that does not honor the filter, and never of one that announces nothing', async (t) => {
+    const { server } = await everything(t, (raw) => {
+      takeOff(raw, 'triggers/');
+      raw.handlers['subscriptions/listen'] = async (asked) => {
+        asked.notify('notifications/subscriptions/acknowledged', { notifications: {} });
+        await new Promise<void>((resolve) => {
+          asked.signal.addEventListener('abort', () => resolve(), { once: true });
+        });
+        return {};
+      };
+    });
+    const follower = await followed(t, server.url, { tuning: { reprobeMs: 100_000 } });
+    await follower.words(1);
+    follower.next().catch(() => undefined);
+    await until(() => server.countOf('subscriptions/listen') === 1);
+    await pause(300);
+    assert.equal(server.countOf('subscriptions/listen'), 1);
+
+    const silent = await everything(t, (raw, _log, events) => {
+      takeOff(raw, 'triggers/');
+      takeOff(raw, 'events/');
+      events.dialect = 'sketch';
+      events.attach(raw);
+    });
+    const other = await followed(t, silent.server.url, { tuning: { reprobeMs: 100_000 } });
+    await other.words(1);
+    other.next().catch(() => undefined);
+    await until(() => silent.events.streams.size === 1);
+    await pause(50);
+    assert.equal(silent.server.countOf('subscriptions/listen'), 0);
+  });
+});
 
 describe('a mode that does not work', () => {
   test('[deg-say] a refused stream is replaced by poll, with the reason', async (t) => {

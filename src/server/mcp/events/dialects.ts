@@ -14,7 +14,7 @@ import { FAILING_MAX_MS, isConfigLimit } from '../../../protocol/core/policy.ts'
 import type { Event } from '../../../protocol/wire/schema.ts';
 import { endingError } from './errors.ts';
 import { cursorOf, occurrence } from './occurrence.ts';
-import { dialectOf, PROFILES, type Profile } from './profiles.ts';
+import { dialectOf, PROFILES, type EventsWebhookId, type Profile } from './profiles.ts';
 
 /**
  * The `id` of a webhook subscription. The same principal, URL, name and arguments always give the
@@ -36,24 +36,39 @@ export function webhookSubscriptionId(
 const servesAsWebhookId = (eventId: string): boolean =>
   /^[!-~]{1,256}$/.test(eventId) && !/\.[+-]?(?:\d{9}|\d+e|0x)/i.test(eventId);
 
+/** Options of {@link eventsDialects}. */
+export interface EventsDialectOptions {
+  /**
+   * The `webhook-id` of an event in the profile `sep`. Later texts of SEP-3415 have an id for each
+   * message (`message`); receivers from before that reject every id but the `eventId`. Default
+   * `eventId`, which the other profiles always use.
+   */
+  readonly webhookId?: EventsWebhookId;
+}
+
 /**
  * The callback dialects of `events/*`, one for each profile, for `EngineOptions.dialects`. Pass
  * them at every start of a server that has webhooks made with `events/subscribe`: the engine does
  * not deliver to a callback whose dialect is missing (SEP: When a peer lacks the extension).
  */
-export function eventsDialects(): Readonly<Record<string, CallbackDialect>> {
+export function eventsDialects({
+  webhookId: ofSep = 'eventId',
+}: EventsDialectOptions = {}): Readonly<Record<string, CallbackDialect>> {
   return Object.fromEntries(
-    Object.values(PROFILES).map((profile) => [dialectOf(profile.name), dialect(profile)]),
+    Object.values(PROFILES).map((profile) => [
+      dialectOf(profile.name),
+      dialect(profile, profile.name === 'sep' ? ofSep : 'eventId'),
+    ]),
   );
 }
 
-function dialect(profile: Profile): CallbackDialect {
+function dialect(profile: Profile, eventWebhookId: EventsWebhookId): CallbackDialect {
   return {
     single: true,
     serverSignature: 'v1a',
     delivery(context, range) {
       const [event] = range.events;
-      if (event !== undefined) return eventMessage(context, range, event, profile);
+      if (event !== undefined) return eventMessage(context, range, event, eventWebhookId);
       return profile.control
         ? message(context, `msg_gap_${idOf(context, range).slice('msg_'.length)}`, {
             type: 'gap',
@@ -97,11 +112,11 @@ function eventMessage(
   context: CallbackContext,
   range: LogRange,
   json: string,
-  profile: Profile,
+  eventWebhookId: EventsWebhookId,
 ): CallbackMessage {
   const event = JSON.parse(json) as Event;
   const id =
-    profile.webhookId === 'eventId' && servesAsWebhookId(event.eventId)
+    eventWebhookId === 'eventId' && servesAsWebhookId(event.eventId)
       ? event.eventId
       : idOf(context, range);
   const { state } = context;

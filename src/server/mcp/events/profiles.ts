@@ -1,6 +1,6 @@
 /**
  * The three variants of `events/*` in use. A profile determines the error codes, the result of
- * `events/unsubscribe`, and the ids and control envelopes of webhooks.
+ * `events/unsubscribe`, and the control envelopes of webhooks.
  */
 import { EVENTS_ERROR_CODES, type EventsErrorCodes } from '../../../protocol/events/errors.ts';
 import { EVENTS_EXTENSION_ID } from '../../../protocol/events/names.ts';
@@ -11,17 +11,18 @@ import { EVENTS_EXTENSION_ID } from '../../../protocol/events/names.ts';
  */
 export type ProfileName = 'sep' | 'sketch' | 'suite';
 
+/**
+ * The `webhook-id` of an event: `eventId` = the event's own id; `message` = derived from the sequence
+ * numbers that the message covers.
+ */
+export type EventsWebhookId = 'eventId' | 'message';
+
 /** One profile. */
 export interface Profile {
   readonly name: ProfileName;
   readonly codes: EventsErrorCodes;
   /** Whether `events/unsubscribe` rejects an unknown webhook with `NotFound`; if not, it succeeds. */
   readonly rejectsUnknown: boolean;
-  /**
-   * The `webhook-id` of an event: `message` = derived from the sequence numbers that the message
-   * covers; `eventId` = the event's own id.
-   */
-  readonly webhookId: 'message' | 'eventId';
   /** Whether webhooks get the control envelopes `gap` and `terminated`. */
   readonly control: boolean;
 }
@@ -32,21 +33,18 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     name: 'sep',
     codes: EVENTS_ERROR_CODES.sep,
     rejectsUnknown: true,
-    webhookId: 'message',
     control: true,
   },
   sketch: {
     name: 'sketch',
     codes: EVENTS_ERROR_CODES.sketch,
     rejectsUnknown: false,
-    webhookId: 'eventId',
     control: false,
   },
   suite: {
     name: 'suite',
     codes: EVENTS_ERROR_CODES.sketch,
     rejectsUnknown: true,
-    webhookId: 'eventId',
     control: true,
   },
 };

@@ -11,7 +11,11 @@ import {
 import { create } from '../../../../src/protocol/core/index.ts';
 import { parseCursor } from '../../../../src/server/mcp/events/occurrence.ts';
 import { webhookSubscriptionId } from '../../../../src/server/mcp/events/dialects.ts';
-import { PROFILES, type ProfileName } from '../../../../src/server/mcp/events/profiles.ts';
+import {
+  dialectOf,
+  PROFILES,
+  type ProfileName,
+} from '../../../../src/server/mcp/events/profiles.ts';
 import { systemRandom } from '../../../../src/server/engine/ports.ts';
 import { Secret } from '../../../../src/protocol/wire/secret.ts';
 import { TRIGGERS, type Json } from './world.ts';
@@ -98,12 +102,19 @@ describe('an event', () => {
     }
   });
 
-  test('has the webhook-id of its profile, the same in every attempt [SEP-3415 D37]', () => {
+  test('has an id for each message, the same in every attempt, in the profile sep only and only if the server chooses it [SEP-3415 D37]', () => {
+    const dialects = eventsDialects({ webhookId: 'message' });
+    const id = (name: ProfileName) =>
+      dialects[dialectOf(name)]!.delivery(callback, event('evt-1'))!.id;
+    assert.match(id('sep'), /^msg_[A-Za-z0-9_-]{32}$/);
+    assert.equal(id('sep'), id('sep'));
+    assert.deepEqual([id('sketch'), id('suite')], ['evt-1', 'evt-1']);
+  });
+
+  test('has its eventId as webhook-id, if that is safe in a header and in the signed content [SEP-3415 D37]', () => {
     const id = (name: ProfileName, eventId: string) =>
       of(name).delivery(callback, event(eventId))!.id;
-    assert.match(id('sep', 'evt-1'), /^msg_[A-Za-z0-9_-]{32}$/);
-    assert.equal(id('sep', 'evt-1'), id('sep', 'evt-1'));
-    for (const name of ['sketch', 'suite'] as const) {
+    for (const name of ['sep', 'sketch', 'suite'] as const) {
       for (const eventId of ['evt-1', 'pay:7', '~!(x)', 'a.b', 'nightly:2026-11-21T09:00:00.000Z'])
         assert.equal(id(name, eventId), eventId);
       // Characters that would break the header or move the boundary of the signed content.

@@ -12,8 +12,9 @@ import type { Connection } from '../../../sdk/connection.ts';
 import { misbehaved } from '../../../sdk/peer-error.ts';
 import { allPages, cachedList } from '../../catalog.ts';
 import { withoutCursor } from '../../guarantee.ts';
-import type { FollowTarget, Mode, Offer } from '../../types.ts';
+import type { FollowTarget, Mode, ModeContext, ModeYield, Offer } from '../../types.ts';
 import { eventsError } from './errors.ts';
+import { listenForListChanges } from './list-changes.ts';
 import { cursorOf, members } from './messages.ts';
 
 /**
@@ -34,17 +35,47 @@ export function eventsMode(
       const modes = (await modesByName(connection, signal)).get(target.selection.name);
       if (!modes) throw notFound({ kind: 'trigger' });
       // The server may show a cursor or a number later, which strengthens the guarantee.
-      return modes.has(mode) ? { guarantee: withoutCursor(name), ...make(target) } : null;
+      if (!modes.has(mode)) return null;
+      const { run, ...rest } = make(target);
+      return {
+        guarantee: withoutCursor(name),
+        ...rest,
+        run: (context) => whileListening(run, context),
+      };
     },
   };
 }
 
+/** Runs the mode, and listens for changes of the list if the server announces them. */
+async function* whileListening(
+  run: Offer['run'],
+  context: ModeContext,
+): AsyncGenerator<ModeYield, void> {
+  const { connection, clock, signal } = context;
+  const isAnnounced =
+    connection.isModern && settingsOf(connection).some(({ listChanged }) => listChanged === true);
+  const leave = isAnnounced ? listenForListChanges(connection, clock) : () => undefined;
+  // An application that asks for no further item does not run the `finally`.
+  signal.addEventListener('abort', leave, { once: true });
+  try {
+    yield* run(context);
+  } finally {
+    signal.removeEventListener('abort', leave);
+    leave();
+  }
+}
+
 /** Whether the server declares `events/*`, as an extension or as a capability. */
-function hasEvents({ serverCapabilities }: Pick<Connection, 'serverCapabilities'>): boolean {
+const hasEvents = (connection: Pick<Connection, 'serverCapabilities'>): boolean =>
+  settingsOf(connection).length > 0;
+
+function settingsOf({
+  serverCapabilities,
+}: Pick<Connection, 'serverCapabilities'>): readonly Readonly<Record<string, unknown>>[] {
   const extensions = members(own(serverCapabilities, 'extensions'));
-  return [own(extensions, EVENTS_EXTENSION_ID), own(serverCapabilities, EVENTS_CAPABILITY)].some(
-    (settings) => typeof settings === 'object' && settings !== null,
-  );
+  return [own(extensions, EVENTS_EXTENSION_ID), own(serverCapabilities, EVENTS_CAPABILITY)]
+    .filter((settings) => typeof settings === 'object' && settings !== null)
+    .map(members);
 }
 
 function modesByName(
