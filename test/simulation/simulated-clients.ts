@@ -2,6 +2,7 @@
  * The actions of clients and sources, one at a time, without waiting for the answer before the
  * next.
  */
+import type { SubscribeParams, SubscribeResult } from '../../spec-schema/draft/schema.ts';
 import type { Caller, Engine } from '../../src/server/engine/verbs.ts';
 import { LocalError, WireError } from '../../src/protocol/wire/errors.ts';
 import type { ManualClock } from '../../src/testing/clock.ts';
@@ -22,6 +23,8 @@ interface Mine {
   readonly caller: Caller;
   readonly key: string;
   readonly subscriptionId: string;
+  /** The params of the call that made it. */
+  readonly made: SubscribeParams;
   etag: string;
   streams: AbortController[];
 }
@@ -34,7 +37,15 @@ const EXCUSED = new Set(['store_full', 'store_failed', 'closed']);
 export class SimulatedClients {
   readonly #o: SimulatedClientsOptions;
   readonly #mine = new Map<string, Mine>();
-  readonly counts = { emits: 0, duplicates: 0, subscribes: 0, pulls: 0, streams: 0, refused: 0 };
+  readonly counts = {
+    emits: 0,
+    duplicates: 0,
+    subscribes: 0,
+    pulls: 0,
+    streams: 0,
+    renewals: 0,
+    refused: 0,
+  };
   #lastEvent = 0;
   #streams = 0;
   #subscribed = 0;
@@ -60,7 +71,8 @@ export class SimulatedClients {
     else if (draw < 68) this.#ack(engine, mine);
     else if (draw < 76) this.#stream(engine, mine);
     else if (draw < 80) mine.streams.splice(0, 1)[0]?.abort();
-    else if (draw < 93) this.#update(engine, mine);
+    else if (draw < 90) this.#update(engine, mine);
+    else if (draw < 93) this.#renew(engine, mine);
     else if (draw < 95)
       this.#watch(engine.unsubscribe(mine.caller, { subscriptionId: mine.subscriptionId }), mine);
     else this.#watch(engine.get(mine.caller, { subscriptionId: mine.subscriptionId }), mine);
@@ -134,30 +146,24 @@ export class SimulatedClients {
     const old = dice.chance(0.2) ? dice.pick([...this.#mine.values(), null]) : null;
     const key = old?.key ?? `k${(this.#subscribed += 1)}`;
     this.counts.subscribes += 1;
-    this.#watch(
-      engine.subscribe(old?.caller ?? caller, {
-        key,
-        select: this.#select(),
-        ...(dice.chance(0.65) ? { callback: this.#callback() } : {}),
-        ttlMs: dice.pick([null, null, 60_000, 600_000, 3_600_000]),
-        onFailure: dice.pick(['suspend', 'skip'] as const),
-        ...(dice.chance(0.3)
-          ? { since: new Date(clock.now() - dice.below(300_000)).toISOString() }
-          : {}),
-      }),
-      null,
-      ({ subscriptionId, etag }) => {
-        const known = this.#mine.get(subscriptionId);
-        if (known === undefined)
-          this.#mine.set(subscriptionId, {
-            caller: old?.caller ?? caller,
-            key,
-            subscriptionId,
-            etag,
-            streams: [],
-          });
-      },
-    );
+    const params: SubscribeParams = {
+      key,
+      select: this.#select(),
+      ...(dice.chance(0.65) ? { callback: this.#callback() } : {}),
+      ttlMs: dice.pick([null, null, 60_000, 600_000, 3_600_000]),
+      onFailure: dice.pick(['suspend', 'skip'] as const),
+      ...(dice.chance(0.3)
+        ? { since: new Date(clock.now() - dice.below(300_000)).toISOString() }
+        : {}),
+    };
+    this.#made(engine.subscribe(old?.caller ?? caller, params), old?.caller ?? caller, params);
+  }
+
+  #made(call: Promise<SubscribeResult>, caller: Caller, made: SubscribeParams): void {
+    this.#watch(call, null, ({ subscriptionId, key, etag }) => {
+      if (!this.#mine.has(subscriptionId))
+        this.#mine.set(subscriptionId, { caller, key, subscriptionId, made, etag, streams: [] });
+    });
   }
 
   #update(engine: Engine, mine: Mine): void {
@@ -185,6 +191,26 @@ export class SimulatedClients {
         mine.etag = etag;
       },
     );
+  }
+
+  /**
+   * Renews with the values of the last subscribe call or with a new lifetime. The callback may be
+   * dead, which must not concern the grant.
+   */
+  #renew(engine: Engine, mine: Mine): void {
+    const { caller, subscriptionId, made } = mine;
+    const { checker, dice } = this.#o;
+    this.counts.renewals += 1;
+    const granted = <T>(call: Promise<T>): Promise<T> =>
+      call.catch((cause: unknown) => {
+        // After its end, the same call makes a new subscription, whose callback must be verified.
+        const isLive = checker.model.logs.get(subscriptionId)?.endedAt === null;
+        if (isLive && cause instanceof WireError && cause.is('CallbackEndpointError'))
+          checker.blame('H4', `the lease of ${subscriptionId} depends on its endpoint`);
+        throw cause;
+      });
+    if (dice.chance(0.5)) this.#made(granted(engine.subscribe(caller, made)), caller, made);
+    else this.#watch(granted(engine.update(caller, { subscriptionId, ttlMs: 900_000 })), mine);
   }
 
   /** The client's position, if it may report it to the server. */
@@ -312,6 +338,7 @@ export class SimulatedClients {
           caller: { principal: log.state.principal },
           key: '',
           subscriptionId: log.subscriptionId,
+          made: { select: [] },
           etag: '',
           streams: [],
         };
