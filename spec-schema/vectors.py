@@ -524,8 +524,8 @@ ENDINGS = {
 def events_mapping(case):
     if "event" in case:
         event, at = case["event"], case["log"]
-        number = {"subscriptionId": at["subscriptionId"], "epoch": at["epoch"], "sequence": event["sequence"], "head": at["head"]}
-        shown = {name: value for name, value in event.items() if name not in ("sequence", "_meta")}
+        number = {"subscriptionId": at["subscriptionId"], "epoch": at["epoch"], "sequence": event["sequence"], "head": at["head"], "acceptedAt": event["acceptedAt"]}
+        shown = {name: value for name, value in event.items() if name not in ("sequence", "acceptedAt", "_meta")}
         return {"occurrence": {**shown, "_meta": {**event.get("_meta", {}), EXTENSION: number}}}
     if "reason" in case:
         return {"error": said(case["profile"], *ENDINGS[case["reason"]]) if case["reason"] in ENDINGS else None}

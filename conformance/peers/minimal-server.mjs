@@ -104,7 +104,10 @@ const itemType = (name, more = {}) => ({
 const FIRST_TYPES = [
   itemType('minimal.plain'),
   itemType('minimal.history', { history: { maxAgeMs: HOUR_MS } }),
-  itemType('minimal.short', { retention: { maxAgeMs: HOUR_MS, maxEvents: 20 } }),
+  itemType('minimal.short', {
+    retention: { maxAgeMs: HOUR_MS, maxEvents: 20 },
+    history: { maxAgeMs: HOUR_MS },
+  }),
   itemType('minimal.pull_only', { drains: ['pull'] }),
 ];
 /** The text that identifies a principal: its issuer and its subject. */
@@ -155,10 +158,11 @@ function accept({ scope, name, eventId = randomUUID(), timestamp = now(), data }
   const type = types.get(name);
   if (type === undefined || violation(type.payloadSchema, data) !== null)
     throw new Error('The type is unknown, or the data violates its schema. Correct the event.');
-  const event = { eventId, name, timestamp: instant(timestamp), data };
+  const at = now();
+  const event = { eventId, name, timestamp: instant(timestamp), acceptedAt: instant(at), data };
   const id = idOf({ scope, name, eventId });
   if (accepted.has(id)) return;
-  const entry = { event, at: now(), bytes: Buffer.byteLength(JSON.stringify(event)) };
+  const entry = { event, at, bytes: Buffer.byteLength(JSON.stringify(event)) };
   accepted.set(id, entry);
   for (const sub of live.values()) {
     if (!matches(sub.select, event)) continue;
@@ -463,12 +467,11 @@ const methods = {
       }
       const from =
         since === undefined ? undefined : Math.max(Date.parse(since), now() - Math.min(...reaches));
-      // Append at most as many events as the log keeps: one that is trimmed before it has a sequence
-      // number must not become a gap.
+      // Events beyond the retention of the log become its leading gap.
       if (from !== undefined)
-        for (const entry of [...accepted.values()]
-          .filter((one) => one.at >= from && isEvent(one) && matches(select, one.event))
-          .slice(-sub.retention.maxEvents))
+        for (const entry of [...accepted.values()].filter(
+          (one) => one.at >= from && isEvent(one) && matches(select, one.event),
+        ))
           append(sub, entry);
       live.set(sub.subscriptionId, sub);
       wake(sub);

@@ -61,7 +61,7 @@ export interface ControlTypes {
   readonly plain: string;
   /** As `plain`, with `history`. */
   readonly history?: string;
-  /** As `plain`, but keeps at most 20 events. */
+  /** As `plain`, but keeps at most 20 events. Has `history` if the server offers it. */
   readonly short?: string;
   /** As `plain`, but with the drain `pull` only. */
   readonly pullOnly?: string;

@@ -311,8 +311,10 @@ export interface Event {
    */
   eventId: string;
   name: TriggerName;
-  /** When it happened according to the upstream, or else when it was accepted. Only `sequence` defines the order. */
+  /** When it happened according to the upstream, or else when it was emitted. Only `sequence` defines the order. */
   timestamp: Instant;
+  /** When the server accepted it, the same on every drain. `since` compares this instant. */
+  acceptedAt: Instant;
   /** Validates against the trigger type's `payloadSchema`. */
   data: unknown;
   _meta?: Meta;

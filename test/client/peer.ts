@@ -312,6 +312,7 @@ export function eventOf(sequence: number, prefix = ''): Event {
     eventId: `event-${prefix}${sequence}`,
     name: 'timer',
     timestamp: '2026-01-01T00:00:00.000Z',
+    acceptedAt: '2026-01-01T00:00:00.000Z',
     data: { sequence },
   };
 }

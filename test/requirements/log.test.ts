@@ -109,6 +109,36 @@ describe('sent', () => {
   });
 });
 
+describe('acceptedAt', () => {
+  test('[log-stable dlv-same-object] is the time of acceptance, the same on every drain and after a restart', async (t) => {
+    const w = await world(t);
+    const endpoint = await w.endpoint();
+    const { subscriptionId, epoch } = await w.subscribeTo(endpoint);
+    const accepted: string[] = [];
+    for (const timestamp of ['2001-01-01T00:00:00Z', '2030-01-01T00:00:00Z']) {
+      await w.pass(1250);
+      accepted.push(new Date(w.clock.now()).toISOString());
+      await w.engine.emit(box.event({ data: { box: 'front' }, timestamp }));
+    }
+    const after = { epoch, sequence: 0 };
+    const times = ({ events }: Json): unknown[] => events.map(({ acceptedAt }: Json) => acceptedAt);
+    const pulled = await w.pull(subscriptionId, { after });
+    assert.deepEqual(times(pulled), accepted);
+    assert.deepEqual(
+      (await (await w.stream({ subscriptionId, after })).next())['events'],
+      pulled['events'],
+    );
+    await endpoint.nth(2);
+    assert.deepEqual(
+      endpoint.deliveries.flatMap(({ delivery }) => delivery['events']),
+      pulled['events'],
+    );
+    await w.restart();
+    await w.pass(60_000);
+    assert.deepEqual((await w.pull(subscriptionId, { after }))['events'], pulled['events']);
+  });
+});
+
 describe('gaps', () => {
   test('[gap-too-large] 245,760 bytes of JSON are delivered, one more is a gap, in every log and on every drain', async (t) => {
     const w = await world(t);
@@ -122,6 +152,7 @@ describe('gaps', () => {
         eventId: 'e'.repeat(8),
         name: 'box.opened',
         timestamp: '2026-11-21T09:30:00.000Z',
+        acceptedAt: '2026-11-21T09:30:00.000Z',
         data: { box: 'front', text: '' },
       }),
     );

@@ -35,7 +35,10 @@ const HOUR_MS = 3_600_000;
 const TRIGGERS: readonly DeclaredTrigger[] = [
   itemType('conformance.plain'),
   itemType('conformance.history', { history: { maxAgeMs: HOUR_MS } }),
-  itemType('conformance.short', { retention: { maxAgeMs: HOUR_MS, maxEvents: 20 } }),
+  itemType('conformance.short', {
+    retention: { maxAgeMs: HOUR_MS, maxEvents: 20 },
+    history: { maxAgeMs: HOUR_MS },
+  }),
   itemType('conformance.pull_only', { drains: ['pull'] }),
 ];
 

@@ -10,6 +10,7 @@ export interface Numbered {
   readonly eventId: string;
   readonly name: string;
   readonly timestamp: string;
+  readonly acceptedAt: string;
   readonly data: object;
 }
 export interface Gap {
@@ -51,6 +52,7 @@ export class ScriptedLog {
         eventId: `event-${n}`,
         name: this.select[0]?.name ?? 'conformance.plain',
         timestamp: new Date().toISOString(),
+        acceptedAt: new Date().toISOString(),
         data: { topic: 'conformance', n },
       });
     }

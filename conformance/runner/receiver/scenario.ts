@@ -194,6 +194,7 @@ export class ReceiverTest {
       eventId: `refused-${randomBytes(6).toString('hex')}`,
       name: 'conformance.plain',
       timestamp: new Date().toISOString(),
+      acceptedAt: new Date().toISOString(),
       data: { topic: 'conformance', n: 0 },
     };
     return { ...this.log.heartbeat(acked), head: head + 1, events: [event] };

@@ -151,6 +151,7 @@ export const applying = (['stream', 'pull'] as const).map((drain) =>
         eventId: 'event-late',
         name: 'conformance.plain',
         timestamp: '2026-01-01T00:00:00.000Z',
+        acceptedAt: '2026-01-01T00:00:00.000Z',
         data: {},
       };
       const lateAt = await send(t, () => ({

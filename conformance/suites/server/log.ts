@@ -41,11 +41,12 @@ const idsOf = (deliveries: readonly Json[]): string[] =>
   eventsOf(deliveries).map(({ eventId }) => eventId);
 /** The events with the members that may never change. */
 const named = (deliveries: readonly Json[]): Json[] =>
-  eventsOf(deliveries).map(({ sequence, eventId, name, timestamp, data }) => ({
+  eventsOf(deliveries).map(({ sequence, eventId, name, timestamp, acceptedAt, data }) => ({
     sequence,
     eventId,
     name,
     timestamp,
+    acceptedAt,
     data,
   }));
 

@@ -4,7 +4,17 @@
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { NotShown } from '../../runner/observations.ts';
 import { newSecret } from '../../runner/server/callback-endpoint.ts';
+import {
+  coveredBy,
+  gapsOf,
+  gapSpans,
+  readAll,
+  spans,
+  upTo,
+  WELL_BEYOND,
+} from '../../runner/server/coverage.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
@@ -338,10 +348,53 @@ export const subscriptions = [
   }),
 
   scenario({
+    name: 'subscribe: more history than the log keeps',
+    about: 'Events that `since` reaches and that the new log does not keep are a leading gap.',
+    checks: ['subs-since-gap'],
+    needs: { types: ['short'], verbs: ['emit'] },
+    async run(t) {
+      const name = t.control.type('short');
+      const types: Json[] = (await t.mcp.pages('triggers/list')).flatMap(
+        ({ triggers }) => triggers,
+      );
+      const { history, retention } = types.find((type) => type.name === name)!;
+      const topic = t.unique('topic');
+      const select = [{ name, arguments: { topic } }];
+      const since = new Date(Date.now() + t.control.aheadMs).toISOString();
+      const count = WELL_BEYOND * retention.maxEvents;
+      await t.check(
+        'subs-since-gap',
+        `of ${count} events since an instant, with a retention of ${retention.maxEvents}, the older ones are a gap of reason "retention"`,
+        async () => {
+          if (history === undefined)
+            throw new NotShown('the type with the short retention has no history');
+          // A log that exists meanwhile, so that the server cannot have forgotten the events.
+          await t.subscribe({ select });
+          await t.emit(topic, count, { name });
+          const { subscriptionId, epoch, head } = await t.subscribe({ select, since });
+          assert.equal(head, count, '`head` of the new log:');
+          const read = await readAll(t.mcp, subscriptionId, { epoch, sequence: 0 });
+          assert.equal(spans(coveredBy(read)), `1-${count}`, 'covered sequence numbers:');
+          const lost = gapsOf(read);
+          assert.ok(lost.length > 0, 'the log has no gap');
+          assert.equal(gapSpans(lost), `${spans(upTo(1, lost.length))} retention`, 'gaps:');
+          assert.equal(read.flatMap(numbersOf).at(-1), count, '`data.n` of the last event:');
+        },
+      );
+    },
+  }),
+
+  scenario({
     name: 'subscribe: history',
     about:
       'With `since` a log starts with retained events; without it, with the events accepted from then on.',
-    checks: ['subs-since', 'subs-since-bound', 'subs-since-existing', 'subs-from-now'],
+    checks: [
+      'subs-since',
+      'subs-since-bound',
+      'subs-since-existing',
+      'subs-from-now',
+      'log-stable',
+    ],
     needs: { types: ['plain', 'history'], verbs: ['emit'] },
     async run(t) {
       const name = t.control.type('history');
@@ -370,6 +423,42 @@ export const subscriptions = [
             ],
             'events and their sequence numbers:',
           );
+        },
+      );
+      await t.check(
+        ['subs-since', 'log-stable'],
+        'the `acceptedAt` of an event, as `since`, starts a log with this event, which has the same `acceptedAt` there',
+        async () => {
+          const events = (
+            await t.pullAll((await t.subscribe({ select, since: between })).subscriptionId, 1)
+          )[0].events;
+          for (const event of [events[0], events[2]]) {
+            const again = await t.subscribe({ select, since: event.acceptedAt });
+            const [delivery] = await t.pullAll(again.subscriptionId, 1);
+            const found = delivery.events.find(({ eventId }: Json) => eventId === event.eventId);
+            assert.equal(found?.acceptedAt, event.acceptedAt, '`acceptedAt` in the second log:');
+            assert.ok(
+              delivery.events.every(({ acceptedAt }: Json) => acceptedAt >= event.acceptedAt),
+              'the log contains an event that was accepted earlier',
+            );
+          }
+        },
+      );
+      await t.check(
+        'subs-since',
+        'an old `timestamp` of the upstream does not matter',
+        async () => {
+          const eventId = t.unique('event');
+          await t.control.do('emit', {
+            events: [
+              { name, eventId, timestamp: '2001-01-01T00:00:00.000Z', data: { topic, n: 6 } },
+            ],
+          });
+          const [delivery] = await t.pullAll(
+            (await t.subscribe({ select, since: between })).subscriptionId,
+            1,
+          );
+          assert.equal(delivery.events.at(-1)?.eventId, eventId, 'the last event of the log:');
         },
       );
       await t.check(

@@ -29,6 +29,7 @@ function delivery({
       eventId: `deploy-${sequence}`,
       name: 'deploy.finished',
       timestamp: '2026-11-21T09:30:00.000Z',
+      acceptedAt: '2026-11-21T09:30:01.250Z',
       data: {},
     })),
     ...(gaps ? { gaps: gaps.map(([from, to]) => ({ from, to, reason: 'retention' })) } : {}),

@@ -81,6 +81,11 @@ export interface FollowedEvent {
      */
     readonly timestamp: string;
     /**
+     * The time at which the server accepted it; absent when the server does not say, and in
+     * `listen`, `read` and `tool`.
+     */
+    readonly acceptedAt?: string;
+    /**
      * The data of the event. In `listen` and `read`: `{ uri, contents }` of a resource, or
      * `{ items }` of a list. In `tool`: `{ tool, result }`.
      */

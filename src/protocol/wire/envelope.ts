@@ -1,12 +1,12 @@
 /**
- * Encodes and decodes deliveries. An event is encoded once, without its number, and reused in the
- * deliveries of every subscription. The number is the first member, so that one concatenation adds it
- * (SEP: Delivery).
+ * Encodes and decodes deliveries. An event is encoded once, without its number and the time of its
+ * acceptance, and reused in the deliveries of every subscription. These two are the first members, so
+ * that one concatenation adds them (SEP: Delivery).
  */
 import type { Delivery, Event } from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from './errors.ts';
 import { inspectJson, parseJson, writeJson } from './json.ts';
-import { CALLBACK_BODY_BYTES_MAX } from './limits.ts';
+import { CALLBACK_BODY_BYTES_MAX, EVENT_BYTES_MAX } from './limits.ts';
 import { check } from './validate.ts';
 
 export const DELIVERY_METHOD = 'notifications/triggers/delivery';
@@ -14,8 +14,8 @@ export const LIST_CHANGED_METHOD = 'notifications/triggers/list_changed';
 
 const PREFIX = `{"jsonrpc":"2.0","method":"${DELIVERY_METHOD}","params":`;
 
-/** An event before it has a number. */
-export type UnnumberedEvent = Omit<Event, 'sequence'>;
+/** An event before it is accepted. */
+export type UnnumberedEvent = Omit<Event, 'sequence' | 'acceptedAt'>;
 /** A delivery without its events. */
 export type DeliveryHead = Omit<Delivery, 'events'>;
 
@@ -39,7 +39,7 @@ export function instantOf(given: number | string | undefined, now: number): stri
 }
 
 /**
- * Returns the event's JSON without `sequence`. Throws `LocalError` `json_refused` if `data` cannot be
+ * Returns the event's JSON without `sequence` and `acceptedAt`. Throws `LocalError` `json_refused` if `data` cannot be
  * sent as JSON.
  */
 export function encodeEvent(event: UnnumberedEvent): string {
@@ -55,10 +55,23 @@ export function encodeEvent(event: UnnumberedEvent): string {
   return writeJson({ eventId, name, timestamp, data, _meta });
 }
 
-/** Adds the number to an encoded event. */
-export function eventWithSequence(encoded: string, sequence: number): string {
-  return `{"sequence":${sequence},${encoded.slice(1)}`;
+/** Adds the number and the time of acceptance, in epoch milliseconds, to an encoded event. */
+export function eventInLog(encoded: string, sequence: number, acceptedAt: number): string {
+  return `{"sequence":${sequence},"acceptedAt":"${new Date(acceptedAt).toISOString()}",${encoded.slice(1)}`;
 }
+
+/** The bytes that {@link eventInLog} adds for the time of acceptance. */
+const ACCEPTED_AT_BYTES = '"acceptedAt":"2026-11-21T09:30:00.000Z",'.length;
+
+/** Bytes of an encoded event in a delivery, without its number (SEP: Limits). */
+export const eventBytes = (encoded: string): number =>
+  Buffer.byteLength(encoded) + ACCEPTED_AT_BYTES;
+
+/** Whether an encoded event can be delivered (SEP: Gaps). */
+export const fitsDelivery = (encoded: string): boolean =>
+  // Most events need no count: a UTF-16 code unit has at most three bytes in UTF-8.
+  encoded.length * 3 + ACCEPTED_AT_BYTES <= EVENT_BYTES_MAX ||
+  eventBytes(encoded) <= EVENT_BYTES_MAX;
 
 /** Returns the JSON of a `Delivery` from encoded, numbered events. */
 export function encodeDelivery(head: DeliveryHead, events: readonly string[]): string {

@@ -12,7 +12,7 @@ const ID_CHARS_MAX = 256;
 
 /** An event that can be accepted. */
 export interface CheckedEvent extends EventIdentity {
-  /** Its JSON without `sequence`. */
+  /** Its JSON without `sequence` and `acceptedAt`. */
   readonly encoded: string;
   readonly data: unknown;
 }

@@ -5,7 +5,7 @@
 import type { Delivery, Gap } from '../../../spec-schema/draft/schema.ts';
 import { assemble, etagOf, statusOf } from '../../protocol/core/index.ts';
 import type { Position, StepRefusal, Subscription } from '../../protocol/core/types.ts';
-import { encodeDelivery, eventWithSequence } from '../../protocol/wire/envelope.ts';
+import { encodeDelivery, eventBytes, eventInLog } from '../../protocol/wire/envelope.ts';
 import { conflict, notFound, type WireError } from '../../protocol/wire/errors.ts';
 import type { ReadEntry, Store } from '../store/port.ts';
 import type { LoadedSubscription } from './subscription-cache.ts';
@@ -73,17 +73,17 @@ export function rangeOf(
   return {
     after,
     last,
-    events: events.map((entry) => eventWithSequence(entry.encoded ?? '', entry.sequence)),
+    events: events.map((entry) =>
+      eventInLog(entry.encoded ?? '', entry.sequence, entry.acceptedAt),
+    ),
     gaps,
     sequences: events.map((entry) => entry.sequence),
   };
 }
 
-/** Bytes of the event as sent: the stored JSON and `"sequence":n,`. */
+/** Bytes of the event as sent, with its number. */
 const sizeOf = ({ encoded, sequence }: ReadEntry): number =>
-  encoded === null
-    ? 0
-    : Buffer.byteLength(encoded) + '"sequence":,'.length + String(sequence).length;
+  encoded === null ? 0 : eventBytes(encoded) + '"sequence":,'.length + String(sequence).length;
 
 /** The first part of a range: one event, or one run of gaps. */
 export function firstOf(range: LogRange): LogRange {

@@ -9,7 +9,7 @@ import { MatchIndex } from '../../protocol/core/index.ts';
 import type { Selection, Subscription } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
-import { EVENT_BYTES_MAX } from '../../protocol/wire/limits.ts';
+import { fitsDelivery } from '../../protocol/wire/envelope.ts';
 import type { AcceptedEvent, Checkpoint, ReadEntry, Store } from '../store/port.ts';
 import type { Catalog } from './catalog.ts';
 import { checkEvent, type CheckedEvent } from './new-event.ts';
@@ -467,10 +467,6 @@ const closed = (): LocalError =>
   );
 
 const rowsOf = (matches: readonly (readonly number[])[]): number[] => [...new Set(matches.flat())];
-
-/** Most events need no count: a UTF-16 code unit has at most three bytes in UTF-8. */
-const fitsDelivery = (encoded: string): boolean =>
-  encoded.length * 3 <= EVENT_BYTES_MAX || Buffer.byteLength(encoded) <= EVENT_BYTES_MAX;
 
 const dataOf = (event: AcceptedEvent): unknown =>
   event.encoded === null ? null : (JSON.parse(event.encoded) as { data: unknown }).data;

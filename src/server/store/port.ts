@@ -30,8 +30,8 @@ export interface AcceptedEvent extends Omit<EventIdentity, 'scope'> {
   /** Epoch milliseconds. */
   readonly acceptedAt: number;
   /**
-   * The event's JSON without `sequence`, encoded once for all subscriptions; null = not kept, for
-   * example after a redaction.
+   * The event's JSON without `sequence` and `acceptedAt`, encoded once for all subscriptions; null =
+   * not kept, for example after a redaction.
    */
   readonly encoded: string | null;
 }
@@ -47,7 +47,10 @@ export interface LogEntry {
 
 /** A log entry joined with its event. */
 export interface ReadEntry extends LogEntry {
-  /** The event's JSON without `sequence`; null when the entry is a gap or the event was deleted. */
+  /**
+   * The event's JSON without `sequence` and `acceptedAt`; null when the entry is a gap or the event
+   * was deleted.
+   */
   readonly encoded: string | null;
   /** Epoch milliseconds; 0 when the event was deleted. */
   readonly acceptedAt: number;

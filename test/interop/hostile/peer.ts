@@ -142,6 +142,7 @@ export const eventOf = (sequence: Json, eventPrefix = ''): Json => ({
   eventId: `event-${eventPrefix}${sequence}`,
   name: 'timer',
   timestamp: '2026-01-01T00:00:00.000Z',
+  acceptedAt: '2026-01-01T00:00:00.000Z',
   data: { sequence },
 });
 

@@ -13,7 +13,7 @@ import {
   encodeDelivery,
   encodeDeliveryNotification,
   encodeEvent,
-  eventWithSequence,
+  eventInLog,
   type DeliveryHead,
   type UnnumberedEvent,
 } from '../../../src/protocol/wire/envelope.ts';
@@ -37,6 +37,7 @@ const EVENT: UnnumberedEvent = {
   timestamp: '2026-11-21T09:30:00.000Z',
   data: { ok: true },
 };
+const ACCEPTED_AT = Date.UTC(2026, 10, 21, 9, 31);
 const bodyOf = (
   head: DeliveryHead,
   events: readonly UnnumberedEvent[],
@@ -45,7 +46,7 @@ const bodyOf = (
   encodeDeliveryNotification(
     encodeDelivery(
       head,
-      events.map((event, index) => eventWithSequence(encodeEvent(event), first + index)),
+      events.map((event, index) => eventInLog(encodeEvent(event), first + index, ACCEPTED_AT)),
     ),
   );
 const misbehaved = (error: unknown): boolean =>
@@ -66,7 +67,11 @@ describe('encoding', () => {
         const delivery = decodeDelivery(bodyOf(head, events));
         const wanted: Delivery = {
           ...head,
-          events: events.map((one, index) => ({ sequence: after + 1 + index, ...one })),
+          events: events.map((one, index) => ({
+            sequence: after + 1 + index,
+            acceptedAt: new Date(ACCEPTED_AT).toISOString(),
+            ...one,
+          })),
         };
         assert.deepEqual(delivery, JSON.parse(JSON.stringify(wanted)));
       }),

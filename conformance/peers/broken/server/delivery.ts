@@ -136,6 +136,7 @@ export const delivery: readonly BrokenServer[] = [
                   eventId: 'early',
                   name: 'conformance.plain',
                   timestamp: '2026-01-01T00:00:00.000Z',
+                  acceptedAt: '2026-01-01T00:00:00.000Z',
                   data: {},
                 },
               ],

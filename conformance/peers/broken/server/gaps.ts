@@ -14,6 +14,7 @@ const eventFor = ({ from }: Json): Json => ({
   eventId: `event-${from}`,
   name: 'conformance.plain',
   timestamp: '2026-01-01T00:00:00.000Z',
+  acceptedAt: '2026-01-01T00:00:00.000Z',
   data: { topic: 'any', n: from },
 });
 /** Reports gaps of one sequence number as events, except those for which `unless` holds. */

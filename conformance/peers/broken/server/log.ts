@@ -81,6 +81,13 @@ export const log: readonly BrokenServer[] = [
   },
   {
     check: 'log-stable',
+    wrong: 'sends the time of delivery as acceptedAt',
+    fault: events((all) =>
+      all.map((event) => ({ ...event, acceptedAt: new Date().toISOString() })),
+    ),
+  },
+  {
+    check: 'log-stable',
     wrong: 'generates a new eventId for each delivery',
     fault: events((all) => all.map((event) => ({ ...event, eventId: `e-${Math.random()}` }))),
   },

@@ -1,5 +1,6 @@
 /** Servers that create subscriptions wrongly. */
 import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
+import { onDelivery, onRequest, onResult, without } from '../fault-builders.ts';
 
 const isSubscribe = ({ method }: ProxiedRequest): boolean => method === 'triggers/subscribe';
 /** Changes the params of a subscribe. */
@@ -164,6 +165,32 @@ export const subscriptions: readonly BrokenServer[] = [
     fault: asked((params) => {
       delete params.since;
     }),
+  },
+  {
+    check: 'subs-since-gap',
+    wrong: 'starts with the first event that the new log keeps',
+    fault: onResult(['subscribe', 'pull'], (result, { method, memory, params }) => {
+      if (method === 'triggers/subscribe' && params.since !== undefined)
+        memory[result.subscriptionId] = true;
+      return method === 'triggers/pull' && memory[result.subscriptionId] === true
+        ? { ...without(result, 'gaps'), after: result.gaps?.at(-1)?.to ?? result.after }
+        : result;
+    }),
+  },
+  {
+    check: 'subs-since',
+    wrong: 'compares the timestamp of the upstream with since',
+    fault: {
+      ...onRequest(['subscribe'], ({ since }, { memory }) => {
+        if (since !== undefined) memory['since'] = since;
+      }),
+      ...onDelivery((delivery, memory) => ({
+        ...delivery,
+        events: delivery.events.filter(
+          ({ timestamp }: Json) => memory['since'] === undefined || timestamp >= memory['since'],
+        ),
+      })),
+    },
   },
   {
     check: 'subs-since-bound',

@@ -20,10 +20,10 @@ export interface LogAt {
 
 /**
  * Converts an event into an occurrence. Its `_meta` has the sequence number, so that a client can
- * notice missing events (SEP: When a peer lacks the extension).
+ * notice missing events, and the time of acceptance (SEP: When a peer lacks the extension).
  */
 export function occurrence(
-  { sequence, eventId, name, timestamp, data, _meta }: Event,
+  { sequence, eventId, name, timestamp, acceptedAt, data, _meta }: Event,
   { subscriptionId, epoch, head }: LogAt,
   cursor?: string,
 ): EventOccurrence {
@@ -33,7 +33,10 @@ export function occurrence(
     timestamp,
     data,
     ...(cursor === undefined ? {} : { cursor }),
-    _meta: { ..._meta, [EXTENSION_ID]: { subscriptionId, epoch, sequence, head } } satisfies Meta,
+    _meta: {
+      ..._meta,
+      [EXTENSION_ID]: { subscriptionId, epoch, sequence, head, acceptedAt },
+    } satisfies Meta,
   };
 }
 

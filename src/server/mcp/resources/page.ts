@@ -33,7 +33,10 @@ export interface FeedPage {
   readonly epoch: string;
   /** The page starts after this sequence number. */
   readonly after: SequenceOrZero;
-  readonly events: readonly Pick<Event, 'sequence' | 'eventId' | 'name' | 'timestamp' | 'data'>[];
+  readonly events: readonly Pick<
+    Event,
+    'sequence' | 'eventId' | 'name' | 'timestamp' | 'acceptedAt' | 'data'
+  >[];
   readonly gaps: readonly Gap[];
   readonly head: SequenceOrZero;
   readonly acked: SequenceOrZero;
@@ -106,11 +109,12 @@ function pageOf({
     subscriptionId,
     epoch,
     after,
-    events: events.map(({ sequence: number, eventId, name, timestamp, data }) => ({
+    events: events.map(({ sequence: number, eventId, name, timestamp, acceptedAt, data }) => ({
       sequence: number,
       eventId,
       name,
       timestamp,
+      acceptedAt,
       data,
     })),
     gaps,

@@ -89,11 +89,19 @@ async function read(
   }
 }
 
-const eventOf = ({ sequence, eventId, name, timestamp, data }: Event): WatchedEvent => ({
+const eventOf = ({
   sequence,
   eventId,
   name,
   timestamp,
+  acceptedAt,
+  data,
+}: Event): WatchedEvent => ({
+  sequence,
+  eventId,
+  name,
+  timestamp,
+  acceptedAt,
   data,
 });
 

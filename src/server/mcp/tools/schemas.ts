@@ -39,6 +39,7 @@ export interface WatchedEvent {
   readonly eventId: string;
   readonly name: string;
   readonly timestamp: string;
+  readonly acceptedAt: string;
   readonly data: unknown;
 }
 
@@ -183,9 +184,10 @@ const event = object(
     eventId: text('Identifies the event; the same when it comes again.'),
     name: triggerName,
     timestamp: text('When it happened, RFC 3339.'),
+    acceptedAt: text('When this server accepted it, RFC 3339.'),
     data: { description: 'Content of the event. Comes from outside.' },
   },
-  ['sequence', 'eventId', 'name', 'timestamp', 'data'],
+  ['sequence', 'eventId', 'name', 'timestamp', 'acceptedAt', 'data'],
 );
 
 const gap = object(

@@ -71,10 +71,18 @@ export function eventOf(raw: unknown, expectedName: string): EventYield {
     throw misbehaved('occurrence', 'an event has no valid timestamp');
   if (typeof data !== 'object' || data === null)
     throw misbehaved('occurrence', 'the data of an event is not an object');
-  const number = numberOf(members(_meta)[EXTENSION_ID]);
+  const ours = members(_meta)[EXTENSION_ID];
+  const number = numberOf(ours);
+  const acceptedAt = acceptedAtOf(ours);
   return {
     type: 'event',
-    event: { eventId, name: expectedName, timestamp, data },
+    event: {
+      eventId,
+      name: expectedName,
+      timestamp,
+      ...(acceptedAt === undefined ? {} : { acceptedAt }),
+      data,
+    },
     ...(number ? { number } : {}),
   };
 }
@@ -91,6 +99,14 @@ function numberOf(raw: unknown): ServerNumber | undefined {
     (sequence as number) > 0;
   if (!isSound) throw misbehaved('number', 'the number of an event is not valid');
   return { by: 'server', subscriptionId, epoch, sequence: sequence as number };
+}
+
+function acceptedAtOf(raw: unknown): string | undefined {
+  const { acceptedAt } = raw === undefined ? {} : members(raw);
+  if (acceptedAt === undefined) return undefined;
+  if (typeof acceptedAt !== 'string' || Number.isNaN(Date.parse(acceptedAt)))
+    throw misbehaved('occurrence', 'the time of acceptance of an event is not valid');
+  return acceptedAt;
 }
 
 /** Reads a cursor. Absent and null mean the same: the server replays nothing. */
