@@ -27,11 +27,16 @@ export function append(sub, entry) {
 
 /** Trims entries beyond the retention from the low end. */
 export function trim(sub) {
-  const { maxAgeMs, maxEvents } = sub.retention;
+  const { maxAgeMs, maxEvents, maxBytes = Infinity } = sub.retention;
   const old = now() - maxAgeMs;
   let excess = eventsIn(sub) - maxEvents;
-  while (sub.entries.length > 0 && (excess > 0 || sub.entries[0].at < old)) {
-    if (isEvent(sub.entries.shift())) excess -= 1;
+  let bytes = sub.entries.reduce((sum, entry) => sum + (isEvent(entry) ? entry.bytes : 0), 0);
+  while (sub.entries.length > 0 && (excess > 0 || bytes > maxBytes || sub.entries[0].at < old)) {
+    const first = sub.entries.shift();
+    if (isEvent(first)) {
+      excess -= 1;
+      bytes -= first.bytes;
+    }
     sub.trimmed += 1;
   }
 }

@@ -105,7 +105,7 @@ const FIRST_TYPES = [
   itemType('minimal.plain'),
   itemType('minimal.history', { history: { maxAgeMs: HOUR_MS } }),
   itemType('minimal.short', {
-    retention: { maxAgeMs: HOUR_MS, maxEvents: 20 },
+    retention: { maxAgeMs: HOUR_MS, maxEvents: 20, maxBytes: 524_288 },
     history: { maxAgeMs: HOUR_MS },
   }),
   itemType('minimal.pull_only', { drains: ['pull'] }),
@@ -187,7 +187,7 @@ function acknowledge(sub, sequence = 0) {
 /* ------------------------------------------------------------ subscriptions */
 
 const leastOf = (select, member) =>
-  Math.min(...select.map(({ name }) => types.get(name).retention[member]));
+  Math.min(...select.map(({ name }) => types.get(name).retention[member] ?? Infinity));
 
 function described(sub) {
   trim(sub);
@@ -245,6 +245,8 @@ function configure(sub, change) {
     maxAgeMs: leastOf(sub.select, 'maxAgeMs'),
     maxEvents: leastOf(sub.select, 'maxEvents'),
   };
+  const maxBytes = leastOf(sub.select, 'maxBytes');
+  if (maxBytes < Infinity) sub.retention.maxBytes = maxBytes;
   if (configuration() === before) return;
   sub.version += 1;
   announce(sub);

@@ -177,6 +177,12 @@ export interface Retention {
    * @minimum 1
    */
   maxEvents: number;
+  /**
+   * Most bytes of the events' JSON; absent = no limit. At least the limit of one event.
+   * @asType integer
+   * @minimum 245760
+   */
+  maxBytes?: number;
 }
 
 /** Something a server can watch. */

@@ -287,6 +287,12 @@ export class MortalStore implements Store {
   agedOut(...args: Parameters<Store['agedOut']>) {
     return this.#ask(() => this.#inner.agedOut(...args));
   }
+  oversize(...args: Parameters<Store['oversize']>) {
+    return this.#ask(() => this.#inner.oversize(...args));
+  }
+  bytesOf(...args: Parameters<Store['bytesOf']>) {
+    return this.#ask(() => this.#inner.bytesOf(...args));
+  }
   acceptedAt(...args: Parameters<Store['acceptedAt']>) {
     return this.#ask(() => this.#inner.acceptedAt(...args));
   }

@@ -36,7 +36,7 @@ const TRIGGERS: readonly DeclaredTrigger[] = [
   itemType('conformance.plain'),
   itemType('conformance.history', { history: { maxAgeMs: HOUR_MS } }),
   itemType('conformance.short', {
-    retention: { maxAgeMs: HOUR_MS, maxEvents: 20 },
+    retention: { maxAgeMs: HOUR_MS, maxEvents: 20, maxBytes: 524_288 },
     history: { maxAgeMs: HOUR_MS },
   }),
   itemType('conformance.pull_only', { drains: ['pull'] }),

@@ -122,6 +122,57 @@ export const gaps = [
   }),
 
   scenario({
+    name: 'gaps: retention by bytes',
+    about: 'A log keeps as many bytes as it announces, and reports what it trims beyond them.',
+    checks: ['gap-retention-announced', 'gap-retention-kept'],
+    needs: { verbs: ['emit'], types: ['short'] },
+    async run(t) {
+      const { subscription, subscriptionId, read, oldest, retention } = await shortLog(t);
+      const { maxBytes } = retention;
+      const name = t.control.type('short');
+      const emit = (count: number, from: number): Promise<void> =>
+        t.emit(t.topicOf(subscription), count, { from, name, data: { pad: 'x'.repeat(100_000) } });
+      await emit(1, 1);
+      await untilHead(t, subscriptionId, 1);
+      const { sequence: _, ...event } = (await read())[0].events[0];
+      // The later events are longer by the digits of `n` and of their ids.
+      const size = Buffer.byteLength(JSON.stringify(event)) + 50;
+      const count = Math.floor((maxBytes ?? 0) / size);
+      const head = WELL_BEYOND * count;
+      await t.check(
+        'gap-retention-kept',
+        `the newest ${count} events, which take less than the announced ${maxBytes} bytes, are present`,
+        async () => {
+          if (maxBytes === undefined)
+            throw new NotShown('the type with the short retention announces no bound of bytes');
+          assert.ok(count >= 2, `maxBytes is ${maxBytes}: less than two events of ${size} bytes`);
+          for (let from = 2; from <= head; from += 5)
+            await emit(Math.min(5, head - from + 1), from);
+          await untilHead(t, subscriptionId, head);
+          assert.equal(
+            spans(sequencesOf(await read()).slice(-count)),
+            `${head - count + 1}-${head}`,
+            'the newest events:',
+          );
+        },
+      );
+      await t.check(
+        'gap-retention-announced',
+        'events trimmed for the number of bytes are a gap of reason "retention"',
+        async () => {
+          if (maxBytes === undefined)
+            throw new NotShown('the type with the short retention announces no bound of bytes');
+          const { all, lowest } = await t.until('a log without further trimming', async () => {
+            const [before, whole, after] = [await oldest(), await read(), await oldest()];
+            return before === after ? { all: whole, lowest: before } : undefined;
+          });
+          announced(all, lowest, head);
+        },
+      );
+    },
+  }),
+
+  scenario({
     name: 'gaps: retention by age',
     about: 'An unacknowledged event stays in the log until it reaches the announced age.',
     checks: ['gap-retention-announced', 'gap-retention-kept', 'gap-oldest'],
@@ -192,6 +243,9 @@ export const gaps = [
         return {
           maxAgeMs: Math.min(...kept.map(({ maxAgeMs }) => maxAgeMs)),
           maxEvents: Math.min(...kept.map(({ maxEvents }) => maxEvents)),
+          ...(kept.some(({ maxBytes }) => maxBytes !== undefined)
+            ? { maxBytes: Math.min(...kept.map(({ maxBytes }) => maxBytes ?? Infinity)) }
+            : {}),
         };
       };
       for (const chosen of [[names[0]!], [names[1]!], names, names.toReversed()]) {

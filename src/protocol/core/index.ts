@@ -22,6 +22,7 @@ export {
   oldest,
   reverifyAt,
   statusOf,
+  isOversized,
   trimDueAt,
 } from './state.ts';
 export { create, step } from './subscription.ts';

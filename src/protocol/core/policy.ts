@@ -38,6 +38,7 @@ export const CONSENT_MS = DAY_MS;
 
 /* A log is trimmed when it exceeds its retention by this slack: one trim per append would double the cost of an append. */
 export const TRIM_SLACK_EVENTS_MIN = 64;
+export const TRIM_SLACK_BYTES_MIN = 262_144;
 export const TRIM_SLACK_FRACTION = 1 / 10;
 export const TRIM_SLACK_AGE_FRACTION = 1 / 16;
 

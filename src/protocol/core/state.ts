@@ -7,6 +7,8 @@ import {
   PROBE_MAX_MS,
   PROBE_MIN_MS,
   TRIM_SLACK_AGE_FRACTION,
+  TRIM_SLACK_BYTES_MIN,
+  TRIM_SLACK_FRACTION,
   type ConsentPolicy,
 } from './policy.ts';
 import type {
@@ -121,17 +123,32 @@ export function nextProbeAt(suspendedAt: number, jitter: number, now: number): n
   return now + Math.round(pause * (1 - jitter / 2));
 }
 
-/** Returns when retention by age is due; null when nothing is retained or the subscription ended. */
+/**
+ * Whether the log may have more bytes than its retention allows: count them, and `trim`. True also
+ * while they are unknown.
+ */
+export function isOversized({ bytes, retention, floor, head }: Subscription): boolean {
+  const { maxBytes } = retention;
+  if (maxBytes === undefined || floor === head) return false;
+  const slack = Math.max(TRIM_SLACK_BYTES_MIN, Math.floor(maxBytes * TRIM_SLACK_FRACTION));
+  return bytes === null || bytes > maxBytes + slack;
+}
+
+/**
+ * Returns when retention is due: by age, or at once by bytes; null when nothing is retained or the
+ * subscription ended.
+ */
 export function trimDueAt(subscription: Subscription): number | null {
   const { oldestAt, retention, terminated } = subscription;
   if (oldestAt === null || terminated !== null) return null;
+  if (isOversized(subscription)) return oldestAt;
   return oldestAt + retention.maxAgeMs + Math.floor(retention.maxAgeMs * TRIM_SLACK_AGE_FRACTION);
 }
 
 /**
  * Returns the earliest instant at which something is due; null = never. Due can be: expiry, the end
  * of a lease, a retry, the end of a secret's rotation window (all handled by `tick`), retention by
- * age (`trimDueAt`, handled by `trim`) and a new proof of consent (`reverifyAt`, handled by
+ * age or bytes (`trimDueAt`, handled by `trim`) and a new proof of consent (`reverifyAt`, handled by
  * `verified`).
  */
 export function dueAt(subscription: Subscription): number | null {

@@ -15,10 +15,11 @@ type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
  */
 export function append(
   subscription: Subscription,
-  { count, acceptedAt }: InputOf<'append'>,
+  { count, acceptedAt, bytes = 0 }: InputOf<'append'>,
   now: number,
 ): Step {
   requireInteger('append.count', count, 1);
+  requireInteger('append.bytes', bytes, 0);
   const head = subscription.head + count;
   if (head > Number.MAX_SAFE_INTEGER) return end(subscription, 'failed', now);
   const { maxEvents } = subscription.retention;
@@ -31,13 +32,14 @@ export function append(
   const effects: Effect[] = over
     ? [{ type: 'trim', upTo: floor }, { type: 'wake' }]
     : [{ type: 'wake' }];
-  return settle({ ...subscription, head, floor, oldestAt }, effects, now);
+  const total = subscription.bytes === null ? null : subscription.bytes + bytes;
+  return settle({ ...subscription, head, floor, oldestAt, bytes: total }, effects, now);
 }
 
 /** Records that retention dropped entries. A `retention` gap covers those not acknowledged. */
 export function trim(
   subscription: Subscription,
-  { upTo, oldestAt }: InputOf<'trim'>,
+  { upTo, oldestAt, bytes: counted }: InputOf<'trim'>,
   now: number,
 ): Step {
   requireInteger('trim.upTo', upTo, 0);
@@ -45,10 +47,15 @@ export function trim(
   // If the age of the oldest event is unknown, counting from now retains it for too long, which is
   // safer than too short.
   const known = floor === subscription.head ? null : (oldestAt ?? now);
-  if (floor === subscription.floor && known === subscription.oldestAt)
+  const bytes = floor === subscription.head ? 0 : (counted ?? subscription.bytes);
+  if (
+    floor === subscription.floor &&
+    known === subscription.oldestAt &&
+    bytes === subscription.bytes
+  )
     return unchanged(subscription);
   const effects: Effect[] = floor > subscription.floor ? [{ type: 'trim', upTo: floor }] : [];
-  return { subscription: { ...subscription, floor, oldestAt: known }, effects };
+  return { subscription: { ...subscription, floor, oldestAt: known, bytes }, effects };
 }
 
 /**

@@ -43,6 +43,7 @@ export function create(seed: Seed, now: number): Subscription {
     sent: 0,
     floor: 0,
     oldestAt: null,
+    bytes: 0,
     attempt: null,
     attempts: 0,
     retryAt: null,

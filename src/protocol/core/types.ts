@@ -39,10 +39,15 @@ export interface Selection {
   readonly name: string;
   readonly arguments: Readonly<Record<string, unknown>>;
 }
-/** How long, and how many events, a log keeps: the minimum over its trigger types (SEP: Retention). */
+/**
+ * How long, how many events and how many bytes of them a log keeps: the minimum over its trigger
+ * types (SEP: Retention).
+ */
 export interface Retention {
   readonly maxAgeMs: number;
   readonly maxEvents: number;
+  /** Absent = no limit. */
+  readonly maxBytes?: number;
 }
 
 /** A callback. The URL and both secrets are secret: stores encrypt them, nothing prints them. */
@@ -126,6 +131,11 @@ export interface Subscription {
    * input); null when nothing is retained.
    */
   readonly oldestAt: number | null;
+  /**
+   * Upper bound of the bytes of the retained events' JSON (exact after a `trim` input that has
+   * them); null = unknown.
+   */
+  readonly bytes: number | null;
 
   /* callback delivery */
   readonly attempt: Attempt | null;
@@ -173,8 +183,16 @@ export type Outcome =
 
 /** An input of `step`. */
 export type Input =
-  /** Assign numbers to `count` events, the first of which was accepted at `acceptedAt`. */
-  | { readonly type: 'append'; readonly count: number; readonly acceptedAt: number }
+  /**
+   * Assign numbers to `count` events of together `bytes` bytes, the first of which was accepted at
+   * `acceptedAt`.
+   */
+  | {
+      readonly type: 'append';
+      readonly count: number;
+      readonly acceptedAt: number;
+      readonly bytes?: number;
+    }
   /**
    * The dispatcher is ready to POST `acked + 1 … to` with `events` events, the lowest of them
    * `first` (null without events). Rejected unless `deliverable`. `to` = `acked` is an empty probe,
@@ -199,9 +217,15 @@ export type Input =
   | { readonly type: 'ack'; readonly position: Position }
   /**
    * Retention drops everything up to `upTo`; the first retained event was accepted at `oldestAt`
-   * (null = unknown, or nothing is retained).
+   * (null = unknown, or nothing is retained), and the retained events have `bytes` bytes (absent =
+   * not counted).
    */
-  | { readonly type: 'trim'; readonly upTo: number; readonly oldestAt: number | null }
+  | {
+      readonly type: 'trim';
+      readonly upTo: number;
+      readonly oldestAt: number | null;
+      readonly bytes?: number;
+    }
   /** A renewal or an update; absent members stay unchanged. */
   | { readonly type: 'configure'; readonly change: Change }
   /**

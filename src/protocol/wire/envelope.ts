@@ -61,7 +61,7 @@ export function eventInLog(encoded: string, sequence: number, acceptedAt: number
 }
 
 /** The bytes that {@link eventInLog} adds for the time of acceptance. */
-const ACCEPTED_AT_BYTES = '"acceptedAt":"2026-11-21T09:30:00.000Z",'.length;
+export const ACCEPTED_AT_BYTES = '"acceptedAt":"2026-11-21T09:30:00.000Z",'.length;
 
 /** Bytes of an encoded event in a delivery, without its number (SEP: Limits). */
 export const eventBytes = (encoded: string): number =>

@@ -155,18 +155,24 @@ export class Catalog {
     });
   }
 
-  /** The retention of a log over these types: the lowest age and the lowest number of events. */
+  /** The retention of a log over these types: of each member the lowest. */
   retentionOf(select: readonly Selection[]): Retention {
-    let { maxAgeMs, maxEvents } = {
+    let { maxAgeMs, maxEvents, maxBytes } = {
       maxAgeMs: Number.MAX_SAFE_INTEGER,
       maxEvents: Number.MAX_SAFE_INTEGER,
+      maxBytes: Number.MAX_SAFE_INTEGER,
     };
     for (const { name } of select) {
       const retention = this.#types.get(name)?.type.retention ?? DEFAULT_RETENTION;
       maxAgeMs = Math.min(maxAgeMs, retention.maxAgeMs);
       maxEvents = Math.min(maxEvents, retention.maxEvents);
+      maxBytes = Math.min(maxBytes, retention.maxBytes ?? maxBytes);
     }
-    return { maxAgeMs, maxEvents };
+    return {
+      maxAgeMs,
+      maxEvents,
+      ...(maxBytes === Number.MAX_SAFE_INTEGER ? {} : { maxBytes }),
+    };
   }
 
   /**

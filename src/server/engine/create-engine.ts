@@ -92,6 +92,11 @@ export interface EngineOptions {
     readonly subscriptionsPerPrincipal?: number;
     /** Open streams. Default 100. */
     readonly streamsPerPrincipal?: number;
+    /**
+     * Bytes of events in the logs of one principal from which it gets no further subscription;
+     * default no limit. Use it with `retention.maxBytes`, which bounds each log.
+     */
+    readonly storedBytesPerPrincipal?: number;
     /** Pulls that wait for an event. Default 100. */
     readonly waitingPullsPerPrincipal?: number;
     /** Callback attempts in flight at once, over all subscriptions. Default 256. */
@@ -215,6 +220,7 @@ export function createEngine(options: EngineOptions): Engine {
     random,
     ttl,
     maxPerPrincipal: quotas.subscriptionsPerPrincipal ?? 1000,
+    maxBytesPerPrincipal: quotas.storedBytesPerPrincipal ?? Infinity,
   });
   const update = new UpdateHandler({
     unitOfWork,

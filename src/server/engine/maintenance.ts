@@ -2,7 +2,7 @@
  * Background work: the timed work of one subscription (retention, renewed consent), periodic
  * permission checks, and the removal of old events from the accept log.
  */
-import { reverifyAt, trimDueAt } from '../../protocol/core/index.ts';
+import { isOversized, reverifyAt, trimDueAt } from '../../protocol/core/index.ts';
 import type { Selection } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import { WireError } from '../../protocol/wire/errors.ts';
@@ -141,9 +141,17 @@ export class Maintenance {
     const { row } = loaded;
     const trimAt = trimDueAt(loaded.state);
     if (trimAt !== null && trimAt <= now) {
-      const aged = await store.agedOut(row, now - loaded.state.retention.maxAgeMs);
+      const { maxAgeMs, maxBytes } = loaded.state.retention;
+      // Entries in memory that are not on disk yet would be missing in the counts.
+      if (isOversized(loaded.state)) await unitOfWork.commit();
+      const aged = await store.agedOut(row, now - maxAgeMs);
+      const kept = maxBytes === undefined ? null : await store.oversize(row, maxBytes);
+      const upTo = Math.max(aged.upTo, kept?.upTo ?? 0);
+      const oldestAt = upTo === aged.upTo ? aged.oldestAt : await store.acceptedAt(row, upTo + 1);
       if (!cache.isCurrent(loaded) || loaded.ended) return null;
-      unitOfWork.step(loaded, { type: 'trim', upTo: aged.upTo, oldestAt: aged.oldestAt });
+      // Events that were appended meanwhile are not in the count.
+      const bytes = kept === null || loaded.state.head > kept.last ? {} : { bytes: kept.bytes };
+      unitOfWork.step(loaded, { type: 'trim', upTo, oldestAt, ...bytes });
     }
     const verifyAt = reverifyAt(loaded.state);
     if (verifyAt === null || verifyAt > now) return null;

@@ -32,15 +32,20 @@ export class PrincipalQuota {
   }
 }
 
-/** Limits the live subscriptions of each principal, those being created included. */
+/**
+ * Limits the live subscriptions of each principal, those being created included, and the bytes that
+ * its logs have when one more is created. An existing log is bounded by its retention alone.
+ */
 export class SubscriptionQuota {
-  readonly #store: Pick<Store, 'countOf'>;
+  readonly #store: Pick<Store, 'countOf' | 'bytesOf'>;
   readonly #max: number;
+  readonly #maxBytes: number;
   readonly #creating = new Map<string, number>();
 
-  constructor(store: Pick<Store, 'countOf'>, max: number) {
+  constructor(store: Pick<Store, 'countOf' | 'bytesOf'>, max: number, maxBytes: number) {
     this.#store = store;
     this.#max = max;
+    this.#maxBytes = maxBytes;
   }
 
   /**
@@ -54,6 +59,8 @@ export class SubscriptionQuota {
       const stored = await this.#store.countOf(principal);
       if (stored + (this.#creating.get(principal) ?? 0) > this.#max)
         throw resourceExhausted({ limit: 'subscriptions', max: this.#max });
+      if (this.#maxBytes !== Infinity && (await this.#store.bytesOf(principal)) >= this.#maxBytes)
+        throw resourceExhausted({ limit: 'stored_bytes', max: this.#maxBytes });
     } catch (cause) {
       this.#add(principal, -1);
       throw cause;

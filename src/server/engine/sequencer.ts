@@ -9,7 +9,7 @@ import { MatchIndex } from '../../protocol/core/index.ts';
 import type { Selection, Subscription } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
-import { fitsDelivery } from '../../protocol/wire/envelope.ts';
+import { eventBytes, fitsDelivery } from '../../protocol/wire/envelope.ts';
 import type { AcceptedEvent, Checkpoint, ReadEntry, Store } from '../store/port.ts';
 import type { Catalog } from './catalog.ts';
 import { checkEvent, type CheckedEvent } from './new-event.ts';
@@ -349,7 +349,12 @@ export class Sequencer {
     };
     loaded.append(entry);
     unitOfWork.write({ type: 'entry', row: loaded.row, entry: { sequence, offset, gap } });
-    const { refused } = unitOfWork.step(loaded, { type: 'append', count: 1, acceptedAt });
+    const { refused } = unitOfWork.step(loaded, {
+      type: 'append',
+      count: 1,
+      acceptedAt,
+      bytes: entry.encoded === null ? 0 : eventBytes(entry.encoded),
+    });
     if (refused !== undefined)
       throw new Error(
         'The match index contains a subscription that has ended. Remove it with follow() when it ends.',

@@ -53,6 +53,7 @@ export interface SubscribeOptions {
   readonly random: Random;
   readonly ttl: TtlPolicy;
   readonly maxPerPrincipal: number;
+  readonly maxBytesPerPrincipal: number;
 }
 
 export class SubscribeHandler {
@@ -67,7 +68,11 @@ export class SubscribeHandler {
 
   constructor(options: SubscribeOptions) {
     this.#o = options;
-    this.#quota = new SubscriptionQuota(options.store, options.maxPerPrincipal);
+    this.#quota = new SubscriptionQuota(
+      options.store,
+      options.maxPerPrincipal,
+      options.maxBytesPerPrincipal,
+    );
   }
 
   /**

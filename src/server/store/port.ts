@@ -245,6 +245,16 @@ export interface Store {
     acceptedBefore: number,
   ): Promise<{ readonly upTo: number; readonly oldestAt: number | null }>;
   /**
+   * The highest sequence that is not among the newest entries whose events have together at most
+   * `maxBytes` of JSON (0 = all entries are), the bytes of these, and the last sequence (0 = none).
+   */
+  oversize(
+    row: number,
+    maxBytes: number,
+  ): Promise<{ readonly upTo: number; readonly bytes: number; readonly last: number }>;
+  /** The bytes in the logs of one principal, as their states have them; unknown ones count as 0. */
+  bytesOf(principal: string): Promise<number>;
+  /**
    * When the event of this entry was accepted, in epoch milliseconds; null = no such entry or
    * event.
    */

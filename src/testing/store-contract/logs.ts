@@ -209,6 +209,26 @@ export const logs: readonly Behavior[] = [
     },
   ),
   check(
+    '[gap-retention-kept] oversize returns the last number beyond the bytes of the newest, and counts no gaps',
+    async ({ store }) => {
+      await store.commit([create(1, plain('a')), ...filled(1, 1, 5)]);
+      assert.deepEqual(await store.oversize(2, 1000), { upTo: 0, bytes: 0, last: 0 });
+      const { bytes, last } = await store.oversize(1, 1_000_000);
+      const each = bytes / 5;
+      assert.deepEqual([Number.isInteger(each), each > 40, last], [true, true, 5]);
+      assert.deepEqual(await store.oversize(1, bytes), { upTo: 0, bytes, last: 5 });
+      assert.deepEqual(await store.oversize(1, bytes - 1), { upTo: 1, bytes: 4 * each, last: 5 });
+      assert.deepEqual(await store.oversize(1, each - 1), { upTo: 5, bytes: 0, last: 5 });
+      await store.commit([
+        { type: 'gap', row: 1, from: 4, to: 4, reason: 'rejected' },
+        { type: 'redact', offset: 2 },
+        { type: 'trim', row: 1, upTo: 1 },
+      ]);
+      assert.deepEqual(await store.oversize(1, 2 * each), { upTo: 0, bytes: 2 * each, last: 5 });
+      assert.deepEqual(await store.oversize(1, 2 * each - 1), { upTo: 3, bytes: each, last: 5 });
+    },
+  ),
+  check(
     'acceptedAt returns when the event of a number was accepted, and null for an unknown number',
     async ({ store }) => {
       await store.commit([create(1, plain('a')), ...filled(1, 7, 8)]);

@@ -44,15 +44,19 @@ export const lookups: readonly Behavior[] = [
     assert.deepEqual(rows, [1, 2, 3]);
   }),
   check(
-    '[subs-key-scope] rowOfKey, rowsOf and countOf consider one principal only',
+    '[subs-key-scope] rowOfKey, rowsOf, countOf and bytesOf consider one principal only',
     async ({ store }) => {
       await store.commit([
         create(1, plain('a', { key: 'same' })),
         create(2, plain('b', { key: 'same', principal: 'bob' })),
-        create(3, plain('c')),
-        create(4, plain('d')),
-        create(5, plain('e', { principal: 'bob' })),
+        create(3, plain('c', { bytes: 40 })),
+        create(4, plain('d', { bytes: null })),
+        create(5, plain('e', { principal: 'bob', bytes: 7 })),
       ]);
+      assert.deepEqual(
+        [await store.bytesOf('alice'), await store.bytesOf('bob'), await store.bytesOf('carol')],
+        [40, 7, 0],
+      );
       assert.equal(await store.rowOfKey('alice', 'same'), 1);
       assert.equal(await store.rowOfKey('bob', 'same'), 2);
       assert.equal(await store.rowOfKey('carol', 'same'), null);

@@ -24,6 +24,7 @@ export function plain(name: string, changes: Partial<Subscription> = {}): Subscr
     sent: 0,
     floor: 0,
     oldestAt: null,
+    bytes: 0,
     attempt: null,
     attempts: 0,
     retryAt: null,
@@ -66,7 +67,7 @@ export const full = (name: string): Subscription =>
     onFailure: 'skip',
     paused: true,
     version: 7,
-    retention: { maxAgeMs: 11, maxEvents: 12 },
+    retention: { maxAgeMs: 11, maxEvents: 12, maxBytes: 13 },
     ...counters(100),
     terminated: { reason: 'revoked', at: NOW + 9 },
   });
@@ -80,6 +81,7 @@ export const counters = (from: number) => ({
   sent: from + 3,
   floor: from + 4,
   oldestAt: NOW + from + 5,
+  bytes: from + 6,
   attempt: {
     id: from + 6,
     after: from + 7,

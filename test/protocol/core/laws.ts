@@ -62,10 +62,11 @@ const LAWS: Readonly<Record<string, Law>> = {
     _before,
     _input,
     _now,
-    { subscription: { acked, sent, head, floor, oldestAt } },
+    { subscription: { acked, sent, head, floor, oldestAt, bytes } },
   ) {
     assert.ok(acked >= 0 && acked <= sent && sent <= head && floor >= 0 && floor <= head);
     assert.equal(oldestAt === null, floor === head);
+    assert.ok(bytes === null || bytes >= 0);
   },
   'within an epoch nothing goes back, and only the permitted inputs move acked'(
     before,

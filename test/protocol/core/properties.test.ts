@@ -53,6 +53,7 @@ const CHANGES: readonly Change[] = [
   { callback: { ...CALLBACK, url: 'https://receiver.example/other' }, resume: true },
   { select: [], resume: true },
   { retention: { maxAgeMs: HOUR, maxEvents: 5 } },
+  { retention: { maxAgeMs: HOUR, maxEvents: 5, maxBytes: 300_000 } },
   {},
 ];
 

@@ -1,7 +1,16 @@
 /** Tests the log: numbers, acknowledgement, retention and epochs, one situation per test. */
 import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
-import { deliverable, dueAt, oldest, step, trimDueAt } from '../../../src/protocol/core/index.ts';
+import {
+  deliverable,
+  dueAt,
+  isOversized,
+  oldest,
+  step,
+  trimDueAt,
+  type Input,
+  type Subscription,
+} from '../../../src/protocol/core/index.ts';
 import {
   ackAt,
   append,
@@ -139,6 +148,34 @@ describe('retention', () => {
     const large = subscription({ retention: { maxAgeMs: DAY, maxEvents: 1000 } });
     assert.equal(feed(large, [append(1100)]).subscription.floor, 0);
     assert.equal(feed(large, [append(1101)]).subscription.floor, 101);
+  });
+
+  test('[gap-retention-kept] a log above maxBytes is due at once, until a trim has counted what is left', () => {
+    const retention = { maxAgeMs: DAY, maxEvents: 1000, maxBytes: 1_000_000 };
+    const bytes = (state: Subscription) => [state.bytes, isOversized(state), trimDueAt(state)];
+    const add = (bytesOfOne: number): Input => ({
+      type: 'append',
+      count: 1,
+      acceptedAt: T0,
+      bytes: bytesOfOne,
+    });
+    const later = T0 + DAY + DAY / 16;
+    const full = feed(subscription({ retention, callback: null }), [add(1_000_000), add(262_144)]);
+    assert.deepEqual(bytes(full.subscription), [1_262_144, false, later]);
+    const over = feed(full.subscription, [add(1)]);
+    assert.deepEqual(bytes(over.subscription), [1_262_145, true, T0]);
+    const unlimited = { ...over.subscription, retention: { maxAgeMs: DAY, maxEvents: 1000 } };
+    assert.equal(isOversized(unlimited), false);
+    const trim = { type: 'trim', upTo: 1, oldestAt: T0 } as const;
+    const trimmed = feed(over.subscription, [{ ...trim, bytes: 262_145 }]);
+    assert.deepEqual(bytes(trimmed.subscription), [262_145, false, later]);
+    assert.deepEqual(trimmed.effects, [{ type: 'trim', upTo: 1 }]);
+    const uncounted = feed(over.subscription, [trim]);
+    assert.equal(uncounted.subscription.bytes, 1_262_145, 'an upper bound');
+    const unknown = { ...over.subscription, bytes: null };
+    assert.deepEqual(bytes(feed(unknown, [add(5)]).subscription), [null, true, T0]);
+    const empty = feed(unknown, [{ type: 'trim', upTo: 9, oldestAt: null }]);
+    assert.deepEqual(bytes(empty.subscription), [0, false, null]);
   });
 
   test('[gap-retention-announced] trimming unacknowledged numbers moves neither acked nor the gaps that are still to be reported', () => {

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import type { Delivery, Subscription } from '../../../spec-schema/draft/schema.ts';
 import {
   ann,
+  bob,
   CALLBACK,
   DAY,
   HOUR,
@@ -18,6 +19,7 @@ import {
   MINUTE,
   numbers,
   position,
+  refusal,
   response,
   tick,
   turns,
@@ -295,6 +297,45 @@ describe('retention', () => {
     await w.close();
   });
 
+  test('[gap-retention-announced gap-retention-kept gap-oldest lim-quota lim-quota-named] by bytes leaves a gap, and the quota of an owner refuses another log', async () => {
+    const maxBytes = 400_000;
+    const wide = {
+      ...tick,
+      type: { ...tick.type, retention: { maxAgeMs: HOUR, maxEvents: 1000, maxBytes } },
+    };
+    const w = await world({
+      triggers: [wide],
+      quotas: { storedBytesPerPrincipal: 350_000 },
+    });
+    const made = await w.engine.subscribe(ann, { key: 'k', select });
+    const { subscriptionId, epoch } = made;
+    assert.deepEqual(made.retention, wide.type.retention);
+    const pad = 'x'.repeat(100_000);
+    for (let n = 1; n <= 3; n += 1) await w.emit(n, { pad });
+    assert.equal((await w.engine.subscribe(ann, { key: 'l', select })).created, true);
+    for (let n = 4; n <= 9; n += 1) await w.emit(n, { pad });
+    await w.pass(1000);
+    const { oldest, head } = await get(w, subscriptionId);
+    assert.deepEqual([head, oldest > 1, oldest <= 7], [9, true, true], `oldest ${oldest}`);
+    const all = await pull(w, subscriptionId, { after: position(epoch, 0) });
+    assert.deepEqual(
+      [all.gaps, numbers(all)],
+      [
+        [{ from: 1, to: oldest - 1, reason: 'retention' }],
+        Array.from({ length: head - oldest + 1 }, (_, at) => oldest + at),
+      ],
+    );
+    const { data } = await refusal(w.engine.subscribe(ann, { key: 'm', select }));
+    assert.deepEqual(
+      [(data as { limit: string }).limit, (data as { max: number }).max],
+      ['stored_bytes', 350_000],
+    );
+    assert.equal((await w.engine.subscribe(bob, { key: 'm', select })).created, true);
+    // A subscription that exists is renewed and drained whatever it holds.
+    assert.equal((await w.engine.subscribe(ann, { key: 'k', select })).created, false);
+    await w.close();
+  });
+
   test('[gap-retention-announced log-no-silent-loss] by age, under a callback that is down', async () => {
     const w = await world({ triggers: [small] });
     w.endpoints.answer = () => response(500);
@@ -331,6 +372,7 @@ describe('retention', () => {
       eventId: 'e2',
       name: 'tick',
       timestamp: new Date(0).toISOString(),
+      acceptedAt: new Date(0).toISOString(),
       data: { n: 2, text: '' },
     }).length;
     await w.emit(1, { text: 'x' });

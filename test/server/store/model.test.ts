@@ -175,6 +175,8 @@ async function everything(store: Store, { row: rows, offset: offsets }: Plan): P
         await store.agedOut(row, NOW + (offsets >> 1)),
         await store.agedOut(row, NOW + 1e6),
         await store.acceptedAt(row, 2),
+        await store.oversize(row, 100 * row),
+        await store.oversize(row, 1e6),
         await store.rowOf(`sub_${row}`),
         await store.rowOfKey('alice', `key-${row}`),
         await store.tombstone(`sub_${row}`),
@@ -184,6 +186,7 @@ async function everything(store: Store, { row: rows, offset: offsets }: Plan): P
       PRINCIPALS.map(async (one) => [
         await store.rowsOf(one, 1, 3),
         await store.countOf(one),
+        await store.bytesOf(one),
         await store.verification(one, 'h1'),
       ]),
     ),

@@ -3,6 +3,7 @@
  * with it, and the contract runs on it as a second subject, so that the contract requires nothing
  * that only SQLite does.
  */
+import { eventBytes } from '../../../src/protocol/wire/envelope.ts';
 import type {
   AcceptedEvent,
   Checkpoint,
@@ -156,6 +157,21 @@ export function modelStore(disk: { data: Data }): Store {
       );
       return { upTo: old.at(-1)?.sequence ?? 0, oldestAt: young?.acceptedAt ?? null };
     },
+    async oversize(row, maxBytes) {
+      let bytes = 0;
+      for (const { sequence, encoded } of joined(row).toReversed()) {
+        const size = encoded === null ? 0 : eventBytes(encoded);
+        if (bytes + size > maxBytes)
+          return { upTo: sequence, bytes, last: log(row).at(-1)!.sequence };
+        bytes += size;
+      }
+      return { upTo: 0, bytes, last: log(row).at(-1)?.sequence ?? 0 };
+    },
+    bytesOf: async (principal) =>
+      rows().reduce(
+        (sum, { state }) => sum + (state.principal === principal ? (state.bytes ?? 0) : 0),
+        0,
+      ),
     async acceptedAt(row, sequence) {
       const entry = log(row).find((one) => one.sequence === sequence);
       return (entry && data().events.get(entry.offset)?.acceptedAt) ?? null;

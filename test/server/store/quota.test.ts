@@ -91,6 +91,35 @@ test('[lim-drain-works, lim-refuse-upstream] a full store still acknowledges, tr
   await again.close();
 });
 
+test('[lim-drain-works] a commit that mixes types leaves the largest reserve of its writes, in every order', async () => {
+  const store = sqliteStore({ path: ':memory:', key: KEY, maxBytes: 2 * MEBIBYTE });
+  await store.open(NOW);
+  await store.commit([create(1, plain('a')), create(2, plain('b'))]);
+  const last = await fill(store, 1);
+  const progress = {
+    type: 'progress',
+    row: 1,
+    state: plain('a', { head: last, acked: 1, sent: last }),
+    dueAt: null,
+  } as const;
+  const accepting = [
+    event(last + 1, 'issue.opened', BULK),
+    entry(1, last + 1, last + 1),
+    checkpoint(last + 1),
+  ];
+  // An event in the commit takes its reserve, whatever stands beside it; without one, the entry and
+  // the progress still fit.
+  for (const writes of [
+    [progress, ...accepting],
+    [...accepting, progress],
+  ])
+    await assert.rejects(store.commit(writes), { code: 'store_full' });
+  assert.equal((await store.load([1]))[0]?.state.acked, 0, 'nothing of the commit is stored');
+  await store.commit([entry(2, 1, last), progress, { type: 'trim', row: 1, upTo: 1 }]);
+  assert.equal((await store.load([1]))[0]?.state.acked, 1);
+  await store.close();
+});
+
 test('events accepted before the store was full can still be numbered in many logs', async () => {
   const store = sqliteStore({ path: ':memory:', key: KEY, maxBytes: 2 * MEBIBYTE });
   await store.open(NOW);

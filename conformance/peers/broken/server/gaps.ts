@@ -78,6 +78,19 @@ export const gaps: readonly BrokenServer[] = [
     ),
   },
   {
+    check: 'gap-retention-kept',
+    wrong: 'keeps fewer bytes than announced',
+    fault: onResult(['pull'], (result) => {
+      const [first, ...events] = result.events;
+      if (first?.data.pad === undefined || result.gaps?.at(-1)?.reason !== 'retention')
+        return result;
+      const at = result.gaps.at(-1);
+      return at.to === first.sequence - 1 && result.head - first.sequence < 4
+        ? { ...result, events, gaps: [{ ...at, to: first.sequence }] }
+        : result;
+    }),
+  },
+  {
     check: 'gap-oldest',
     wrong: 'always reports 1 as oldest',
     fault: subscriptions(() => ({ oldest: 1 })),

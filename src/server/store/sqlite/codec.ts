@@ -42,6 +42,7 @@ export const CONFIGURATION_COLUMNS = [
   'version',
   'retention_max_age_ms',
   'retention_max_events',
+  'retention_max_bytes',
 ] as const;
 
 /** Columns of `progress`, after `row`. */
@@ -73,6 +74,7 @@ export const PROGRESS_COLUMNS = [
   'probe_at',
   'terminated_reason',
   'terminated_at',
+  'log_bytes',
 ] as const;
 
 export const identityValues = (createdOffset: number, state: Subscription): SQLInputValue[] => [
@@ -96,6 +98,7 @@ export function configurationValues(state: Subscription, cipher: Cipher | null):
     state.version,
     state.retention.maxAgeMs,
     state.retention.maxEvents,
+    state.retention.maxBytes ?? null,
   ];
 }
 
@@ -129,16 +132,18 @@ export function progressValues(state: Subscription, dueAt: number | null): SQLIn
     state.probeAt,
     terminated === null ? null : terminated.reason,
     terminated === null ? null : terminated.at,
+    state.bytes,
   ];
 }
 
 /**
  * CRC-32 of the row number and the values. Omits the content of encrypted values, which have an
- * authentication tag.
+ * authentication tag, and a last value that is null: migration 3 added the last columns, and a row
+ * from before it has a checksum without them.
  */
 export function checksum(row: number, values: readonly SQLInputValue[]): number {
   let text = `${row}`;
-  for (const value of values)
+  for (const value of values.at(-1) === null ? values.slice(0, -1) : values)
     text += typeof value === 'object' && value !== null ? '\n*' : `\n${value}`;
   return crc32(text);
 }
@@ -178,6 +183,9 @@ export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
     retention: {
       maxAgeMs: row['retention_max_age_ms'] as number,
       maxEvents: row['retention_max_events'] as number,
+      ...(row['retention_max_bytes'] === null
+        ? {}
+        : { maxBytes: row['retention_max_bytes'] as number }),
     },
     expiresAt: row['expires_at'] as number | null,
     epoch: row['epoch'] as string,
@@ -186,6 +194,7 @@ export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
     sent: row['sent'] as number,
     floor: row['floor'] as number,
     oldestAt: row['oldest_at'] as number | null,
+    bytes: row['log_bytes'] as number | null,
     attempt: decodeAttempt(row),
     attempts: row['attempts'] as number,
     retryAt: row['retry_at'] as number | null,

@@ -268,6 +268,12 @@ class SqliteStore implements Store {
   async agedOut(row: number, acceptedBefore: number) {
     return this.#read(({ queries }) => reads.agedOut(queries, row, acceptedBefore));
   }
+  async oversize(row: number, maxBytes: number) {
+    return this.#read(({ queries }) => reads.oversize(queries, row, maxBytes));
+  }
+  async bytesOf(principal: string) {
+    return this.#read(({ queries }) => reads.one<number>(queries.bytesOf, principal) ?? 0);
+  }
   async acceptedAt(row: number, sequence: number) {
     return this.#read(({ queries }) => reads.one<number>(queries.acceptedAt, row, sequence));
   }

@@ -116,6 +116,12 @@ export function prepareQueries(database: DatabaseSync) {
       bulk(`SELECT e.sequence, a.accepted_at FROM log_entries e JOIN accepted_events a ON a.offset = e.offset
       WHERE e.row = ? AND a.accepted_at >= ? ORDER BY e.sequence LIMIT 1`),
     lastBefore: bulk('SELECT max(sequence) FROM log_entries WHERE row = ? AND sequence < ?'),
+    newest:
+      bulk(`SELECT e.sequence, CASE WHEN e.gap IS NULL AND a.redacted = 0 THEN octet_length(a.encoded) END
+      FROM log_entries e LEFT JOIN accepted_events a ON a.offset = e.offset WHERE e.row = ? ORDER BY e.sequence DESC`),
+    bytesOf: bulk(
+      'SELECT coalesce(sum(log_bytes), 0) FROM subscriptions JOIN progress USING (row) WHERE principal = ?',
+    ),
     acceptedAt: bulk(
       'SELECT a.accepted_at FROM log_entries e JOIN accepted_events a ON a.offset = e.offset WHERE e.row = ? AND e.sequence = ?',
     ),

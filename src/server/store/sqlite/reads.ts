@@ -11,6 +11,7 @@ import type {
   StoredSubscription,
   Tombstone,
 } from '../../store/port.ts';
+import { ACCEPTED_AT_BYTES } from '../../../protocol/wire/envelope.ts';
 import { decode, decodeSelect, eventChecksum, type Row } from './codec.ts';
 import { storeCorrupt } from './errors.ts';
 import type { Queries } from './queries.ts';
@@ -121,6 +122,23 @@ export function agedOut(
     [number, number] | undefined;
   const [end, oldestAt] = young ?? [Number.MAX_SAFE_INTEGER, null];
   return { upTo: one<number>(queries.lastBefore, row, end) ?? 0, oldestAt };
+}
+
+/** See `Store.oversize`. */
+export function oversize(
+  queries: Queries,
+  row: number,
+  maxBytes: number,
+): { upTo: number; bytes: number; last: number } {
+  let [bytes, last] = [0, 0];
+  for (const found of queries.newest.iterate(row)) {
+    const [sequence, size] = found as unknown as [number, number | null];
+    last ||= sequence;
+    const more = size === null ? 0 : size + ACCEPTED_AT_BYTES;
+    if (bytes + more > maxBytes) return { upTo: sequence, bytes, last };
+    bytes += more;
+  }
+  return { upTo: 0, bytes, last };
 }
 
 type EventRow = [

@@ -7,12 +7,13 @@ import type { DatabaseSync } from 'node:sqlite';
 import { LocalError } from '../../../protocol/wire/errors.ts';
 import { sql as initial } from './migrations/0001-initial.sql.ts';
 import { sql as eventScope } from './migrations/0002-event-scope.sql.ts';
+import { sql as retentionBytes } from './migrations/0003-retention-bytes.sql.ts';
 
 /**
  * The position in this list, from 1, is the schema version. Append only: a published migration
  * never changes.
  */
-const MIGRATIONS: readonly string[] = [initial, eventScope];
+const MIGRATIONS: readonly string[] = [initial, eventScope, retentionBytes];
 
 /**
  * Identifies a store in the database header ("mcpt"), so that no other database is migrated by

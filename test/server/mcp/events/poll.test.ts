@@ -65,7 +65,8 @@ describe('where a poll begins', () => {
       data: { box: 'front' },
     });
     const { subscriptionId, epoch, ...numbers } = _meta[TRIGGERS];
-    assert.deepEqual(numbers, { sequence: 1, head: 1 });
+    const acceptedAt = new Date(w.clock.now()).toISOString();
+    assert.deepEqual(numbers, { sequence: 1, head: 1, acceptedAt });
     assert.ok(subscriptionId && epoch);
   });
 
