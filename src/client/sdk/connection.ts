@@ -91,6 +91,7 @@ interface Shared {
   readonly doubtedSessions: Map<string, object>;
   /** By URI: the number of its followers. A session subscribes to a resource once. */
   readonly resourceFollowers: Map<string, number>;
+  eventsListener?: { followers: number; readonly stop: () => void } | undefined;
 }
 
 /**
@@ -448,9 +449,7 @@ export class Connection {
     this.#capability = capabilityOf(capabilities, this.#protocolVersion);
   }
 
-  /**
-   * Ends the session and the connection, or the child process. An SDK client as target stays open.
-   */
+  /** Ends the session and the connection, or the child process. An SDK client stays open. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

@@ -11,21 +11,13 @@ import { members } from './messages.ts';
 
 const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
 
-interface Listener {
-  followers: number;
-  readonly stop: () => void;
-}
-
-/** The listener of each connection that somebody follows events on. */
-const listeners = new WeakMap<Connection, Listener>();
-
 /**
  * Listens until the returned function is called. The followers on one connection share one stream. A
  * server that does not accept the filter is not asked again until every follower has left.
  */
 export function listenForListChanges(connection: Connection, clock: Clock): () => void {
-  const listener = listeners.get(connection) ?? startListener(connection, clock);
-  listeners.set(connection, listener);
+  const { shared } = connection;
+  const listener = (shared.eventsListener ??= startListener(connection, clock));
   listener.followers += 1;
   let hasLeft = false;
   return () => {
@@ -33,12 +25,15 @@ export function listenForListChanges(connection: Connection, clock: Clock): () =
     hasLeft = true;
     listener.followers -= 1;
     if (listener.followers > 0) return;
-    listeners.delete(connection);
+    shared.eventsListener = undefined;
     listener.stop();
   };
 }
 
-function startListener(connection: Connection, clock: Clock): Listener {
+function startListener(
+  connection: Connection,
+  clock: Clock,
+): { followers: number; readonly stop: () => void } {
   const stop = new AbortController();
   void listen(connection, clock, stop.signal);
   return { followers: 0, stop: () => stop.abort() };
