@@ -29,6 +29,17 @@ export const duration =
   (text: string): number =>
     parseDuration(text) ?? fail(`${name} must be a time such as 90s, 15m, 1h or 7d.`);
 
+/** Longest time after which an event is skipped: what the server permits. */
+export const SKIP_AFTER_MAX_MS = 86_400_000;
+
+/** Parses the time of `--skip-after`, for example `90s` or `1h`, into ms. */
+export function skipTime(text: string): number {
+  const ms = duration('--skip-after')(text);
+  if (ms < 1 || ms > SKIP_AFTER_MAX_MS)
+    throw new UsageError('--skip-after must be a time from 1ms to 24h, such as 90s or 1h.');
+  return ms;
+}
+
 function parseDuration(text: string): number | undefined {
   const [, count, unit] = /^([0-9]{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
   return count === undefined || unit === undefined ? undefined : Number(count) * UNITS[unit]!;

@@ -3,7 +3,7 @@
  * `ack` and `unsubscribe`.
  */
 import { Option } from 'commander';
-import type { OnFailure, Selection, UpdateParams } from 'mcp-triggers-experimental';
+import type { Selection, UpdateParams } from 'mcp-triggers-experimental';
 import { lifetime, position, selections, UsageError } from './arguments.ts';
 import { describeSubscription, describeTrigger } from './describe.ts';
 import { run, type Shell } from './session.ts';
@@ -67,7 +67,6 @@ interface UpdateOptions {
   readonly ttl?: number | null;
   readonly pause?: true;
   readonly resume?: true;
-  readonly onFailure?: OnFailure;
   readonly select?: Selection[];
   readonly detachCallback?: true;
 }
@@ -84,12 +83,6 @@ export function update(shell: Shell): void {
       new Option('--pause', 'stop delivery; new events are still numbered').conflicts('resume'),
     )
     .option('--resume', 'continue delivery where it stopped, also after failures')
-    .addOption(
-      new Option(
-        '--on-failure <action>',
-        'what the server does when a callback keeps failing',
-      ).choices(['suspend', 'skip']),
-    )
     .option('--select <json>', 'replace the selections by these, as JSON', selections)
     .option('--detach-callback', 'remove the callback and keep the log')
     .action(async (subscriptionId: string, options: UpdateOptions) => {
@@ -113,7 +106,6 @@ function changeOf({
   ttl: ttlMs,
   pause,
   resume,
-  onFailure,
   select,
   detachCallback,
 }: UpdateOptions): Omit<UpdateParams, 'subscriptionId' | 'ifMatch'> {
@@ -121,7 +113,6 @@ function changeOf({
     ...(ttlMs === undefined ? {} : { ttlMs }),
     ...(pause || resume ? { paused: pause === true } : {}),
     ...(resume ? { resume } : {}),
-    ...(onFailure === undefined ? {} : { onFailure }),
     ...(select === undefined ? {} : { select }),
     ...(detachCallback ? { callback: null } : {}),
   };

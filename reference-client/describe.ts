@@ -34,7 +34,6 @@ export function describeSubscription(subscription: Subscription): string {
     oldest,
     expiresAt,
     etag,
-    onFailure,
     callback,
     select,
   } = subscription;
@@ -42,6 +41,10 @@ export function describeSubscription(subscription: Subscription): string {
     callback?.health.lastError === undefined
       ? 'healthy'
       : `${callback.health.lastError}, ${callback.health.attempts} failed attempts`;
+  const skipping =
+    callback?.skipAfterMs === undefined
+      ? ''
+      : `, events are skipped after ${callback.skipAfterMs / 1000} s of failures`;
   return `${subscriptionId}\n${rows([
     ['key', key],
     ['status', status],
@@ -50,10 +53,7 @@ export function describeSubscription(subscription: Subscription): string {
       `epoch ${epoch}, head ${head}, acknowledged ${acked}, ${head - acked} waiting, oldest ${oldest}`,
     ],
     ['expires', expiresAt ?? 'never'],
-    [
-      'callback',
-      callback === undefined ? 'none' : `${callback.origin}, ${health}, on failure ${onFailure}`,
-    ],
+    ['callback', callback === undefined ? 'none' : `${callback.origin}, ${health}${skipping}`],
     ['etag', etag],
     ...select.map(
       (one) => ['select', `${one.name} ${JSON.stringify(one.arguments ?? {})}`] as const,

@@ -3,7 +3,7 @@
  * and prints events as they arrive.
  */
 import { Option } from 'commander';
-import type { Drain, OnFailure, Selection } from 'mcp-triggers-experimental';
+import type { Drain, Selection } from 'mcp-triggers-experimental';
 import {
   fileLedger,
   type FollowOptions,
@@ -12,6 +12,8 @@ import {
   type TriggersClient,
 } from 'mcp-triggers-experimental/client';
 import {
+  SKIP_AFTER_MAX_MS,
+  skipTime,
   argument,
   count,
   duration,
@@ -39,7 +41,7 @@ interface Options {
   readonly key?: string;
   readonly ttl?: number | null;
   readonly since?: string;
-  readonly onFailure?: OnFailure;
+  readonly skipAfter?: number | true;
   readonly port: number;
   readonly count?: number;
   readonly unsubscribe?: true;
@@ -112,11 +114,10 @@ export function watch(shell: Shell): void {
       'start a new log with the events since this date and time',
       instant,
     )
-    .addOption(
-      new Option(
-        '--on-failure <action>',
-        'what the server does when a callback keeps failing',
-      ).choices(['suspend', 'skip']),
+    .option(
+      '--skip-after [time]',
+      'let the server skip an event that the callback fails to take for this long; default 24h',
+      skipTime,
     )
     .option(
       '--port <port>',
@@ -225,7 +226,7 @@ function followOptions(
     key,
     ttl: ttlMs,
     since,
-    onFailure,
+    skipAfter,
     resource,
     tool,
     toolArg,
@@ -250,7 +251,9 @@ function followOptions(
       ...(key === undefined ? {} : { key }),
       ...(ttlMs === undefined ? {} : { ttlMs }),
       ...(since === undefined ? {} : { since }),
-      ...(onFailure === undefined ? {} : { onFailure }),
+      ...(skipAfter === undefined
+        ? {}
+        : { skipAfterMs: skipAfter === true ? SKIP_AFTER_MAX_MS : skipAfter }),
     },
   };
 }

@@ -278,11 +278,11 @@ class Log:
         self.now, self.epoch, self.status_text = now, "epoch-one", None
         self.head, self.acked, self.sent = given.get("head", 0), given.get("acked", 0), given.get("sent", 0)
         self.floor = given.get("floor", 0)
-        self.suspended, self.skip = given.get("suspended", False), given.get("onFailure") == "skip"
+        self.suspended, self.skip_after = given.get("suspended", False), given.get("skipAfterMs")
         self.most = given.get("retention", {}).get("maxEvents", 10_000)
         health = given.get("health", {})
         self.failures, self.config_failures = health.get("attempts", 0), health.get("configFailures", 0)
-        self.config_since = health.get("configFailingSince")
+        self.config_since, self.transient_since = health.get("configFailingSince"), health.get("transientSince")
         self.failing_since, self.last_error = health.get("failingSince"), health.get("lastError")
         self.attempt, self.attempts, self.retry_at, self.batch_limit, self.callback, self.ended = None, 0, None, None, True, False
 
@@ -331,7 +331,7 @@ class Log:
                 self.batch_limit = sent["events"] // 2
                 return []
             self.batch_limit, self.last_error = 1, "http_4xx"
-            return self.give_up(sent, "too_large")
+            return self.skip(sent, "too_large")
         return self.failed(sent, outcome["category"], kind == "config")
 
     def acknowledged(self, sent, ack, reject):
@@ -339,7 +339,7 @@ class Log:
         known = reject is not None and ack == sent["after"] and reject != sent["first"]
         self.acked = max(self.acked, reject if known else ack)
         self.failures = self.config_failures = 0
-        self.failing_since, self.retry_at = None, None
+        self.failing_since, self.transient_since, self.retry_at = None, None, None
         if not self.suspended:
             self.last_error = None
         if reject is not None and reject > max(self.acked, self.floor):
@@ -349,24 +349,25 @@ class Log:
     def failed(self, sent, category, config):
         self.failures += 1
         self.config_since = (self.now if self.config_failures == 0 else self.config_since) if config else None
+        self.transient_since = None if config else self.now if self.transient_since is None else self.transient_since
         self.config_failures = self.config_failures + 1 if config else 0
         self.failing_since = self.now if self.failing_since is None else self.failing_since
         self.last_error = category
         self.retry_at = self.now + min(300_000, 1000 * 2 ** (self.failures - 1))
+        stuck = not config and self.skip_after is not None and self.now - self.transient_since >= self.skip_after
+        # The report of a gap cannot be skipped.
+        if stuck and sent["first"] is not None:
+            self.retry_at = None
+            return self.skip(sent, "skipped")
         misplaced = self.config_failures >= 5 and self.now - self.config_since >= 600_000
         if misplaced or self.now - self.failing_since >= 86_400_000:
             self.retry_at = None
-            return self.give_up(sent, "abandoned")
+            self.suspended = True
         return []
 
-    def give_up(self, sent, reason):
-        if not self.skip:
-            self.suspended = True
-            return []
-        if sent["first"] is None:
-            return []
+    def skip(self, sent, reason):
         self.failures = self.config_failures = 0
-        self.failing_since = None
+        self.failing_since = self.transient_since = None
         if sent["first"] <= max(self.acked, self.floor):
             return []
         return [{"type": "gap", "from": sent["first"], "to": sent["first"], "reason": reason}]
@@ -379,7 +380,7 @@ class Log:
 
     def verified(self, ok, **_):
         if ok and self.suspended:
-            self.suspended, self.failures, self.config_failures, self.failing_since = False, 0, 0, None
+            self.suspended, self.failures, self.config_failures, self.failing_since, self.transient_since = False, 0, 0, None, None
         if not ok and not self.suspended:
             self.suspended, self.last_error = True, "challenge_failed"
         return []
@@ -472,7 +473,7 @@ def callback_address(case):
 
 def subscription_etag(case):
     """Which of the observations have the same ETag: each is followed by what happened before the next."""
-    covered = {"select", "callback", "secret", "ttlMs", "paused", "onFailure", "epoch"}
+    covered = {"select", "callback", "secret", "ttlMs", "paused", "skipAfterMs", "epoch"}
     state, versions, groups = dict(case["given"]), 0, [0]
     for change in case["steps"]:
         different = {name for name, value in change.items() if state.get(name) != value}

@@ -263,9 +263,10 @@ export async function verify(sub, { url, secret }) {
 /* ------------------------------------------------------------ attempts */
 
 /** A callback whose endpoint has consented. */
-export const newCallback = ({ url, secret }) => ({
+export const newCallback = ({ url, secret, skipAfterMs }) => ({
   url,
   secret,
+  skipAfterMs,
   verifiedAt: now(),
   attempts: 0,
   configurationFailures: 0,
@@ -291,6 +292,7 @@ export const reset = (callback) =>
     configurationFailures: 0,
     misconfiguredSince: undefined,
     failingSince: undefined,
+    transientSince: undefined,
     nextAt: 0,
     suspendedAt: undefined,
     probeAt: Infinity,
@@ -314,13 +316,14 @@ const previousOf = ({ previous }) =>
   previous !== undefined && previous.until > now() ? previous : undefined;
 
 export function describedCallback(callback) {
-  const { url, verifiedAt, attempts, lastDeliveryAt, failingSince, lastError, suspendedAt } =
-    callback;
+  const { url, verifiedAt, skipAfterMs, attempts, lastDeliveryAt } = callback;
+  const { failingSince, lastError, suspendedAt } = callback;
   const previous = previousOf(callback);
   return {
     origin: new URL(url).origin,
     verifiedAt: instant(verifiedAt),
     ...(previous ? { previousSecretUntil: instant(previous.until) } : {}),
+    ...(skipAfterMs === undefined ? {} : { skipAfterMs }),
     health: {
       attempts,
       ...(lastDeliveryAt ? { lastDeliveryAt: instant(lastDeliveryAt) } : {}),
@@ -375,8 +378,7 @@ function settle(sub, made, { kind, ack, reject, category, retryAfterMs }, on) {
     callback.probeAt = probeAfter(callback);
     on.announce(sub);
   };
-  const giveUp = (reason) => {
-    if (sub.onFailure === 'suspend') return suspend();
+  const skip = (reason) => {
     makeGap(sub, made.events[0].sequence, reason);
     return reset(callback);
   };
@@ -395,7 +397,7 @@ function settle(sub, made, { kind, ack, reject, category, retryAfterMs }, on) {
   callback.failingSince ??= now();
   callback.attempts += 1;
   if (kind === 'gone') return suspend();
-  if (kind === 'too_large' && made.events.length === 1) return giveUp('too_large');
+  if (kind === 'too_large' && made.events.length === 1) return skip('too_large');
   callback.configurationFailures = kind === 'transient' ? 0 : callback.configurationFailures + 1;
   callback.misconfiguredSince =
     kind === 'transient' ? undefined : (callback.misconfiguredSince ?? now());
@@ -410,7 +412,10 @@ function settle(sub, made, { kind, ack, reject, category, retryAfterMs }, on) {
       retryAfterMs ?? 0,
     );
   // A delivery without events contains nothing to skip.
-  if (tooOften && (made.events.length > 0 || sub.onFailure === 'suspend')) giveUp('abandoned');
+  callback.transientSince = kind === 'transient' ? (callback.transientSince ?? now()) : undefined;
+  const isStuck = now() - callback.transientSince >= (callback.skipAfterMs ?? Infinity);
+  if (kind === 'transient' && isStuck && made.events.length > 0) skip('skipped');
+  else if (tooOften) suspend();
 }
 
 /** Sends the termination notice once, after a running attempt, and ignores the answer. */

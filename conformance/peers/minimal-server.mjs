@@ -206,7 +206,6 @@ function described(sub) {
     acked: sub.acked,
     oldest: sub.trimmed + 1,
     retention: sub.retention,
-    onFailure: sub.onFailure,
     createdAt: instant(sub.createdAt),
     ...(sub.callback === undefined ? {} : { callback: describedCallback(sub.callback) }),
   };
@@ -235,7 +234,7 @@ function configure(sub, change) {
       sub.select,
       sub.ttlMs,
       sub.paused,
-      sub.onFailure,
+      sub.callback?.skipAfterMs ?? null,
       sub.callback?.url ?? null,
       sub.callback?.secret ?? null,
     ]);
@@ -391,7 +390,6 @@ const requireMatch = (sub, { ifMatch }) => {
 const FEATURES = {
   callback: 'callback',
   ifNoneMatch: 'conditionalReads',
-  onFailure: 'skip',
   paused: 'pause',
   since: 'history',
 };
@@ -402,6 +400,8 @@ function requireDeclared(method, params = {}) {
   for (const [parameter, feature] of Object.entries(FEATURES))
     if (parameter in params && !declared.has(feature))
       throw new WireError('Unsupported', { feature: parameter });
+  if (params.callback?.skipAfterMs !== undefined && !declared.has('skip'))
+    throw new WireError('Unsupported', { feature: 'skipAfterMs' });
   if (params.select?.length > 1 && !declared.has('multiSelect'))
     throw new WireError('Unsupported', { feature: 'select' });
   if (method === 'triggers/stream' && !declared.has('stream'))
@@ -417,7 +417,7 @@ const methods = {
     return ifNoneMatch === tag ? { notModified: true, ...common } : { triggers, ...common };
   },
 
-  'triggers/subscribe': ({ key, select: asked, callback, ttlMs, since, onFailure }, principal) => {
+  'triggers/subscribe': ({ key, select: asked, callback, ttlMs, since }, principal) => {
     key ??= defaultKey(asked, callback?.url ?? null);
     return oneByOne(`${principal} ${key}`, async () => {
       const select = selecting(asked, principal);
@@ -429,9 +429,9 @@ const methods = {
       if (found !== undefined) {
         const same =
           canonical(found.select) === canonical(select) &&
-          (onFailure ?? found.onFailure) === found.onFailure &&
           found.callback?.url === callback?.url &&
-          found.callback?.secret === callback?.secret;
+          found.callback?.secret === callback?.secret &&
+          found.callback?.skipAfterMs === callback?.skipAfterMs;
         if (!same)
           throw new WireError('Conflict', {
             kind: 'key',
@@ -448,7 +448,6 @@ const methods = {
         principal,
         key,
         select,
-        onFailure: onFailure ?? 'suspend',
         paused: false,
         createdAt: now(),
         epoch: token(16),
@@ -506,7 +505,6 @@ const methods = {
         Object.assign(sub, {
           select,
           paused: params.paused ?? sub.paused,
-          onFailure: params.onFailure ?? sub.onFailure,
         });
         if (params.ttlMs !== undefined) renew(sub, params.ttlMs);
         if (callback === null) sub.callback = undefined;
@@ -514,6 +512,7 @@ const methods = {
           if (callback.url === sub.callback?.url) rotate(reset(sub.callback), callback.secret);
           else sub.callback = newCallback(callback);
         if (params.revokePrevious && sub.callback) sub.callback.previous = undefined;
+        if (callback) sub.callback.skipAfterMs = callback.skipAfterMs;
       });
       if (params.resume) resume(sub);
       void attemptDelivery(sub, reactions);

@@ -217,9 +217,6 @@ export interface Selection {
 
 /* ------------------------------------------------------------------- subscription ----------------------------------------------------------------- */
 
-/** The reaction of the server to a callback that keeps failing: suspend the callback, or skip one event. */
-export type OnFailure = 'suspend' | 'skip';
-
 /** `paused` by the client, or `suspended` by the server after failures. Events get numbers in every status. */
 export type SubscriptionStatus = 'active' | 'paused' | 'suspended';
 
@@ -248,6 +245,13 @@ export interface Callback {
    * @pattern ^whsec_[A-Za-z0-9+/]{32,86}={0,2}$
    */
   secret: string;
+  /**
+   * After how long an event that the endpoint keeps failing to take is skipped; absent = never.
+   * @asType integer
+   * @minimum 1
+   * @maximum 86400000
+   */
+  skipAfterMs?: DurationMs;
 }
 
 /** The failures of a callback since its last success. */
@@ -272,6 +276,8 @@ export interface CallbackStatus {
   verifiedAt: Instant;
   /** After a secret rotation: until when the old secret signs as well. */
   previousSecretUntil?: Instant;
+  /** As the client set it; absent = no event is skipped. */
+  skipAfterMs?: DurationMs;
   health: CallbackHealth;
 }
 
@@ -299,7 +305,6 @@ export interface Subscription {
   /** The lowest number that is still retained; `head + 1` if nothing is retained. */
   oldest: Sequence;
   retention: Retention;
-  onFailure: OnFailure;
   callback?: CallbackStatus;
   createdAt: Instant;
   _meta?: Meta;
@@ -327,7 +332,7 @@ export interface Event {
 }
 
 /** Why a range of numbers will never be delivered. */
-export type GapReason = 'retention' | 'abandoned' | 'rejected' | 'too_large' | 'redacted';
+export type GapReason = 'retention' | 'skipped' | 'rejected' | 'too_large' | 'redacted';
 
 /** A range of numbers, both ends included, that will never be delivered. */
 export interface Gap {
@@ -495,7 +500,6 @@ export interface SubscribeParams {
    * selected trigger type.
    */
   since?: Instant;
-  onFailure?: OnFailure;
   _meta?: Meta;
 }
 
@@ -516,7 +520,6 @@ export interface UpdateParams {
   paused?: boolean;
   /** Resumes a suspended callback. */
   resume?: true;
-  onFailure?: OnFailure;
   _meta?: Meta;
 }
 
@@ -805,7 +808,7 @@ export interface ETagConflictData {
   kind: 'etag';
   etag: ETag;
 }
-/** The same `key` exists with another `select`, callback or `onFailure`. */
+/** The same `key` exists with another `select` or callback. */
 export interface KeyConflictData {
   kind: 'key';
   subscriptionId: SubscriptionId;

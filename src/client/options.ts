@@ -1,5 +1,5 @@
 /** The options of `subscribe`, and the items and states of a subscription. */
-import type { Drain, OnFailure, Selection, StreamWindow } from '../../spec-schema/draft/schema.ts';
+import type { Drain, Selection, StreamWindow } from '../../spec-schema/draft/schema.ts';
 import type { Clock } from '../protocol/lib/clock.ts';
 import type { Sink, WebhookSink } from '../protocol/lib/sinks.ts';
 import type {
@@ -92,10 +92,10 @@ export interface SubscribeOptions {
   /** Start a new log with the retained events accepted at or after this instant (RFC 3339). */
   readonly since?: string;
   /**
-   * The server's action for an event that the callback keeps rejecting. Default `suspend` (SEP:
-   * Failure and suspension).
+   * After how many milliseconds the server skips an event that the callback keeps failing to take,
+   * at most a day. Default: never (SEP: Failure and suspension).
    */
-  readonly onFailure?: OnFailure;
+  readonly skipAfterMs?: number;
   /**
    * The drain to try first. If it does not work, the next one in the order callback, stream, pull
    * is used; drains that the server lacks are skipped. Default `auto`: starts with the best drain.

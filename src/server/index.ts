@@ -100,7 +100,6 @@ export type {
   FailureCategory,
   GapReason,
   Health,
-  OnFailure,
   Retention,
   Selection as StoredSelection,
   Subscription as SubscriptionState,

@@ -104,7 +104,6 @@ export class HonestLog {
       acked,
       oldest: 1,
       retention: { maxAgeMs: 1000, maxEvents: 10 },
-      onFailure: params?.onFailure ?? 'suspend',
       createdAt: '2026-01-01T00:00:00.000Z',
       ...(params?.callback
         ? {

@@ -249,11 +249,11 @@ describe('the reference server, with the independent client and receiver', () =>
     });
     const { subscriptionId, etag } = made;
     assert.equal((await client.get(subscriptionId, etag)).notModified, true);
-    const changed = await client.update(subscriptionId, etag, { onFailure: 'skip' });
+    const changed = await client.update(subscriptionId, etag, { ttlMs: 7_200_000 });
     assert.notEqual(changed.etag, etag);
-    assert.equal((await client.get(subscriptionId, etag)).onFailure, 'skip');
+    assert.equal((await client.get(subscriptionId, etag)).ttlMs, 7_200_000);
     await assert.rejects(
-      client.update(subscriptionId, etag, { onFailure: 'suspend' }),
+      client.update(subscriptionId, etag, { ttlMs: 60_000 }),
       refusedWith(-32602, { kind: 'etag', etag: changed.etag }),
     );
     await assert.rejects(

@@ -289,15 +289,15 @@ class Journey {
         subscriptionId: this.#subscriptionId,
         ifMatch: before.etag,
         ttlMs: 60_000,
-        onFailure: 'skip',
+        paused: true,
       }),
     );
     assert.ok(refused.is('Conflict'));
     assert.deepEqual(refused.data, { kind: 'etag', etag: changed.etag });
     const after = await this.#get();
     assert.deepEqual(
-      [after.ttlMs, after.onFailure, after.etag],
-      [changed.ttlMs, 'suspend', changed.etag],
+      [after.ttlMs, after.status, after.etag],
+      [changed.ttlMs, 'active', changed.etag],
       'the rejected change left no trace',
     );
   }

@@ -57,14 +57,11 @@ describe('answers', () => {
     assert.deepEqual(await answer(post(deliveryOf(0, [1, 2, 3]), to)), { ack: 3 });
     assert.deepEqual(
       await answer(
-        post(
-          deliveryOf(3, [4, 7], { gaps: [{ from: 5, to: 6, reason: 'abandoned' }], head: 9 }),
-          to,
-        ),
+        post(deliveryOf(3, [4, 7], { gaps: [{ from: 5, to: 6, reason: 'skipped' }], head: 9 }), to),
       ),
       { ack: 7 },
     );
-    assert.deepEqual(words(items), ['1', '2', '3', '4', '5-6 abandoned', '7']);
+    assert.deepEqual(words(items), ['1', '2', '3', '4', '5-6 skipped', '7']);
     assert.deepEqual(await mounted.receiver.position(WHO), { epoch: EPOCH, sequence: 7 });
   });
 

@@ -7,7 +7,7 @@ import { describe, test } from 'vitest';
 import { acknowledge } from './endpoint.ts';
 import { box, eventually, lastOf, meter, sequencesOf, world, type Json } from './world.ts';
 
-const REASONS = ['retention', 'abandoned', 'rejected', 'too_large', 'redacted'];
+const REASONS = ['retention', 'skipped', 'rejected', 'too_large', 'redacted'];
 const OTHER_EPOCH = 'AAAAAAAAAAAAAAAAAAAAAA';
 
 describe('positions', () => {
@@ -186,7 +186,9 @@ describe('gaps', () => {
   test('[gap-final, gap-reasons] each kind of gap has its reason, and the number stays a gap on every drain, before and after a restart', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
-    const made = await w.subscribeTo(endpoint, { onFailure: 'skip' });
+    const made = await w.subscribeTo(endpoint, {
+      callback: { ...endpoint.callback, skipAfterMs: 1000 },
+    });
     const { subscriptionId, epoch } = made;
     const acked = (n: number): Promise<unknown> =>
       eventually(`acknowledged to ${n}`, async () => {
@@ -201,7 +203,7 @@ describe('gaps', () => {
     await w.open(1);
     await acked(1);
     endpoint.behave = (hit) =>
-      sequencesOf(hit.delivery).includes(2) ? { status: 404 } : acknowledge(hit);
+      sequencesOf(hit.delivery).includes(2) ? { status: 500 } : acknowledge(hit);
     await w.open(1);
     await acked(2);
     endpoint.behave = (hit) =>
@@ -219,7 +221,7 @@ describe('gaps', () => {
 
     const expected = [
       [1, 'rejected'],
-      [2, 'abandoned'],
+      [2, 'skipped'],
       [3, 'too_large'],
       [4, 'too_large'],
       [5, 'redacted'],

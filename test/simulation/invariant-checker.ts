@@ -20,7 +20,7 @@ export interface SeenDelivery {
   readonly gaps?: readonly {
     readonly from: number;
     readonly to: number;
-    readonly reason: 'retention' | 'abandoned' | 'rejected' | 'too_large' | 'redacted';
+    readonly reason: 'retention' | 'skipped' | 'rejected' | 'too_large' | 'redacted';
   }[];
   readonly head: number;
   readonly acked: number;
@@ -153,7 +153,7 @@ export class InvariantChecker implements ModelWatch {
             ? sequence <= log.trimmed
             : reason === 'rejected'
               ? this.#rejected.has(name)
-              : reason === 'abandoned'
+              : reason === 'skipped'
                 ? this.#failed.has(name)
                 : reason === entry?.gap;
       if (!caused && sequence > log.trimmed)

@@ -151,7 +151,6 @@ export class SimulatedClients {
       select: this.#select(),
       ...(dice.chance(0.65) ? { callback: this.#callback() } : {}),
       ttlMs: dice.pick([null, null, 60_000, 600_000, 3_600_000]),
-      onFailure: dice.pick(['suspend', 'skip'] as const),
       ...(dice.chance(0.3)
         ? { since: new Date(clock.now() - dice.below(300_000)).toISOString() }
         : {}),
@@ -174,8 +173,6 @@ export class SimulatedClients {
       { resume: true as const },
       { ttlMs: null },
       { ttlMs: 900_000 },
-      { onFailure: 'skip' as const },
-      { onFailure: 'suspend' as const },
       { select: this.#select() },
       { callback: this.#callback() },
       { callback: null },

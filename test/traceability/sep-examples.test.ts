@@ -175,7 +175,6 @@ describe('The vocabulary of the schema', () => {
   test('values of enumerations are all in the text', () => {
     for (const type of [
       'Drain',
-      'OnFailure',
       'SubscriptionStatus',
       'FailureCategory',
       'GapReason',

@@ -119,7 +119,6 @@ export class ScriptedLog {
       ...this.#counters,
       oldest: 1,
       retention: { maxAgeMs: 3_600_000, maxEvents: 1000 },
-      onFailure: 'suspend',
       createdAt: this.#createdAt,
       ...(callback === undefined
         ? {}

@@ -25,6 +25,8 @@ export interface ServerScenario {
     readonly types?: readonly (keyof ControlTypes)[];
     /** Only for servers that declare durable logs. */
     readonly durable?: boolean;
+    /** Only for servers that declare these options. */
+    readonly options?: readonly string[];
   };
   /** Runs while no other scenario runs, for example because it crashes the server. */
   readonly alone?: boolean;
@@ -113,6 +115,9 @@ export class ServerTest {
         throw new NotApplicable(`The server does not offer the drain "${drain}".`);
     if (needs.durable === true && !this.declares('durable'))
       throw new NotApplicable('The server does not declare durable logs.');
+    for (const option of needs.options ?? [])
+      if (!this.declares(option))
+        throw new NotApplicable(`The server does not declare the option "${option}".`);
     this.control.require(...(needs.verbs ?? []));
     for (const type of needs.types ?? []) this.control.type(type);
   }

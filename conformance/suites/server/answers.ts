@@ -467,7 +467,7 @@ export const answers = [
 
   scenario({
     name: 'answers: too large',
-    about: 'After 413 the server sends fewer events; for a single event onFailure decides.',
+    about: 'After 413 the server sends fewer events; a single event becomes a gap.',
     checks: ['ans-413', 'ans-413-single', 'ans-413-empty'],
     needs: NEEDS,
     async run(t) {
@@ -489,35 +489,15 @@ export const answers = [
             await acked(t, made, 7);
           },
         );
-      const suspends = (): Promise<unknown> =>
-        t.check(
-          'ans-413-single',
-          'after 413 for a single event the server suspends the callback at once',
-          async () => {
-            const { endpoint, get } = await withEvents(t, 1, () => ({ status: 413 }));
-            const now = await t.until('the callback to be suspended', async () => {
-              const one = await get();
-              return one.status === 'suspended' && one;
-            });
-            assert.deepEqual(
-              [sequences(endpoint.deliveries.map((hit) => hit.delivery)), now.acked],
-              [[1], 0],
-              'events of all attempts, and `acked`:',
-            );
-          },
-        );
       const skips = (): Promise<unknown> =>
         t.check(
           'ans-413-single',
-          'with onFailure skip, an event that gets 413 becomes a gap of reason too_large at once, and the next event follows',
+          'a single event that gets 413 becomes a gap of reason too_large at once, and the next event follows',
           async () => {
             const large = ({ delivery: { events } }: Hit): boolean =>
               events.some(({ sequence }: Json) => sequence === 1);
-            const { endpoint, made } = await withEvents(
-              t,
-              2,
-              (hit) => (large(hit) ? { status: 413 } : acknowledge(hit)),
-              { onFailure: 'skip' },
+            const { endpoint, made } = await withEvents(t, 2, (hit) =>
+              large(hit) ? { status: 413 } : acknowledge(hit),
             );
             await acked(t, made, 2);
             assert.equal(
@@ -556,7 +536,7 @@ export const answers = [
             assert.equal(tries, 2, 'attempts with the gap:');
           },
         );
-      await Promise.all([several(), suspends(), skips(), empty()]);
+      await Promise.all([several(), skips(), empty()]);
     },
   }),
 

@@ -54,7 +54,7 @@ export const changes = [
         },
       );
       await t.check('upd-if-match', 'the current ETag is accepted', async () => {
-        await update({ onFailure: 'skip', ifMatch: made.etag });
+        await update({ ttlMs: 75_000, ifMatch: made.etag });
       });
       await t.check('upd-atomic', 'an update with one invalid member changes nothing', async () => {
         const before = await get(t, subscriptionId);
@@ -71,12 +71,8 @@ export const changes = [
         );
       });
       await t.check('upd-atomic', 'an update of several members changes all of them', async () => {
-        const {
-          status: now,
-          ttlMs,
-          onFailure,
-        } = await update({ paused: true, ttlMs: 90_000, onFailure: 'suspend' });
-        assert.deepEqual([now, ttlMs, onFailure], ['paused', 90_000, 'suspend']);
+        const { status: now, ttlMs } = await update({ paused: true, ttlMs: 90_000 });
+        assert.deepEqual([now, ttlMs], ['paused', 90_000]);
       });
       await t.check(
         'upd-ttl',
@@ -103,7 +99,6 @@ export const changes = [
           const changed: readonly object[] = [
             { paused: true },
             { paused: false },
-            { onFailure: 'skip' },
             { ttlMs: 61_000 },
             {
               select: [{ name: t.control.type('plain'), arguments: { topic: t.unique('topic') } }],
@@ -348,6 +343,22 @@ export const changes = [
             );
         },
       );
+      if (t.declares('skip'))
+        await t.check(
+          'etag-config',
+          'another skipAfterMs changes the ETag, without a request to the endpoint',
+          async () => {
+            const before = await get(t, subscriptionId);
+            const asked = first.challenges.length;
+            const { etag, callback } = await update({
+              callback: { ...first.callback, skipAfterMs: 3_600_000 },
+            });
+            assert.equal(callback.skipAfterMs, 3_600_000, '`callback.skipAfterMs`:');
+            assert.notEqual(etag, before.etag, '`etag`:');
+            assert.equal(first.challenges.length, asked, 'challenges:');
+            await update({ callback: first.callback });
+          },
+        );
       first.answer = () => ({ status: 410 });
       const proves = first.consent;
       first.consent = () => ({ status: 410 });

@@ -34,10 +34,15 @@ async function failing(
   count: number,
   answer: CallbackEndpoint['answer'],
   params: Json = {},
+  callback: Json = {},
 ): Promise<Failing> {
   const endpoint = await t.endpoint();
   endpoint.answer = answer;
-  const made = await t.subscribe({ callback: endpoint.callback, ttlMs: LIFETIME_MS, ...params });
+  const made = await t.subscribe({
+    callback: { ...endpoint.callback, ...callback },
+    ttlMs: LIFETIME_MS,
+    ...params,
+  });
   await t.emit(t.topicOf(made), count);
   return {
     endpoint,
@@ -256,35 +261,34 @@ export const failure = [
   scenario({
     name: 'failure: skipping',
     about:
-      'With onFailure skip, an event that cannot be delivered becomes a gap, and the counters start again after it.',
-    checks: ['retry-skip', 'retry-config-limit'],
-    needs: NEEDS,
+      'With skipAfterMs, an event that the endpoint fails to take for that long becomes a gap, and the counters start again after it.',
+    checks: ['retry-skip', 'retry-skip-config'],
+    needs: { ...NEEDS, options: ['skip'] },
     alone: true,
     async run(t) {
-      const follower = await failing(
-        t,
-        2,
-        (hit) => (carries(hit, 1) ? { status: 422 } : acknowledge(hit)),
-        { onFailure: 'skip' },
-      );
+      const poison = (status: number) => (hit: Hit) =>
+        carries(hit, 1) ? { status } : acknowledge(hit);
+      const follower = await failing(t, 2, poison(500), {}, { skipAfterMs: 30 * MINUTE_MS });
+      const refused = await failing(t, 2, poison(422), {}, { skipAfterMs: MINUTE_MS });
+      refused.endpoint.consent = () => ({ status: 404 });
       const { endpoint, get } = follower;
-      await upToFailure(t, [follower], LIMIT - 1);
+      await upToFailure(t, [follower], LIMIT);
+      await t.check('retry-skip', 'no event is skipped before the time has passed', async () => {
+        assert.deepEqual(
+          [(await get()).acked, endpoint.deliveries.flatMap(({ delivery }) => delivery.gaps ?? [])],
+          [0, []],
+          '`acked` and gaps:',
+        );
+      });
       await t.check(
-        'retry-config-limit',
-        'the server does not skip an event before five failures',
-        () => stillActive(follower),
-      );
-      await t.check(
-        ['retry-skip', 'retry-config-limit'],
-        'the first event becomes a gap of reason abandoned, and the next one follows',
+        'retry-skip',
+        'the first event becomes a gap of reason skipped, and the next one follows',
         async () => {
           await advanceUntil(
             t,
             'the next event to be acknowledged',
             async () => (await get()).acked === 2,
           );
-          const tries = endpoint.deliveries.filter((hit) => carries(hit, 1)).length;
-          assert.ok(tries >= LIMIT, `the server skipped the first event after ${tries} attempts`);
           const telling = endpoint.deliveries.find(({ delivery }) => delivery.gaps !== undefined);
           assert.deepEqual(
             [
@@ -292,7 +296,7 @@ export const failure = [
               telling?.delivery.gaps,
               telling?.delivery.events[0]?.sequence,
             ],
-            [0, [{ from: 1, to: 1, reason: 'abandoned' }], 2],
+            [0, [{ from: 1, to: 1, reason: 'skipped' }], 2],
             '`after`, the gap and the next event:',
           );
         },
@@ -306,6 +310,21 @@ export const failure = [
             [now.status, now.callback.health.attempts, now.callback.health.failingSince],
             ['active', 0, undefined],
             '`status`, `health.attempts` and `health.failingSince`:',
+          );
+        },
+      );
+      await t.check(
+        'retry-skip-config',
+        'configuration failures suspend the callback and skip nothing',
+        async () => {
+          await suspended(t, refused);
+          const log = await t.mcp.request('triggers/pull', {
+            subscriptionId: refused.made.subscriptionId,
+          });
+          assert.deepEqual(
+            [sequences([log]), log.gaps],
+            [[1, 2], undefined],
+            'events and gaps in the log:',
           );
         },
       );

@@ -18,7 +18,7 @@ import {
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
-const REASONS = new Set(['retention', 'abandoned', 'rejected', 'too_large', 'redacted']);
+const REASONS = new Set(['retention', 'skipped', 'rejected', 'too_large', 'redacted']);
 const EVENT_BYTES_MAX = 245_760;
 /** Longer than any wait between two attempts. */
 const ATTEMPTS_MS = 310_000;
@@ -370,7 +370,7 @@ export const gaps = [
           };
         return numbers.includes(3) ? { status: 413 } : { body: { ack: lastOf(delivery) } };
       };
-      const subscription = await t.subscribe({ callback: endpoint.callback, onFailure: 'skip' });
+      const subscription = await t.subscribe({ callback: endpoint.callback });
       const { subscriptionId } = subscription;
       const topic = t.topicOf(subscription);
       const acked = (sequence: number): Promise<unknown> =>
@@ -425,18 +425,22 @@ export const gaps = [
   }),
 
   scenario({
-    name: 'gaps: abandoned events',
-    about: 'An event that no attempt could deliver is a gap of reason "abandoned" on every drain.',
+    name: 'gaps: skipped events',
+    about: 'An event that a callback passed over is a gap of reason "skipped" on every drain.',
     checks: ['gap-same-everywhere'],
-    needs: { verbs: ['emit', 'advance'], types: ['plain'], drains: ['callback'] },
+    needs: {
+      verbs: ['emit', 'advance'],
+      types: ['plain'],
+      drains: ['callback'],
+      options: ['skip'],
+    },
     alone: true,
     async run(t) {
       const endpoint = await t.endpoint();
       endpoint.answer = ({ delivery }) =>
-        delivery.events.length > 0 ? { status: 404 } : { body: { ack: lastOf(delivery) } };
+        delivery.events.length > 0 ? { status: 500 } : { body: { ack: lastOf(delivery) } };
       const subscription = await t.subscribe({
-        callback: endpoint.callback,
-        onFailure: 'skip',
+        callback: { ...endpoint.callback, skipAfterMs: ATTEMPTS_MS },
         ttlMs: null,
       });
       const { subscriptionId, epoch } = subscription;
@@ -451,7 +455,7 @@ export const gaps = [
         await t.control.do('advance', { ms: ATTEMPTS_MS });
       }
       await t.until('the callback to receive the gap', told);
-      const gap: readonly GapNumber[] = [[1, 'abandoned']];
+      const gap: readonly GapNumber[] = [[1, 'skipped']];
       await t.check('gap-same-everywhere', 'the callback receives the gap', () =>
         assert.deepEqual(
           gapsOf(endpoint.deliveries.map(({ delivery }) => delivery)).slice(0, 1),

@@ -156,13 +156,16 @@ export const general = [
       const requests: Readonly<Record<string, readonly [feature: string, [string, object]]>> = {
         callback: ['callback', subscribing({ callback })],
         ifNoneMatch: ['conditionalReads', ['triggers/get', { subscriptionId, ifNoneMatch: 'x' }]],
-        onFailure: ['skip', ['triggers/update', { subscriptionId, onFailure: 'skip' }]],
+        skipAfterMs: ['skip', subscribing({ callback: { ...callback, skipAfterMs: 60_000 } })],
         paused: ['pause', ['triggers/update', { subscriptionId, paused: true }]],
         select: ['multiSelect', subscribing({ select: [{ name }, { name }] })],
         since: ['history', subscribing({ since: new Date(Date.now() - 1000).toISOString() })],
         stream: ['stream', ['triggers/stream', { subscriptionId }]],
       };
-      const lacking = Object.entries(requests).filter(([, [feature]]) => !t.declares(feature));
+      // Without callbacks, the callback itself is what the server lacks.
+      const lacking = Object.entries(requests).filter(
+        ([, [feature]]) => !t.declares(feature) && (feature !== 'skip' || t.declares('callback')),
+      );
       if (lacking.length === 0)
         throw new NotApplicable('the server declares every level and option that has a parameter');
       for (const [parameter, [feature, [method, params]]] of lacking)

@@ -96,29 +96,17 @@ export const subscriptions = [
         );
         assert.equal(again.ttlMs, 120_000, '`ttlMs` granted:');
       });
-      await t.check(
-        'subs-equal',
-        'reordered members and an omitted onFailure make no difference',
-        async () => {
-          const [{ name, arguments: args }] = select;
-          const again = await t.mcp.request('triggers/subscribe', {
-            ttlMs: 60_000,
-            select: [{ arguments: args, name }],
-            key,
-          });
-          assert.equal(again.subscriptionId, first.subscriptionId, '`subscriptionId`:');
-        },
-      );
+      await t.check('subs-equal', 'reordered members make no difference', async () => {
+        const [{ name, arguments: args }] = select;
+        const again = await t.mcp.request('triggers/subscribe', {
+          ttlMs: 60_000,
+          select: [{ arguments: args, name }],
+          key,
+        });
+        assert.equal(again.subscriptionId, first.subscriptionId, '`subscriptionId`:');
+      });
       const differing: readonly (readonly [what: string, params: Json])[] = [
         ['another select', { select: selecting(t) }],
-        ...(t.declares('skip')
-          ? [
-              [
-                'another onFailure',
-                { select, onFailure: first.onFailure === 'skip' ? 'suspend' : 'skip' },
-              ] as const,
-            ]
-          : []),
         ...(t.offers('callback')
           ? [['a callback', { select, callback: (await t.endpoint()).callback }] as const]
           : []),
@@ -137,11 +125,7 @@ export const subscriptions = [
               { kind: 'key', subscriptionId: first.subscriptionId, etag: now.etag },
               '`data`:',
             );
-            assert.deepEqual(
-              [now.select, now.onFailure],
-              [first.select, first.onFailure],
-              'the subscription afterwards:',
-            );
+            assert.deepEqual(now.select, first.select, '`select` afterwards:');
           },
         );
       }
@@ -600,7 +584,7 @@ export const subscriptions = [
       );
       await t.check(
         'subs-equal',
-        'a call with the same callback finds the subscription, and one with another secret returns Conflict',
+        'a call with the same callback finds the subscription, and one with another secret or skipAfterMs returns Conflict',
         async () => {
           const params = { key: made.key, select, callback: endpoint.callback };
           assert.equal(
@@ -608,16 +592,20 @@ export const subscriptions = [
             false,
             '`created`:',
           );
-          assert.equal(
-            (
-              await t.mcp.errorOf('triggers/subscribe', {
-                ...params,
-                callback: { ...endpoint.callback, secret: newSecret() },
-              })
-            ).data?.kind,
-            'key',
-            '`data.kind`:',
-          );
+          for (const change of [
+            { secret: newSecret() },
+            ...(t.declares('skip') ? [{ skipAfterMs: 60_000 }] : []),
+          ])
+            assert.equal(
+              (
+                await t.mcp.errorOf('triggers/subscribe', {
+                  ...params,
+                  callback: { ...endpoint.callback, ...change },
+                })
+              ).data?.kind,
+              'key',
+              '`data.kind`:',
+            );
         },
       );
       await t.check('ttl-endpoint', 'the same call renews a suspended callback', async () => {

@@ -55,7 +55,7 @@ export const webhookId: VectorFamily = {
     valid('one gap', { gaps: [{ from: 6, to: 6, reason: 'rejected' }] }),
     valid(
       'one gap of another reason: the same id',
-      { gaps: [{ from: 6, to: 6, reason: 'abandoned' }] },
+      { gaps: [{ from: 6, to: 6, reason: 'skipped' }] },
       ['gap_reason'],
     ),
     valid('gap over the whole range', { gaps: [{ from: 6, to: 7, reason: 'retention' }] }),

@@ -5,7 +5,6 @@
 import type {
   Drain,
   GapReason,
-  OnFailure,
   Selection,
   StreamWindow,
 } from '../../../spec-schema/draft/schema.ts';
@@ -187,7 +186,7 @@ export interface TriggersModeOptions {
   readonly key?: string;
   readonly ttlMs?: number | null;
   readonly since?: string;
-  readonly onFailure?: OnFailure;
+  readonly skipAfterMs?: number;
   readonly drain?: 'auto' | Drain;
   readonly acknowledgedElsewhere?: 'read' | 'skip';
   readonly window?: StreamWindow;

@@ -121,17 +121,17 @@ export class DrainLoop {
 
   async #request(): Promise<SubscribeRequest> {
     const { key, api, subscribe } = this.#o;
-    const { select, ttlMs, since, onFailure, callback } = subscribe;
+    const { select, ttlMs, since, skipAfterMs, callback } = subscribe;
     const params: SubscribeRequest['params'] = { key, select: [...select] };
     if (ttlMs !== undefined) params.ttlMs = ttlMs;
     if (since !== undefined) params.since = since;
-    if (onFailure !== undefined) params.onFailure = onFailure;
     if (this.drain !== 'callback') return { params, renewAt: null };
     const { url, secret, renewAt } = await callback!.register({
       audience: api.connection.server,
       key,
     });
-    return { params: { ...params, callback: { url, secret } }, renewAt };
+    const skip = skipAfterMs === undefined ? {} : { skipAfterMs };
+    return { params: { ...params, callback: { url, secret, ...skip } }, renewAt };
   }
 
   /* -------------------------------------------------- draining ---------------------------------------------------------- */

@@ -129,7 +129,6 @@ export class Renewer {
         {
           subscriptionId,
           ifMatch: existing.etag,
-          onFailure: params.onFailure ?? 'suspend',
           ...(params.ttlMs === undefined ? {} : { ttlMs: params.ttlMs }),
           ...(params.callback || existing.callback ? { callback: params.callback ?? null } : {}),
         },

@@ -173,6 +173,7 @@ export const HEALTHY: Health = {
   attempts: 0,
   configFailures: 0,
   configFailingSince: null,
+  transientSince: null,
   failingSince: null,
   lastError: null,
   lastDeliveryAt: null,

@@ -166,6 +166,7 @@ function failed(
     attempts: before.attempts + 1,
     configFailures: isConfig ? before.configFailures + 1 : 0,
     configFailingSince: isConfig ? (before.configFailingSince ?? now) : null,
+    transientSince: isConfig ? null : (before.transientSince ?? now),
     failingSince: before.failingSince ?? now,
     lastError: failure.category,
     lastDeliveryAt: before.lastDeliveryAt,
@@ -179,41 +180,40 @@ function failed(
     health,
     retryAt: now + backoffMs(health.attempts, jitter, retryAfterMs),
   };
+  const notBefore = retryAfterMs === null ? null : now + retryAfterMs;
+  // A delivery of gaps only reports what was skipped, and cannot be skipped itself.
+  if (failure.kind === 'transient' && isStuck(waiting, now) && attempt.first !== null)
+    return skip(waiting, attempt.first, 'skipped', notBefore, now);
   return exhausted
-    ? giveUp(
-        waiting,
-        attempt,
-        'abandoned',
-        retryAfterMs === null ? null : now + retryAfterMs,
-        jitter,
-        now,
-      )
+    ? suspend({ ...waiting, retryAt: notBefore }, jitter, now)
     : settle(waiting, [], now);
 }
 
 /**
- * Applies `onFailure`: suspends the callback, or records one event as a gap and continues with the
- * next (SEP: Failure and suspension). `notBefore`, the end of the endpoint's `Retry-After`, replaces
- * the backoff; it applies even after a suspension.
+ * Whether transient failures have held up the callback for so long that the client wants an event
+ * skipped.
  */
-function giveUp(
+function isStuck({ callback, health: { transientSince } }: Subscription, now: number): boolean {
+  const skipAfterMs = callback?.skipAfterMs ?? Number.POSITIVE_INFINITY;
+  return transientSince !== null && now - transientSince >= skipAfterMs;
+}
+
+/**
+ * Records one event of the attempt as a gap and continues with the next (SEP: Failure and
+ * suspension). `notBefore`, the end of the endpoint's `Retry-After`, replaces the backoff.
+ */
+function skip(
   subscription: Subscription,
-  attempt: Attempt,
+  sequence: number,
   reason: GapReason,
   notBefore: number | null,
-  jitter: number,
   now: number,
 ): Step {
-  if (subscription.onFailure === 'suspend')
-    return suspend({ ...subscription, retryAt: notBefore }, jitter, now);
-  // The delivery consists of gaps only. They report skipped events and cannot be skipped themselves:
-  // keep retrying.
-  if (attempt.first === null) return settle(subscription, [], now);
   // `acked` stays below the gap, because only the client acknowledges and the next delivery must
   // report the gap.
   const effects: Effect[] =
-    attempt.first > Math.max(subscription.acked, subscription.floor)
-      ? [{ type: 'gap', from: attempt.first, to: attempt.first, reason }]
+    sequence > Math.max(subscription.acked, subscription.floor)
+      ? [{ type: 'gap', from: sequence, to: sequence, reason }]
       : [];
   return settle(
     { ...subscription, retryAt: notBefore, health: resetCounters(subscription.health) },
@@ -232,37 +232,29 @@ function suspend(subscription: Subscription, jitter: number, now: number): Step 
 }
 
 /**
- * Handles 413. With several events, halves the batch without counting a failure; with one event,
- * applies `onFailure`.
+ * Handles 413. With several events, halves the batch without counting a failure; a single event
+ * becomes a gap.
  */
 function tooLarge(subscription: Subscription, attempt: Attempt, jitter: number, now: number): Step {
   // A delivery without events cannot be made smaller, so its 413 is a configuration error.
-  if (attempt.events === 0)
+  if (attempt.first === null)
     return failed(subscription, attempt, { kind: 'config', category: 'http_4xx' }, jitter, now);
   if (attempt.events > 1)
     return settle({ ...subscription, batchLimit: Math.floor(attempt.events / 2) }, [], now);
   const health: Health = { ...subscription.health, lastError: 'http_4xx' };
-  return giveUp(
-    { ...subscription, batchLimit: 1, health },
-    attempt,
-    'too_large',
-    null,
-    jitter,
-    now,
-  );
+  return skip({ ...subscription, batchLimit: 1, health }, attempt.first, 'too_large', null, now);
 }
 
-/** Handles an answer by which the endpoint rejects an event forever: applies `onFailure` to it. */
+/** Handles an answer by which the endpoint rejects an event forever. */
 function refused(subscription: Subscription, attempt: Attempt, jitter: number, now: number): Step {
   // With several events the answer does not say which one it rejects.
-  if (attempt.events !== 1)
+  if (attempt.events !== 1 || attempt.first === null)
     return failed(subscription, attempt, { kind: 'config', category: 'http_4xx' }, jitter, now);
-  return giveUp(
+  return skip(
     { ...subscription, health: { ...subscription.health, lastError: 'http_4xx' } },
-    attempt,
-    'abandoned',
+    attempt.first,
+    'rejected',
     null,
-    jitter,
     now,
   );
 }
@@ -284,7 +276,7 @@ function gone(subscription: Subscription, jitter: number, now: number): Step {
 
 /**
  * Records the result of a verification. A proof resumes a suspended callback; without consent the
- * callback is suspended, whatever `onFailure` says (SEP: Verification). A failed probe changes only
+ * callback is suspended (SEP: Verification). A failed probe changes only
  * the time of the next one, so that the health keeps the reason of the suspension.
  */
 export function verified(

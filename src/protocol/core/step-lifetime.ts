@@ -26,8 +26,6 @@ export function configure(
     next = { ...next, select: change.select };
   if (change.retention !== undefined && !jsonEqual(change.retention, before.retention))
     next = { ...next, retention: change.retention };
-  if (change.onFailure !== undefined && change.onFailure !== before.onFailure)
-    next = { ...next, onFailure: change.onFailure };
   if (change.paused === true && !before.paused) next = { ...next, paused: true };
   // Paused time does not count as failing time.
   if (change.paused === false && before.paused)
@@ -84,10 +82,10 @@ function sameConfiguration(a: Subscription, b: Subscription): boolean {
   return (
     a.select === b.select &&
     a.ttlMs === b.ttlMs &&
-    a.onFailure === b.onFailure &&
     a.paused === b.paused &&
     a.callback?.url === b.callback?.url &&
     a.callback?.secret === b.callback?.secret &&
+    a.callback?.skipAfterMs === b.callback?.skipAfterMs &&
     a.callback?.dialect === b.callback?.dialect
   );
 }

@@ -6,15 +6,7 @@ import { expired, HEALTHY, refuse } from './state.ts';
 import { answer, claim, verified } from './step-callback.ts';
 import { configure, recover, terminate, tick } from './step-lifetime.ts';
 import { ack, append, drain, rotate, trim } from './step-log.ts';
-import type {
-  Callback,
-  Input,
-  OnFailure,
-  Retention,
-  Selection,
-  Step,
-  Subscription,
-} from './types.ts';
+import type { Callback, Input, Retention, Selection, Step, Subscription } from './types.ts';
 
 /** The initial values of a subscription. The callback, if any, has proved its consent. */
 export interface Seed {
@@ -25,7 +17,6 @@ export interface Seed {
   readonly callback: Callback | null;
   /** The granted lifetime; null = no expiry. */
   readonly ttlMs: number | null;
-  readonly onFailure: OnFailure;
   readonly retention: Retention;
   readonly epoch: string;
 }

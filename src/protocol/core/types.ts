@@ -6,15 +6,10 @@
  * subscription's log (SEP: The log).
  */
 
-/**
- * The reaction to a callback that keeps failing: suspend it, or skip one event (SEP: Failure and
- * suspension).
- */
-export type OnFailure = 'suspend' | 'skip';
 /** Status of a subscription (SEP: Status). */
 export type Status = 'active' | 'paused' | 'suspended';
 /** Why a number is never delivered (SEP: Gaps). */
-export type GapReason = 'retention' | 'abandoned' | 'rejected' | 'too_large' | 'redacted';
+export type GapReason = 'retention' | 'skipped' | 'rejected' | 'too_large' | 'redacted';
 /** Why a subscription ended (SEP: Ending). */
 export type TerminationReason =
   'unsubscribed' | 'expired' | 'revoked' | 'trigger_removed' | 'schema_changed' | 'failed';
@@ -59,6 +54,11 @@ export interface Callback {
   readonly previousSecret: string | null;
   readonly previousUntil: number | null;
   readonly verifiedAt: number;
+  /**
+   * After how long an event that the endpoint keeps failing to take is skipped; absent = never (SEP:
+   * Failure and suspension).
+   */
+  readonly skipAfterMs?: number;
   /** The dialect of its messages; absent = `triggers/*`. The core only compares it. */
   readonly dialect?: string;
 }
@@ -71,6 +71,8 @@ export interface Health {
   readonly configFailures: number;
   /** When the first of them happened; null = no such failure. */
   readonly configFailingSince: number | null;
+  /** The first of the transient failures since the last configuration failure. */
+  readonly transientSince: number | null;
   readonly failingSince: number | null;
   readonly lastError: FailureCategory | null;
   readonly lastDeliveryAt: number | null;
@@ -87,7 +89,7 @@ export interface Attempt {
   readonly to: number;
   /** The number of events in the range; the other numbers are in gaps. */
   readonly events: number;
-  /** The lowest number that is an event: `skip` turns it into a gap. Null when `events` is 0. */
+  /** The lowest number that is an event, which can be skipped. Null when `events` is 0. */
   readonly first: number | null;
   /** The end of the lease, after which another attempt may start. */
   readonly leaseUntil: number;
@@ -105,7 +107,6 @@ export interface Subscription {
   readonly callback: Callback | null;
   /** The granted lifetime; null = no expiry. */
   readonly ttlMs: number | null;
-  readonly onFailure: OnFailure;
   readonly paused: boolean;
   /** Increments with each configuration change; version and epoch form the ETag. */
   readonly version: number;
@@ -167,8 +168,8 @@ export type Outcome =
       readonly retryAfterMs: number | null;
     }
   /**
-   * Looks like a configuration error, which a retry does not fix: back off, and apply `onFailure`
-   * after a few failures over a few minutes.
+   * Looks like a configuration error, which a retry does not fix: back off, and suspend after
+   * a few failures over a few minutes.
    */
   | { readonly kind: 'config'; readonly category: FailureCategory }
   /** 413. */
@@ -249,7 +250,6 @@ export interface Change {
   readonly select?: readonly Selection[];
   readonly retention?: Retention;
   readonly callback?: Callback | null;
-  readonly onFailure?: OnFailure;
   readonly paused?: boolean;
   /** The new grant, present on every renewal; also sets `expiresAt`. */
   readonly ttlMs?: number | null;

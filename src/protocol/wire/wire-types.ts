@@ -23,7 +23,6 @@ export interface WireTypes {
   Retention: wire.Retention;
   TriggerType: wire.TriggerType;
   Selection: wire.Selection;
-  OnFailure: wire.OnFailure;
   SubscriptionStatus: wire.SubscriptionStatus;
   FailureCategory: wire.FailureCategory;
   Callback: wire.Callback;

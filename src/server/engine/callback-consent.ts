@@ -29,7 +29,7 @@ export class CallbackConsent {
   }
 
   /** Checks URL and secret. Throws `WireError` `InvalidParams` for one that breaks the rules. */
-  check({ url, secret }: WireCallback): WireCallback {
+  check({ url, secret, skipAfterMs }: WireCallback): WireCallback {
     this.#o.egress.check(url);
     try {
       Secret.parse(secret);
@@ -39,7 +39,7 @@ export class CallbackConsent {
       throw cause;
     }
     // The URL stays as given, byte by byte: the server's signature covers the hash of this text.
-    return { url, secret };
+    return { url, secret, ...(skipAfterMs === undefined ? {} : { skipAfterMs }) };
   }
 
   /**
@@ -110,8 +110,16 @@ export function replaceCallback(
     : { ...fresh, previousSecret: current.secret, previousUntil: now + SECRET_ROTATION_GRACE_MS };
 }
 
-/** Compares URL, secret and dialect. */
+/** Compares everything that a client configures. */
 export function isSameCallback(
+  current: Callback | null,
+  requested: RequestedCallback | null,
+): boolean {
+  return isSameEndpoint(current, requested) && current?.skipAfterMs === requested?.skipAfterMs;
+}
+
+/** Compares what the endpoint consents to: URL, secret and dialect. */
+export function isSameEndpoint(
   current: Callback | null,
   requested: RequestedCallback | null,
 ): boolean {

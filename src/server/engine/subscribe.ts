@@ -116,10 +116,7 @@ export class SubscribeHandler {
   ): Promise<SubscribeResult | null> {
     const { cache, unitOfWork, clock, ttl, consent, subscriptions } = this.#o;
     const assertSame = ({ state }: LoadedSubscription): void => {
-      const same =
-        as !== undefined ||
-        (isSameCallback(state.callback, requested) &&
-          state.onFailure === (params.onFailure ?? state.onFailure));
+      const same = as !== undefined || isSameCallback(state.callback, requested);
       if (!same || !sameSelect(state.select, select))
         throw conflict({ kind: 'key', subscriptionId: state.subscriptionId, etag: etagOf(state) });
     };
@@ -210,7 +207,6 @@ export class SubscribeHandler {
           select,
           callback,
           ttlMs,
-          onFailure: params.onFailure ?? 'suspend',
           retention: catalog.retentionOf(select),
           epoch,
         },

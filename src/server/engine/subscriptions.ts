@@ -260,7 +260,6 @@ function describe(state: Subscription, renewAfterMs: number | null, now: number)
     acked: state.acked,
     oldest: state.floor + 1,
     retention: { ...state.retention },
-    onFailure: state.onFailure,
     ...(state.callback === null ? {} : { callback: callbackStatus(state.callback, state, now) }),
     createdAt: instant(state.createdAt),
   };
@@ -277,6 +276,7 @@ function callbackStatus(
     ...(callback.previousUntil === null || callback.previousUntil <= now
       ? {}
       : { previousSecretUntil: instant(callback.previousUntil) }),
+    ...(callback.skipAfterMs === undefined ? {} : { skipAfterMs: callback.skipAfterMs }),
     health: {
       attempts: health.attempts,
       ...(health.lastDeliveryAt === null ? {} : { lastDeliveryAt: instant(health.lastDeliveryAt) }),

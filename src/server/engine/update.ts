@@ -9,6 +9,7 @@ import type { Callback, Change, Selection, Subscription } from '../../protocol/c
 import type { Clock } from '../../protocol/lib/clock.ts';
 import {
   isSameCallback,
+  isSameEndpoint,
   replaceCallback,
   withoutPrevious,
   type CallbackConsent,
@@ -60,7 +61,6 @@ export class UpdateHandler {
     const change: Change = {
       ...(select === undefined ? {} : { select, retention: catalog.retentionOf(select) }),
       ...(params.paused === undefined ? {} : { paused: params.paused }),
-      ...(params.onFailure === undefined ? {} : { onFailure: params.onFailure }),
       ...(ttlMs === undefined ? {} : { ttlMs }),
       ...(callback === undefined ? {} : { callback }),
     };
@@ -141,6 +141,8 @@ export class UpdateHandler {
   ): Promise<number | null> {
     const { consent } = this.#o;
     if (requested === null) return null;
+    const { callback: current } = first.state;
+    if (current !== null && isSameEndpoint(current, requested)) return current.verifiedAt;
     const recent = await consent.recent(caller.principal, requested);
     // The consent to another secret says nothing about this one.
     const isCurrentUrl = first.state.callback?.url === requested.url;

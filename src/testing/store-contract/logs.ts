@@ -83,7 +83,7 @@ export const logs: readonly Behavior[] = [
       await store.commit([
         create(1, plain('a')),
         ...filled(1, 1, 3),
-        { type: 'gap', row: 1, from: 2, to: 5, reason: 'abandoned' },
+        { type: 'gap', row: 1, from: 2, to: 5, reason: 'skipped' },
       ]);
       assert.deepEqual(
         (await store.read(1, 0, 10, 1000)).map(({ sequence, gap, encoded }) => [
@@ -93,10 +93,10 @@ export const logs: readonly Behavior[] = [
         ]),
         [
           [1, null, text(1)],
-          [2, 'abandoned', null],
-          [3, 'abandoned', null],
-          [4, 'abandoned', null],
-          [5, 'abandoned', null],
+          [2, 'skipped', null],
+          [3, 'skipped', null],
+          [4, 'skipped', null],
+          [5, 'skipped', null],
         ],
       );
       await store.commit([{ type: 'gap', row: 1, from: 5, to: 5, reason: 'rejected' }]);

@@ -13,7 +13,6 @@ export function plain(name: string, changes: Partial<Subscription> = {}): Subscr
     select: [{ name: 'issue.opened', arguments: {} }],
     callback: null,
     ttlMs: null,
-    onFailure: 'suspend',
     paused: false,
     version: 1,
     retention: { maxAgeMs: 604_800_000, maxEvents: 10_000 },
@@ -33,6 +32,7 @@ export function plain(name: string, changes: Partial<Subscription> = {}): Subscr
       attempts: 0,
       configFailures: 0,
       configFailingSince: null,
+      transientSince: null,
       failingSince: null,
       lastError: null,
       lastDeliveryAt: null,
@@ -50,6 +50,7 @@ export const callback = (name: string) => ({
   previousSecret: `whsec_old-${name}`,
   previousUntil: NOW + 1,
   verifiedAt: NOW + 2,
+  skipAfterMs: 3,
 });
 
 /** Returns a subscription with all optional values. Its numbers differ, so that a mix-up shows. */
@@ -64,7 +65,6 @@ export const full = (name: string): Subscription =>
     ],
     callback: callback(name),
     ttlMs: 3_600_000,
-    onFailure: 'skip',
     paused: true,
     version: 7,
     retention: { maxAgeMs: 11, maxEvents: 12, maxBytes: 13 },
@@ -97,6 +97,7 @@ export const counters = (from: number) => ({
     attempts: from + 14,
     configFailures: from + 15,
     configFailingSince: NOW + from + 19,
+    transientSince: NOW + from + 22,
     failingSince: NOW + from + 16,
     lastError: 'http_5xx' as const,
     lastDeliveryAt: NOW + from + 17,

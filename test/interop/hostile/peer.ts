@@ -239,7 +239,6 @@ export class HostilePeer {
       acked,
       oldest: 1,
       retention: { maxAgeMs: 1000, maxEvents: 10 },
-      onFailure: 'suspend',
       createdAt: '2026-01-01T00:00:00.000Z',
       ...(this.callback
         ? {

@@ -27,7 +27,7 @@ export interface Configuration {
   /** A stream can open at every position of the log, not only at the acknowledged one. */
   readonly jumps?: boolean;
   readonly failover?: boolean;
-  /** The endpoint answers 413 and `onFailure` is `skip`. */
+  /** The endpoint answers 413, or rejects an event forever. */
   readonly skip?: boolean;
   /** A client acknowledges more than was sent. */
   readonly confused?: boolean;
@@ -202,7 +202,7 @@ export function explore(
   statesMax = 400_000,
 ): Exploration {
   const physics = new Physics(defect);
-  const alone = genesis({ onFailure: configuration.skip === true ? 'skip' : 'suspend' });
+  const alone = genesis();
   const { cursor, taken } = alone;
   const start: World =
     configuration.pulls === undefined

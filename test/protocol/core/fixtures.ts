@@ -36,7 +36,6 @@ export function subscription(overrides: Partial<Subscription> = {}): Subscriptio
       select: [{ name: 'note.created', arguments: { list: 'a' } }],
       callback: CALLBACK,
       ttlMs: HOUR,
-      onFailure: 'suspend',
       retention: { maxAgeMs: 7 * DAY, maxEvents: 10_000 },
       epoch: EPOCH,
     },

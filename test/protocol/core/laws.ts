@@ -29,10 +29,11 @@ function* numbersIn(value: unknown): Generator<number> {
 const configuration = (state: Subscription): string =>
   JSON.stringify([
     state.select,
-    state.callback === null ? null : [state.callback.url, state.callback.secret],
+    state.callback === null
+      ? null
+      : [state.callback.url, state.callback.secret, state.callback.skipAfterMs],
     state.ttlMs,
     state.paused,
-    state.onFailure,
   ]);
 
 /** The only inputs that may move `acked` (SEP: Acknowledgement). */

@@ -15,7 +15,7 @@ import { assemble, type GapReason, type LogItem } from '../../../src/protocol/co
 const REASONS: Readonly<Record<string, GapReason>> = {
   r: 'rejected',
   d: 'redacted',
-  a: 'abandoned',
+  a: 'skipped',
   l: 'too_large',
 };
 function entries(text: string): LogItem[] {
@@ -72,7 +72,7 @@ describe('assembling', () => {
       ],
       [
         'gaps of one reason that are not adjacent stay separate',
-        '2 1-1:abandoned 3-3:abandoned last 3',
+        '2 1-1:skipped 3-3:skipped last 3',
         [0, '1a 2 3a', 0, 3],
       ],
       ['an event whose data is gone', '1 3 2-2:retention last 3', [0, '1 2x 3', 0, 3]],

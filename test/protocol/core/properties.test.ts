@@ -37,8 +37,7 @@ const CHANGES: readonly Change[] = [
   { ttlMs: HOUR },
   { ttlMs: 30 * DAY, resume: true },
   { ttlMs: null, resume: true },
-  { onFailure: 'skip', resume: true },
-  { onFailure: 'suspend', resume: true },
+  { callback: { ...CALLBACK, skipAfterMs: HOUR } },
   { callback: null, resume: true },
   { callback: CALLBACK, resume: true },
   {
@@ -325,7 +324,7 @@ describe('random histories', () => {
   const histories = fc.array(action, { maxLength: 120, size: 'max' });
   const starts = fc.constantFrom<Partial<Subscription>>(
     {},
-    { onFailure: 'skip' },
+    { callback: { ...CALLBACK, skipAfterMs: 1 } },
     { ttlMs: 3 * HOUR, expiresAt: T0 + 3 * HOUR },
     { callback: null },
     { paused: true },

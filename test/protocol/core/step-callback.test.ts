@@ -35,13 +35,6 @@ import {
   withLog,
 } from './fixtures.ts';
 
-/** One configuration failure below the limit. */
-const FOUR_FAILED = {
-  ...subscription().health,
-  configFailures: 4,
-  configFailingSince: T0 - 10 * MINUTE,
-};
-
 describe('a claim', () => {
   test('[cb-start] starts after acked, raises the highest number that may be acknowledged, and holds a lease', () => {
     const claimed = feed(withLog(5, 2, { sent: 2 }), [claim(4, 3)]);
@@ -190,6 +183,7 @@ describe('an acknowledging answer', () => {
       attempts: 0,
       configFailures: 0,
       configFailingSince: null,
+      transientSince: null,
       failingSince: null,
       lastError: null,
       lastDeliveryAt: T0 + 1,
@@ -235,9 +229,13 @@ describe('a failing callback', () => {
     const day = withLog(1, 0, {
       health: { ...subscription().health, attempts: 9, failingSince: T0 - DAY },
     });
-    for (const onFailure of ['suspend', 'skip'] as const) {
+    for (const callback of [CALLBACK, { ...CALLBACK, skipAfterMs: HOUR }]) {
       const { subscription: after } = attempt(
-        { ...day, onFailure },
+        {
+          ...day,
+          callback,
+          health: { ...day.health, transientSince: day.health.failingSince },
+        },
         { kind: 'transient', category: 'http_5xx', retryAfterMs: 60_000 },
         T0,
       );
@@ -329,47 +327,63 @@ describe('a failing callback', () => {
     assert.equal(statusOf(attempt(late, TIMEOUT, T0 + DAY, 0).subscription), 'suspended');
   });
 
-  test('[retry-skip] with skip abandons the first event, resets the counters and continues', () => {
-    let state = withLog(3, 1, { onFailure: 'skip' });
-    for (let failure = 1; failure <= 4; failure += 1)
-      state = attempt(state, REFUSED, T0, 0).subscription;
-    const fifth = attempt(state, REFUSED, T0 + 10 * MINUTE, 0);
-    assert.deepEqual(effect(fifth, 'gap'), { type: 'gap', from: 2, to: 2, reason: 'abandoned' });
-    assert.deepEqual(types(fifth), ['gap', 'ready']);
-    const { health, retryAt } = fifth.subscription;
+  const skipping = {
+    callback: { ...CALLBACK, skipAfterMs: HOUR },
+    ttlMs: null,
+    expiresAt: null,
+    health: {
+      ...subscription().health,
+      attempts: 9,
+      failingSince: T0 - HOUR,
+      transientSince: T0 - HOUR,
+    },
+  };
+
+  test('[retry-skip] with skipAfterMs skips the first event after that time, resets the counters and continues', () => {
+    const early = attempt(withLog(3, 1, skipping), TIMEOUT, T0 - 1, 0);
+    assert.equal(effect(early, 'gap'), undefined);
+    const due = attempt(withLog(3, 1, skipping), TIMEOUT, T0, 0);
+    assert.deepEqual(effect(due, 'gap'), { type: 'gap', from: 2, to: 2, reason: 'skipped' });
+    assert.deepEqual(types(due), ['gap', 'ready']);
+    const { health, retryAt } = due.subscription;
     assert.deepEqual(
       [health.attempts, health.configFailures, health.failingSince, health.lastError, retryAt],
-      [0, 0, null, 'http_4xx', null],
+      [0, 0, null, 'timeout', null],
     );
   });
 
-  test('[gap-same-everywhere ack-only-said] abandoning an event leaves acked below the gap, so that every drain still reports it', () => {
-    const onlyGaps = feed(withLog(3, 1, { onFailure: 'skip', health: FOUR_FAILED }), [
-      claim(3, 3),
-    ]).subscription;
-    const after = feed(onlyGaps, [answer(1, REFUSED)]);
-    assert.equal(after.subscription.acked, 1);
-    assert.deepEqual(effect(after, 'gap'), { type: 'gap', from: 3, to: 3, reason: 'abandoned' });
-  });
-
-  test('with skip and only gaps to report keeps retrying, since there is no event to abandon', () => {
-    let state = withLog(3, 1, { onFailure: 'skip', floor: 3 });
-    for (let failure = 1; failure <= 6; failure += 1) {
-      const after = attempt(state, REFUSED, T0, 0);
+  test('[retry-skip-config] a configuration failure skips nothing and suspends as usual', () => {
+    let state = withLog(3, 1, skipping);
+    for (let failure = 1; failure <= 5; failure += 1) {
+      const after = attempt(state, REFUSED, T0 + failure * HOUR, 0);
       assert.equal(effect(after, 'gap'), undefined);
       state = after.subscription;
     }
-    assert.deepEqual([statusOf(state), state.health.attempts], ['active', 6]);
+    assert.equal(statusOf(state), 'suspended');
   });
 
-  test('does not abandon what another drain has acknowledged in the meantime', () => {
-    const last = withLog(3, 0, {
-      onFailure: 'skip',
-      health: FOUR_FAILED,
-    });
-    const after = feed(last, [claim(3, 1), ackAt(2), answer(1, REFUSED)]);
+  test('[gap-same-everywhere ack-only-said] skipping an event leaves acked below the gap, so that every drain still reports it', () => {
+    const onlyGaps = feed(withLog(3, 1, skipping), [claim(3, 3)]).subscription;
+    const after = feed(onlyGaps, [answer(1, TIMEOUT)]);
+    assert.equal(after.subscription.acked, 1);
+    assert.deepEqual(effect(after, 'gap'), { type: 'gap', from: 3, to: 3, reason: 'skipped' });
+  });
+
+  test('[retry-time-limit] with only gaps to report skips nothing, and is suspended after a day', () => {
+    const state = withLog(3, 1, { ...skipping, floor: 3 });
+    const after = attempt(state, TIMEOUT, T0, 0);
+    assert.deepEqual(
+      [effect(after, 'gap'), statusOf(after.subscription), after.subscription.health.attempts],
+      [undefined, 'active', 10],
+    );
+    const day = { ...state, callback: { ...skipping.callback, verifiedAt: T0 + DAY } };
+    assert.equal(statusOf(attempt(day, TIMEOUT, T0 + DAY, 0).subscription), 'suspended');
+  });
+
+  test('does not skip what another drain has acknowledged in the meantime', () => {
+    const after = feed(withLog(3, 0, skipping), [claim(3, 1), ackAt(2), answer(1, TIMEOUT)]);
     assert.equal(effect(after, 'gap'), undefined);
-    assert.equal(after.subscription.health.configFailures, 0);
+    assert.equal(after.subscription.health.failingSince, null);
   });
 
   test('a lease that expires counts as a timeout, with the longest delay', () => {
@@ -432,16 +446,8 @@ describe('413', () => {
     assert.equal(after.batchLimit, 12);
   });
 
-  test('[ans-413-single] for a single event suspends at once, or makes it a too_large gap', () => {
-    const suspended = feed(withLog(3), [claim(1, 1), answer(1, TOO_LARGE)]);
-    assert.deepEqual(
-      [statusOf(suspended.subscription), effect(suspended, 'gap')],
-      ['suspended', undefined],
-    );
-    const skipped = feed(withLog(4, 0, { floor: 1, onFailure: 'skip' }), [
-      claim(2, 2),
-      answer(1, TOO_LARGE),
-    ]);
+  test('[ans-413-single] for a single event makes it a too_large gap at once', () => {
+    const skipped = feed(withLog(4, 0, { floor: 1 }), [claim(2, 2), answer(1, TOO_LARGE)]);
     assert.deepEqual(effect(skipped, 'gap'), { type: 'gap', from: 2, to: 2, reason: 'too_large' });
     assert.deepEqual(types(skipped), ['gap', 'ready']);
   });
@@ -463,12 +469,9 @@ describe('413', () => {
 describe('an event that the endpoint refuses permanently', () => {
   const NEVER: Outcome = { kind: 'refused' };
 
-  test('becomes an abandoned gap at once, without a wait', () => {
-    const skipped = feed(withLog(4, 0, { floor: 1, onFailure: 'skip' }), [
-      claim(2, 2),
-      answer(1, NEVER),
-    ]);
-    assert.deepEqual(effect(skipped, 'gap'), { type: 'gap', from: 2, to: 2, reason: 'abandoned' });
+  test('becomes a rejected gap at once, without a wait', () => {
+    const skipped = feed(withLog(4, 0, { floor: 1 }), [claim(2, 2), answer(1, NEVER)]);
+    assert.deepEqual(effect(skipped, 'gap'), { type: 'gap', from: 2, to: 2, reason: 'rejected' });
     assert.deepEqual(types(skipped), ['gap', 'ready']);
     const {
       callback,
@@ -478,14 +481,6 @@ describe('an event that the endpoint refuses permanently', () => {
     assert.deepEqual(
       [callback === null, lastError, failingSince, retryAt],
       [false, 'http_4xx', null, null],
-    );
-  });
-
-  test('suspends the callback where nothing may be skipped', () => {
-    const suspended = feed(withLog(3), [claim(1, 1), answer(1, NEVER)]);
-    assert.deepEqual(
-      [statusOf(suspended.subscription), effect(suspended, 'gap')],
-      ['suspended', undefined],
     );
   });
 
@@ -518,6 +513,7 @@ describe('a suspended callback', () => {
     attempts: 9,
     configFailures: 5,
     configFailingSince: T0 - HOUR,
+    transientSince: null,
     failingSince: T0 - HOUR,
     lastError: 'http_4xx',
   } as const;
@@ -545,6 +541,7 @@ describe('a suspended callback', () => {
       attempts: 0,
       configFailures: 0,
       configFailingSince: null,
+      transientSince: null,
       failingSince: null,
       lastError: 'http_4xx',
       lastDeliveryAt: null,
@@ -626,13 +623,9 @@ describe('consent', () => {
     );
   });
 
-  test('[cbv-daily] suspends when refused, whatever onFailure says, and nothing is sent after a resume until it is proved', () => {
-    for (const onFailure of ['suspend', 'skip'] as const) {
-      const refused = feed(
-        { ...forever, onFailure },
-        [{ type: 'verified', ok: false, jitter: 0 }],
-        T0 + DAY,
-      );
+  test('[cbv-daily] suspends when refused, and nothing is sent after a resume until it is proved', () => {
+    {
+      const refused = feed(forever, [{ type: 'verified', ok: false, jitter: 0 }], T0 + DAY);
       assert.deepEqual(
         [statusOf(refused.subscription), refused.subscription.health.lastError, types(refused)],
         ['suspended', 'challenge_failed', ['announce']],

@@ -59,7 +59,7 @@ describe('the ETag', () => {
       { ttlMs: HOUR + 1 },
       { ttlMs: null },
       { paused: true },
-      { onFailure: 'skip' },
+      { callback: { ...CALLBACK, skipAfterMs: HOUR } },
     ];
     for (const change of changes)
       assert.equal(changesEtag(log, configure(change)), true, JSON.stringify(change));
@@ -79,7 +79,7 @@ describe('the ETag', () => {
       configure({ ttlMs: HOUR }),
       configure({}),
       configure({ resume: true }),
-      configure({ paused: false, onFailure: 'suspend' }),
+      configure({ paused: false }),
       configure({ select: [{ arguments: { list: 'a' }, name: 'note.created' }] }),
       configure({ retention: { maxAgeMs: 1, maxEvents: 1 } }),
       configure({ callback: { ...CALLBACK, verifiedAt: T0 + 1 } }),
@@ -103,7 +103,6 @@ describe('the ETag', () => {
       select: [],
       paused: true,
       ttlMs: 5,
-      onFailure: 'skip',
       callback: null,
       resume: true,
     };

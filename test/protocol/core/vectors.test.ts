@@ -22,7 +22,6 @@ import {
   step,
   type Effect,
   type Input,
-  type OnFailure,
   type Outcome,
   type Retention,
   type Step,
@@ -34,7 +33,7 @@ import answers from '../../../spec-schema/draft/vectors/callback-answer.json' wi
 import etags from '../../../spec-schema/draft/vectors/subscription-etag.json' with { type: 'json' };
 import logs from '../../../spec-schema/draft/vectors/log.json' with { type: 'json' };
 import grants from '../../../spec-schema/draft/vectors/ttl-grant.json' with { type: 'json' };
-import { subscription, T0 } from './fixtures.ts';
+import { CALLBACK, subscription, T0 } from './fixtures.ts';
 
 interface Case {
   readonly id: number;
@@ -142,7 +141,7 @@ describe('vectors/log', () => {
   const WAKE_UPS: ReadonlySet<Effect['type']> = new Set(['wake', 'ready', 'announce']);
   type Given = Partial<Pick<Subscription, 'head' | 'acked' | 'sent' | 'floor' | 'health'>> & {
     readonly suspended?: boolean;
-    readonly onFailure?: OnFailure;
+    readonly skipAfterMs?: number;
     readonly retention?: Retention;
   };
   interface Story extends Case {
@@ -155,8 +154,13 @@ describe('vectors/log', () => {
     };
   }
 
-  const givenState = ({ suspended = false, ...given }: Given): Partial<Subscription> => ({
+  const givenState = ({
+    suspended = false,
+    skipAfterMs,
+    ...given
+  }: Given): Partial<Subscription> => ({
     ...given,
+    ...(skipAfterMs === undefined ? {} : { callback: { ...CALLBACK, skipAfterMs } }),
     suspendedAt: suspended ? T0 : null,
     probeAt: suspended ? T0 : null,
   });
@@ -224,7 +228,7 @@ describe('vectors/subscription-etag', () => {
     readonly secret?: string | null;
     readonly ttlMs?: number | null;
     readonly paused?: boolean;
-    readonly onFailure?: OnFailure;
+    readonly skipAfterMs?: number | null;
     readonly suspended?: boolean;
     readonly epoch?: string;
     readonly head?: number;
@@ -239,7 +243,7 @@ describe('vectors/subscription-etag', () => {
   }
 
   const selections = (names: readonly string[]) => names.map((name) => ({ name, arguments: {} }));
-  const callbackOf = ({ callback, secret }: Shown) =>
+  const callbackOf = ({ callback, secret, skipAfterMs }: Shown) =>
     callback === null || callback === undefined
       ? null
       : {
@@ -248,17 +252,19 @@ describe('vectors/subscription-etag', () => {
           previousSecret: null,
           previousUntil: null,
           verifiedAt: T0,
+          ...(skipAfterMs ? { skipAfterMs } : {}),
         };
 
   /** Inputs that change each member that a step of the vector names. */
   function inputsFor(change: Shown, now: Shown, state: Subscription): Input[] {
-    const { select, ttlMs, paused, onFailure, suspended, epoch, head, acked, lastError } = change;
+    const { select, ttlMs, paused, suspended, epoch, head, acked, lastError } = change;
     const configured = {
       ...(select === undefined ? {} : { select: selections(select) }),
       ...(ttlMs === undefined ? {} : { ttlMs }),
       ...(paused === undefined ? {} : { paused }),
-      ...(onFailure === undefined ? {} : { onFailure }),
-      ...('callback' in change || 'secret' in change ? { callback: callbackOf(now) } : {}),
+      ...('callback' in change || 'secret' in change || 'skipAfterMs' in change
+        ? { callback: callbackOf(now) }
+        : {}),
       ...(suspended === false ? { resume: true } : {}),
     };
     const outcome: Outcome =
@@ -302,7 +308,6 @@ describe('vectors/subscription-etag', () => {
         select: selections(given.select!),
         callback: callbackOf(given),
         ttlMs: given.ttlMs!,
-        onFailure: given.onFailure!,
         epoch: given.epoch!,
         head: given.head!,
         acked: given.acked!,

@@ -26,9 +26,9 @@ const TABLE: readonly [name: ParamsName, params: unknown, path: string, expected
   ['SubscribeParams', { select: SELECT, ttlMs: 2 ** 53 }, '/ttlMs', /^an integer/],
   [
     'SubscribeParams',
-    { select: SELECT, onFailure: 'retry' },
-    '/onFailure',
-    /^one of "suspend", "skip"$/,
+    { select: SELECT, callback: { url: 'https://a.example/', secret: SECRET, skipAfterMs: 0 } },
+    '/callback/skipAfterMs',
+    /^an integer of at least 1 and at most 86400000$/,
   ],
   [
     'SubscribeParams',
@@ -150,7 +150,7 @@ describe('[gen-integers, pos-pair, err-path] params', () => {
         'ttlMs',
         'since',
         'key',
-        'onFailure',
+        'skipAfterMs',
         'after',
         'ack',
         'position',

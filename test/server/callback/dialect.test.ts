@@ -106,7 +106,6 @@ const WANTED = {
   select: [{ name: 'tick' }],
   key: 'k',
   callback: CALLBACK,
-  onFailure: 'skip' as const,
 };
 const folders: string[] = [];
 afterAll(async () => {
@@ -197,7 +196,7 @@ test('turns a permanently refused event into a gap; the subscription stays and t
   foreign.answer = ({ event }) => response(event?.sequence === 1 ? 410 : 204);
   await emitAll(1, 2);
   await pass(SECOND);
-  assert.deepEqual(foreign.words, ['ask', 'event 1', 'missing 1-1 abandoned', 'event 2']);
+  assert.deepEqual(foreign.words, ['ask', 'event 1', 'missing 1-1 rejected', 'event 2']);
   assert.equal((await engine.find(ann, 'k'))!.callback?.health.lastError, undefined);
   await close();
 });
@@ -326,7 +325,8 @@ test('[cbv-proof] does not take consent from another dialect as proof in this pr
   await engine.subscribe(ann, WANTED, AS);
   // The endpoint that echoes in the dialect is verified again, and an echo is not enough.
   assert.deepEqual((await refusal(engine.subscribe(ann, { ...WANTED, key: 'native' }))).data, {
-    reason: 'challenge_failed',
+    kind: 'callback',
+    category: 'challenge_failed',
   });
   await close();
 

@@ -224,3 +224,47 @@ describe('a suspended callback', () => {
     await w.close();
   });
 });
+
+describe('skipAfterMs', () => {
+  /** A world whose endpoint answers `status` to every delivery with event 1. */
+  async function poisoned(status: number, skipAfterMs: number) {
+    const w = await world();
+    w.endpoints.answer = ({ delivery }) =>
+      delivery.events.some(({ sequence }) => sequence === 1)
+        ? response(status)
+        : response(200, { ack: lastOf(delivery) });
+    const { subscriptionId } = await w.engine.subscribe(ann, {
+      ...SUBSCRIBE,
+      callback: { ...CALLBACK, skipAfterMs },
+    });
+    w.endpoints.prove = () => response(status);
+    await w.emitAll(1, 3);
+    const get = async (): Promise<Subscription> =>
+      (await w.engine.get(ann, { subscriptionId })) as Subscription;
+    return { ...w, subscriptionId, get };
+  }
+
+  test('[retry-skip] skips a poison event that is answered with 500 after this time, not after a day and not before', async () => {
+    const w = await poisoned(500, 30 * MINUTE);
+    await w.pass(29 * MINUTE);
+    assert.equal((await w.get()).acked, 0);
+    await w.pass(6 * MINUTE);
+    const { acked, status, callback } = await w.get();
+    assert.deepEqual([acked, status, callback?.health.attempts], [3, 'active', 0]);
+    assert.deepEqual(
+      w.endpoints.requests.flatMap(({ delivery }) => delivery.gaps ?? []),
+      [{ from: 1, to: 1, reason: 'skipped' }],
+    );
+    await w.close();
+  });
+
+  test('[retry-skip-config] does not let a wrong secret use up the log: configuration failures suspend', async () => {
+    const w = await poisoned(401, MINUTE);
+    await w.pass(HOUR);
+    const { acked, status } = await w.get();
+    assert.deepEqual([acked, status], [0, 'suspended']);
+    const { events, gaps } = await w.engine.pull(ann, { subscriptionId: w.subscriptionId });
+    assert.deepEqual([events.length, gaps], [3, undefined]);
+    await w.close();
+  });
+});

@@ -464,7 +464,7 @@ describe('concurrent calls', () => {
     });
     const calls = await Promise.allSettled([
       w.engine.update(ann, { subscriptionId, ifMatch: etag, paused: true }),
-      w.engine.update(ann, { subscriptionId, ifMatch: etag, onFailure: 'skip' }),
+      w.engine.update(ann, { subscriptionId, ifMatch: etag, ttlMs: 7_200_000 }),
     ]);
     assert.deepEqual(
       calls.map(({ status }) => status),
@@ -472,9 +472,9 @@ describe('concurrent calls', () => {
     );
     const now = (await w.engine.get(ann, { subscriptionId })) as {
       status: string;
-      onFailure: string;
+      ttlMs: number;
     };
-    assert.deepEqual([now.status, now.onFailure], ['paused', 'suspend']);
+    assert.deepEqual([now.status, now.ttlMs], ['paused', HOUR]);
     await w.close();
   });
 

@@ -71,7 +71,7 @@ describe('subscribe', () => {
       { ...params, callback: { ...CALLBACK, url: 'https://hooks.example/other' } },
       { ...params, callback: { ...CALLBACK, secret: secretOf(2) } },
       { key: 'k', select },
-      { ...params, onFailure: 'skip' as const },
+      { ...params, callback: { ...CALLBACK, skipAfterMs: HOUR } },
     ];
     for (const other of others)
       assert.deepEqual((await refusal(w.engine.subscribe(ann, other))).data, {
@@ -266,11 +266,11 @@ describe('update', () => {
     const etags = [etag];
     for (const change of [
       { paused: true },
-      { onFailure: 'skip' as const },
       { ttlMs: 2 * HOUR },
       { select: [{ name: 'tock' }] },
       { callback: CALLBACK },
       { callback: { ...CALLBACK, secret: CALLBACK.secret } },
+      { callback: { ...CALLBACK, skipAfterMs: HOUR } },
       { callback: null },
       { paused: false },
     ]) {
@@ -291,14 +291,8 @@ describe('update', () => {
     assert.deepEqual([stale.code, stale.data], [-32602, { kind: 'etag', etag: etags.at(-1) }]);
     const now = await get(w, subscriptionId);
     assert.deepEqual(
-      [now.status, now.ttlMs, now.onFailure, now.select, now.retention],
-      [
-        'active',
-        2 * HOUR,
-        'skip',
-        [{ name: 'tock', arguments: {} }],
-        { maxAgeMs: HOUR, maxEvents: 10 },
-      ],
+      [now.status, now.ttlMs, now.select, now.retention],
+      ['active', 2 * HOUR, [{ name: 'tock', arguments: {} }], { maxAgeMs: HOUR, maxEvents: 10 }],
     );
     await w.close();
   });

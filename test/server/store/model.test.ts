@@ -27,7 +27,7 @@ import { KEY } from './place.ts';
 const NAMES = ['issue.opened', 'build.done'];
 const SCOPES = ['', 'hook-1', 'hook-2'];
 const PRINCIPALS = ['alice', 'bob'];
-const REASONS = ['retention', 'abandoned', 'rejected', 'too_large'] as const;
+const REASONS = ['retention', 'skipped', 'rejected', 'too_large'] as const;
 
 /** The parts of a write, before it is known what the store holds. */
 interface Seed {

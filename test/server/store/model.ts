@@ -242,11 +242,9 @@ function apply(data: Data, write: Write): void {
     case 'progress':
     case 'configure': {
       const before = data.subscriptions.get(write.row) ?? refuse('no such row');
-      const { select, callback, ttlMs, onFailure, paused, version, retention } = before.state;
+      const { select, callback, ttlMs, paused, version, retention } = before.state;
       const kept =
-        write.type === 'progress'
-          ? { select, callback, ttlMs, onFailure, paused, version, retention }
-          : {};
+        write.type === 'progress' ? { select, callback, ttlMs, paused, version, retention } : {};
       data.subscriptions.set(write.row, {
         ...before,
         state: { ...write.state, ...kept },

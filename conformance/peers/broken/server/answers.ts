@@ -185,8 +185,8 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-reject',
-    wrong: 'reports the gap of a rejected event as abandoned',
-    fault: renamed('rejected', 'abandoned'),
+    wrong: 'reports the gap of a rejected event as skipped',
+    fault: renamed('rejected', 'skipped'),
   },
   {
     check: 'ans-reject',
@@ -275,7 +275,7 @@ export const answers: readonly BrokenServer[] = [
               events: [],
               gaps:
                 result.events.length > 0
-                  ? [{ from: 1, to: result.events.at(-1).sequence, reason: 'abandoned' }]
+                  ? [{ from: 1, to: result.events.at(-1).sequence, reason: 'skipped' }]
                   : undefined,
             }
           : result,
@@ -388,8 +388,16 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-413-single',
-    wrong: 'reports the gap of an event that is too large as abandoned',
-    fault: renamed('too_large', 'abandoned'),
+    wrong: 'reports the gap of an event that is too large as skipped',
+    fault: renamed('too_large', 'skipped'),
+  },
+  {
+    check: 'ans-413-single',
+    wrong: 'suspends the callback after 413 for a single event',
+    fault: status(
+      (answer, { body }) => answer.status === 413 && body.params.events.length === 1,
+      410,
+    ),
   },
   {
     check: 'ans-413-empty',

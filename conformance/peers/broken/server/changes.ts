@@ -76,7 +76,6 @@ export const changes: readonly BrokenServer[] = [
     fault: asked((params) => {
       if (params.paused !== undefined) {
         delete params.ttlMs;
-        delete params.onFailure;
       }
     }),
   },
@@ -270,7 +269,7 @@ export const changes: readonly BrokenServer[] = [
     wrong: 'returns to an earlier ETag',
     fault: shown((subscription) => ({
       ...subscription,
-      etag: `e${subscription.status}${subscription.onFailure}`,
+      etag: `e${subscription.status}`,
     })),
   },
   {

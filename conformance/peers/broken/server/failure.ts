@@ -83,7 +83,7 @@ export const failure: readonly BrokenServer[] = [
     fault: {
       result: (result, { method }) =>
         method === 'triggers/pull'
-          ? { ...result, events: [], gaps: [{ from: 1, to: 3, reason: 'abandoned' }] }
+          ? { ...result, events: [], gaps: [{ from: 1, to: 3, reason: 'skipped' }] }
           : result,
     },
   },
@@ -106,12 +106,26 @@ export const failure: readonly BrokenServer[] = [
   },
   {
     check: 'retry-skip',
-    wrong: 'suspends although onFailure is skip',
+    wrong: 'never skips an event',
     fault: {
       request: ({ params }) => {
-        if (params.onFailure === 'skip') params.onFailure = 'suspend';
+        if (params.callback) delete params.callback.skipAfterMs;
       },
     },
+  },
+  {
+    check: 'retry-skip',
+    wrong: 'skips an event too early',
+    fault: {
+      request: ({ params }) => {
+        if (params.callback?.skipAfterMs) params.callback.skipAfterMs = 60_000;
+      },
+    },
+  },
+  {
+    check: 'retry-skip-config',
+    wrong: 'skips an event after configuration failures',
+    fault: onAnswer((answer) => (answer.status === 422 ? { ...answer, status: 500 } : answer)),
   },
   {
     check: 'retry-skip',
@@ -137,7 +151,7 @@ export const failure: readonly BrokenServer[] = [
     check: 'retry-skip',
     wrong: 'keeps the failure counters after a skip',
     fault: onResult(['get'], (result) =>
-      result.onFailure === 'skip' && result.acked > 0
+      result.callback?.skipAfterMs && result.acked > 0
         ? withHealth(result, { attempts: 5, failingSince: result.createdAt })
         : result,
     ),

@@ -59,10 +59,8 @@ export const gaps: readonly BrokenServer[] = [
   },
   {
     check: 'gap-retention-announced',
-    wrong: 'reports trimmed events as abandoned',
-    fault: gapReasons((gap) =>
-      gap.reason === 'retention' ? { ...gap, reason: 'abandoned' } : gap,
-    ),
+    wrong: 'reports trimmed events as skipped',
+    fault: gapReasons((gap) => (gap.reason === 'retention' ? { ...gap, reason: 'skipped' } : gap)),
   },
   {
     check: 'gap-retention-kept',
@@ -160,8 +158,8 @@ export const gaps: readonly BrokenServer[] = [
   },
   {
     check: 'gap-same-everywhere',
-    wrong: 'hides abandoned events from pulls',
-    fault: onDelivery((delivery) => nothingOf('abandoned', delivery), ['pull']),
+    wrong: 'hides skipped events from pulls',
+    fault: onDelivery((delivery) => nothingOf('skipped', delivery), ['pull']),
   },
   {
     check: 'gap-too-large',

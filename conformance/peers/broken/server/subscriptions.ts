@@ -118,7 +118,6 @@ export const subscriptions: readonly BrokenServer[] = [
         const { result } = await ask('triggers/update', {
           subscriptionId: error.data.subscriptionId,
           select: params.select,
-          ...(params.onFailure ? { onFailure: params.onFailure } : {}),
         });
         return { result: { ...result, created: false } };
       },

@@ -26,6 +26,9 @@ import type {
 export const webhookKey = (url: string, { name, arguments: args }: Selection): string =>
   `webhook:${sha256(canonicalJson([url, name, args]))}`;
 
+/** One event that cannot be delivered for a day does not stop the others: SEP-3415 drops it too. */
+const SKIP_AFTER_MS = 86_400_000;
+
 /**
  * Creates or refreshes a webhook. Rejects as `triggers/subscribe` does, and with `Unsupported` for
  * another delivery mode.
@@ -52,8 +55,7 @@ export async function subscribe(
     {
       key,
       select: [selection],
-      callback: { url, secret: padded(secret) },
-      onFailure: 'skip',
+      callback: { url, secret: padded(secret), skipAfterMs: SKIP_AFTER_MS },
       ...(ttlMs === undefined ? {} : { ttlMs: ttlMs === null ? null : wholeMs(ttlMs) }),
     },
     { dialect: dialectOf(profile.name) },

@@ -109,7 +109,7 @@ const eventOf = ({
 
 const GAPS: Readonly<Record<GapReason, string>> = {
   retention: 'the server keeps events for a limited time, and these were not read in time',
-  abandoned: 'the server gave up delivering them',
+  skipped: 'a callback passed over them',
   rejected: 'the receiver rejected them',
   too_large: 'they are larger than this server can deliver',
   redacted: 'their content was removed',

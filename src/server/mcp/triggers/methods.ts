@@ -34,9 +34,13 @@ interface Row {
 const FEATURES: Readonly<Record<string, Level | Option>> = {
   callback: 'callback',
   ifNoneMatch: 'conditionalReads',
-  onFailure: 'skip',
   paused: 'pause',
   since: 'history',
+};
+
+const hasSkipAfter = (params: object): boolean => {
+  const { callback } = params as { readonly callback?: object | null };
+  return callback !== undefined && callback !== null && 'skipAfterMs' in callback;
 };
 
 const lengthOf = (params: object, name: string): number => {
@@ -56,6 +60,7 @@ function row<N extends ParamsName>(
       const parsed = parseParams(name, params);
       for (const [parameter, feature] of Object.entries(FEATURES))
         if (parameter in parsed && !request.offered.has(feature)) throw unsupported(parameter);
+      if (hasSkipAfter(parsed) && !request.offered.has('skip')) throw unsupported('skipAfterMs');
       if (lengthOf(parsed, 'select') > 1 && !request.offered.has('multiSelect'))
         throw unsupported('select');
       return call(verbs, parsed, request);

@@ -9,7 +9,6 @@ import type {
   Attempt,
   Callback,
   FailureCategory,
-  OnFailure,
   Selection,
   Subscription,
   TerminationReason,
@@ -36,8 +35,8 @@ export const CONFIGURATION_COLUMNS = [
   'callback_sealed',
   'callback_previous_until',
   'callback_verified_at',
+  'callback_skip_after_ms',
   'ttl_ms',
-  'on_failure',
   'paused',
   'version',
   'retention_max_age_ms',
@@ -67,6 +66,7 @@ export const PROGRESS_COLUMNS = [
   'health_attempts',
   'health_config_failures',
   'config_failing_since',
+  'transient_since',
   'failing_since',
   'last_error',
   'last_delivery_at',
@@ -92,8 +92,8 @@ export function configurationValues(state: Subscription, cipher: Cipher | null):
     callback === null ? null : encryptCallback(state.subscriptionId, callback, cipher),
     callback?.previousUntil ?? null,
     callback?.verifiedAt ?? null,
+    callback?.skipAfterMs ?? null,
     state.ttlMs,
-    state.onFailure,
     Number(state.paused),
     state.version,
     state.retention.maxAgeMs,
@@ -125,6 +125,7 @@ export function progressValues(state: Subscription, dueAt: number | null): SQLIn
     health.attempts,
     health.configFailures,
     health.configFailingSince,
+    health.transientSince,
     health.failingSince,
     health.lastError,
     health.lastDeliveryAt,
@@ -177,7 +178,6 @@ export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
     select: decodeSelect(row['select_json']),
     callback: row['callback_sealed'] === null ? null : decryptCallback(subscriptionId, row, cipher),
     ttlMs: row['ttl_ms'] as number | null,
-    onFailure: row['on_failure'] as OnFailure,
     paused: row['paused'] === 1,
     version: row['version'] as number,
     retention: {
@@ -203,6 +203,7 @@ export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
       attempts: row['health_attempts'] as number,
       configFailures: row['health_config_failures'] as number,
       configFailingSince: row['config_failing_since'] as number | null,
+      transientSince: row['transient_since'] as number | null,
       failingSince: row['failing_since'] as number | null,
       lastError: row['last_error'] as FailureCategory | null,
       lastDeliveryAt: row['last_delivery_at'] as number | null,
@@ -272,12 +273,14 @@ function decryptCallback(subscriptionId: string, row: Row, cipher: Cipher | null
   const [url, secret, previousSecret, dialect] = JSON.parse(
     cipher.decrypt(place(subscriptionId), row['callback_sealed'] as Uint8Array),
   ) as [string, string, string | null, string?];
+  const skipAfterMs = row['callback_skip_after_ms'] as number | null;
   return {
     url,
     secret,
     previousSecret,
     previousUntil: row['callback_previous_until'] as number | null,
     verifiedAt: row['callback_verified_at'] as number,
+    ...(skipAfterMs === null ? {} : { skipAfterMs }),
     ...(dialect === undefined ? {} : { dialect }),
   };
 }

@@ -34,7 +34,6 @@ const state: SubscriptionState = {
       select: [{ name: 'box.opened', arguments: { box: 'front' } }],
       callback: null,
       ttlMs: null,
-      onFailure: 'skip',
       retention: { maxAgeMs: 1000, maxEvents: 10 },
       epoch: 'epoch-1234',
     },
@@ -65,7 +64,7 @@ const gap = {
   after: 4,
   last: 7,
   events: [],
-  gaps: [{ from: 5, to: 7, reason: 'abandoned' as const }],
+  gaps: [{ from: 5, to: 7, reason: 'skipped' as const }],
   sequences: [],
 };
 const read = (message: { readonly body: Uint8Array } | null): Json =>

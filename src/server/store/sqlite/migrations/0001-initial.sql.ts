@@ -33,8 +33,8 @@ CREATE TABLE subscriptions (
   callback_sealed         BLOB,
   callback_previous_until INTEGER,
   callback_verified_at    INTEGER,
+  callback_skip_after_ms  INTEGER,
   ttl_ms                  INTEGER,
-  on_failure              TEXT    NOT NULL,
   paused                  INTEGER NOT NULL,
   version                 INTEGER NOT NULL,
   retention_max_age_ms    INTEGER NOT NULL,
@@ -66,6 +66,7 @@ CREATE TABLE progress (
   health_attempts        INTEGER NOT NULL,
   health_config_failures INTEGER NOT NULL,
   config_failing_since   INTEGER,
+  transient_since        INTEGER,
   failing_since          INTEGER,
   last_error             TEXT,
   last_delivery_at       INTEGER,
@@ -94,7 +95,7 @@ CREATE TABLE log_entries (
   row      INTEGER NOT NULL,
   sequence INTEGER NOT NULL,
   offset   INTEGER NOT NULL,
-  gap      TEXT CHECK (gap IN ('retention', 'abandoned', 'rejected', 'too_large', 'redacted')),
+  gap      TEXT CHECK (gap IN ('retention', 'skipped', 'rejected', 'too_large', 'redacted')),
   PRIMARY KEY (row, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX log_entries_by_offset ON log_entries (offset) WHERE offset > 0;
