@@ -63,6 +63,8 @@ const eventAt = (offset: number): Write => ({
     scope: '',
     name: 'issue.opened',
     eventId: `delivery-${offset}`,
+    gap: null,
+    audience: null,
     acceptedAt: offset,
     encoded: ENCODED,
   },

@@ -153,29 +153,53 @@ const visible = (principal) => [...types.values()].filter(({ name }) => permitte
 
 const idOf = ({ scope = '', name, eventId }) => JSON.stringify([scope, name, eventId]);
 
-/** Accepts an event once and appends it to every matching log. */
-function accept({ scope, name, eventId = randomUUID(), timestamp = now(), data }) {
+/**
+ * Accepts an event once and appends it to every log that it concerns. Data that violate the schema
+ * make it a gap, as does `gap`, which says that nobody watched the source; `known` has the arguments
+ * that the gap concerns.
+ */
+function accept({
+  scope,
+  name,
+  eventId = randomUUID(),
+  timestamp = now(),
+  data,
+  gap,
+  known = {},
+  audience,
+}) {
   const type = types.get(name);
-  if (type === undefined || violation(type.payloadSchema, data) !== null)
-    throw new Error('The type is unknown, or the data violates its schema. Correct the event.');
-  const at = now();
-  const event = { eventId, name, timestamp: instant(timestamp), acceptedAt: instant(at), data };
+  if (type === undefined) throw new Error('The trigger type is unknown. Correct the event.');
   const id = idOf({ scope, name, eventId });
   if (accepted.has(id)) return;
-  const entry = { event, at, bytes: Buffer.byteLength(JSON.stringify(event)) };
+  if (gap === undefined && violation(type.payloadSchema, data) !== null) {
+    process.stderr.write(`An event of ${name} violates its schema; its number is a gap.\n`);
+    [gap, known] = ['invalid', typeof data?.topic === 'string' ? { topic: data.topic } : {}];
+  }
+  const at = now();
+  const event = { eventId, name, timestamp: instant(timestamp), acceptedAt: instant(at), data };
+  const entry =
+    gap === undefined
+      ? { event, at, bytes: Buffer.byteLength(JSON.stringify(event)) }
+      : { event: { eventId, name }, at, gap, known };
+  entry.audience = audience?.map((principal) => PRINCIPALS[principal]);
   accepted.set(id, entry);
   for (const sub of live.values()) {
-    if (!matches(sub.select, event)) continue;
+    if (!concerns(sub, entry)) continue;
     append(sub, entry);
     wake(sub);
   }
 }
 
-const matches = (select, { name, data }) =>
+/** Whether an event matches the subscription, or a gap cannot be shown not to match. */
+const concerns = ({ principal, select }, { event: { name, data }, known, audience }) =>
+  (audience?.includes(principal) ?? true) &&
   select.some(
     (one) =>
       one.name === name &&
-      Object.entries(one.arguments).every(([argument, value]) => data[argument] === value),
+      Object.entries(one.arguments).every(([argument, value]) =>
+        known === undefined ? data[argument] === value : (known[argument] ?? value) === value,
+      ),
   );
 
 function acknowledge(sub, sequence = 0) {
@@ -471,7 +495,7 @@ const methods = {
       // Events beyond the retention of the log become its leading gap.
       if (from !== undefined)
         for (const entry of [...accepted.values()].filter(
-          (one) => one.at >= from && isEvent(one) && matches(select, one.event),
+          (one) => one.at >= from && (isEvent(one) || one.known) && concerns(sub, one),
         ))
           append(sub, entry);
       live.set(sub.subscriptionId, sub);
@@ -750,6 +774,7 @@ const mcp = createServer((request, response) => {
 
 const verbs = {
   emit: ({ events }) => events.forEach(accept),
+  unwatch: ({ name, arguments: known }) => accept({ name, gap: 'unwatched', known }),
   crash: () => {
     mcp.closeAllConnections();
     forget();

@@ -9,8 +9,9 @@ import { NotShown } from './observations.ts';
 /** The verbs with their members. */
 export interface Verbs {
   /**
-   * Emits events in this order; returns when they are accepted. `data` fits the type's payload.
+   * Emits events in this order, as an upstream would send them; returns when they are accepted.
    * `scope` is the source within which `eventId` is unique; without it, they share one source.
+   * `audience` has principals by their names in `tokens`; without it, an event concerns everybody.
    */
   readonly emit: {
     readonly events: readonly {
@@ -18,9 +19,15 @@ export interface Verbs {
       readonly name: string;
       readonly eventId?: string;
       readonly timestamp?: string;
+      readonly audience?: readonly string[];
       readonly data: object;
     }[];
   };
+  /**
+   * Says that the source of this type was not watched for a time; returns when that is in the logs.
+   * `arguments` are those that the missing events would match; without them, any.
+   */
+  readonly unwatch: { readonly name: string; readonly arguments?: object };
   /** Kills the process without warning and starts it again; returns when it serves. */
   readonly crash: object;
   /** As `crash`, and restores the state of the last `remember`, as from a backup. */

@@ -2,7 +2,8 @@
  * A source of file changes in a directory. The watcher only says which paths to check; each file is
  * compared with its version that was emitted last. So a burst of changes becomes one event, and no
  * change is lost while the store is full. A restart checks every file again; because the event id is
- * made from the version of the file, no version is emitted twice.
+ * made from the version of the file, no version is emitted twice. What the watcher could not see,
+ * such as a deletion while the server was down, becomes a gap of reason `unwatched`.
  */
 import { createHash } from 'node:crypto';
 import { lstat, realpath } from 'node:fs/promises';
@@ -46,6 +47,11 @@ const WRITE_MS = 10_000;
  * event id that a restart may emit again.
  */
 const RETENTION = { maxAgeMs: 7 * DAY_MS, maxEvents: 10_000 };
+
+/** Stands for every path in the set of paths that could not be checked. No path is empty. */
+const WHOLE_FOLDER = '';
+/** Most gaps for single paths; for more, the whole folder gets one. */
+const UNSEEN_MAX = 100;
 
 const KINDS = ['created', 'modified', 'deleted'] as const;
 type Kind = (typeof KINDS)[number];
@@ -101,6 +107,8 @@ export function folderSource(options: FolderSourceOptions): Source {
   const known = new Map<string, Version>();
   /** The paths to check, in the order of the watcher's reports; true = found at start. */
   const pending = new Map<string, boolean>();
+  /** The paths that could not be checked and whose logs have no gap yet. */
+  const unseen = new Set<string>();
   let watcher: FSWatcher | null = null;
   let emit: Emit | null = null;
   /** Identifies the watched folder, so that the files of another folder have identities of their own. */
@@ -151,6 +159,7 @@ export function folderSource(options: FolderSourceOptions): Source {
    * path and all later ones are checked again after {@link RETRY_MS}.
    */
   const checkPending = async (to: Emit, root: string): Promise<void> => {
+    if (!(await reportUnseen(to))) return checkLater(to, root);
     for (const [path, atStart] of pending) {
       if (emit !== to) return;
       pending.delete(path);
@@ -162,18 +171,49 @@ export function folderSource(options: FolderSourceOptions): Source {
           { source: 'folder', again, err: cause },
           again
             ? 'file change not accepted; trying again in 5 s'
-            : 'file change not accepted; its event is lost',
+            : 'file could not be checked; its log gets a gap',
         );
-        if (!again) continue;
-        pending.set(path, pending.get(path) ?? atStart);
-        const retry = (): void => {
-          cancelRetry = null;
-          startChecking(to, root);
-        };
-        cancelRetry = clock.after(RETRY_MS, retry, { background: true });
-        return;
+        if (again) {
+          pending.set(path, pending.get(path) ?? atStart);
+          return checkLater(to, root);
+        }
+        unseen.add(path);
+        if (!(await reportUnseen(to))) return checkLater(to, root);
       }
     }
+  };
+
+  const checkLater = (to: Emit, root: string): void => {
+    const retry = (): void => {
+      cancelRetry = null;
+      startChecking(to, root);
+    };
+    cancelRetry = clock.after(RETRY_MS, retry, { background: true });
+  };
+
+  /**
+   * Emits a gap for each path that could not be checked, or one for the whole folder. Resolves with
+   * false if the store rejects it for the moment; the gap is then emitted later.
+   */
+  const reportUnseen = async (to: Emit): Promise<boolean> => {
+    const paths =
+      unseen.has(WHOLE_FOLDER) || unseen.size > UNSEEN_MAX ? [WHOLE_FOLDER] : [...unseen];
+    for (const path of paths) {
+      const only = path === WHOLE_FOLDER ? {} : { arguments: argumentsOf(path) };
+      try {
+        await to({ scope, name: 'file.changed', gap: 'unwatched', ...only });
+      } catch (cause) {
+        const again = emitFailure(cause).kind === 'transient';
+        log.error(
+          { source: 'folder', again, err: cause },
+          again ? 'gap not accepted; trying again in 5 s' : 'gap not accepted; nobody learns of it',
+        );
+        if (again) return false;
+      }
+      unseen.delete(path);
+    }
+    if (paths[0] === WHOLE_FOLDER) unseen.clear();
+    return true;
   };
 
   const startChecking = (to: Emit, root: string): void => {
@@ -186,6 +226,8 @@ export function folderSource(options: FolderSourceOptions): Source {
 
     async start(to) {
       emit = to;
+      // Nobody watched before this start: deletions, and all but the last version of a file, are lost.
+      unseen.add(WHOLE_FOLDER);
       let scanning = true;
       const root = await realpath(options.folder).catch((cause: NodeJS.ErrnoException) => {
         throw new LocalError(
@@ -229,12 +271,15 @@ export function folderSource(options: FolderSourceOptions): Source {
       await new Promise<void>((resolve, reject) =>
         watching.once('ready', resolve).once('error', reject),
       );
-      watching.on('error', (cause) =>
+      watching.on('error', (cause) => {
         log.error(
           { source: 'folder', err: cause },
-          'watching the folder failed; changes may be missed',
-        ),
-      );
+          'watching the folder failed; logs get a gap, because changes may be missed',
+        );
+        unseen.add(WHOLE_FOLDER);
+        // Errors come in bursts, which share one gap.
+        if (!checking && !cancelRetry) checkLater(to, root);
+      });
       startChecking(to, root);
       await checking;
       scanning = false;
@@ -250,6 +295,7 @@ export function folderSource(options: FolderSourceOptions): Source {
       watcher = null;
       pending.clear();
       known.clear();
+      unseen.clear();
     },
   };
 }
@@ -276,6 +322,12 @@ async function versionOf(path: string): Promise<Version | null> {
     changedMs: Number(stats.mtimeMs > stats.ctimeMs ? stats.mtimeMs : stats.ctimeMs),
     bornMs: Number(stats.birthtimeMs),
   };
+}
+
+/** The arguments of an event about this path, except for its kind, which is not known. */
+function argumentsOf(path: string): Record<string, unknown> {
+  const folders = foldersAbove(path);
+  return { path, ...(folders.length === 0 ? {} : { folder: folders }) };
 }
 
 /** `a/b/c.txt` → `a`, `a/b`. */

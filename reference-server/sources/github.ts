@@ -59,40 +59,51 @@ export function githubSource({ secret, log }: GithubSourceOptions): GithubSource
           'The signature is not valid. Set the secret of the webhook to the secret of this server.',
         );
 
-      // The signature is valid, so error texts may be specific from here on.
+      // The signature is valid, so error texts may be specific from here on, and every rejection is
+      // logged: GitHub has sent this event and may never send it again.
       const name = headers['x-github-event'];
-      const eventId = headers['x-github-delivery'];
+      const delivery = headers['x-github-delivery'];
+      const reject = (status: number, text: string): WebhookAnswer => {
+        log.warn(
+          { source: 'github', delivery: short(delivery), event: short(name), status },
+          'authentic webhook rejected; its event was not emitted',
+        );
+        return say(status, text);
+      };
       if (name === undefined || !/^[a-z][a-z0-9_]{0,63}$/.test(name))
-        return say(
+        return reject(
           400,
           'The header X-GitHub-Event is missing or malformed. Let proxies forward the headers unchanged.',
         );
-      if (eventId === undefined || !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(eventId))
-        return say(
+      if (delivery === undefined || !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(delivery))
+        return reject(
           400,
           'The header X-GitHub-Delivery is missing or not a GUID. Let proxies forward the headers unchanged.',
         );
       const data = objectIn(rawBody);
       if (data === null)
-        return say(400, 'The body is not a JSON object in UTF-8. Send the payload as JSON.');
+        return reject(400, 'The body is not a JSON object in UTF-8. Send the payload as JSON.');
       if (name === 'ping') return say(200, 'pong');
-      const trigger = triggers.get(name);
-      if (trigger === undefined)
-        return say(
+      if (!triggers.has(name))
+        return reject(
           422,
           `There is no trigger type github.${name}. Remove this event from the webhook, or update the server.`,
         );
       if (emit === null) return later();
 
-      const occurrence = { scope: scopeOf(headers), eventId: eventId.toLowerCase(), data };
       try {
-        const { duplicate } = await emit(trigger.event(occurrence));
-        return say(202, duplicate ? 'duplicate' : 'accepted');
+        const { duplicate, gap } = await emit({
+          scope: scopeOf(headers),
+          name: `github.${name}`,
+          eventId: delivery.toLowerCase(),
+          data,
+        });
+        return say(202, duplicate ? 'duplicate' : gap === null ? 'accepted' : 'accepted as a gap');
       } catch (error) {
         const { kind, code } = emitFailure(error);
         if (kind === 'unknown') throw error;
         log.warn(
-          { source: 'github', delivery: eventId, event: name, code, err: error },
+          { source: 'github', delivery, event: name, code, err: error },
           'webhook not accepted; its event was not emitted',
         );
         return kind === 'transient'
@@ -102,6 +113,9 @@ export function githubSource({ secret, log }: GithubSourceOptions): GithubSource
     },
   };
 }
+
+/** A header for the log. It comes from the sender and can have any length. */
+const short = (header: string | undefined): string | null => header?.slice(0, 100) ?? null;
 
 /** The webhook that sent the request. A proxy may remove the header, which is not signed. */
 function scopeOf(headers: WebhookRequest['headers']): string {

@@ -1,7 +1,9 @@
 /**
  * A source of named cron schedules. A tick is one moment at which a schedule is due. The event id of
  * a tick is made from the schedule and that moment, so a restart emits no tick twice. After downtime
- * each schedule emits its last missed tick, if it is recent.
+ * each schedule emits its last missed tick, if it is recent. If earlier ones were missed, logs get a
+ * gap of reason `unwatched` with the identity of the last of them: if that tick was emitted after
+ * all, the gap is a repetition and appends nothing.
  */
 import { Cron } from 'croner';
 import {
@@ -102,7 +104,37 @@ export function scheduleSource({
     if (now < due) return wait(plan, due, () => void onTimer(plan, due));
     // A timer may fire so late that more ticks are due. Only the last one is emitted.
     const last = Math.max(due, lastRun(plan.cron, now) ?? due);
-    await emitTick(plan, last, now - last > LATE_MS);
+    if (last > due) await emitLost(plan, due, () => emitTick(plan, last, now - last > LATE_MS));
+    else await emitTick(plan, last, now - last > LATE_MS);
+  };
+
+  /** Emits a gap for a tick that was not emitted when it was due, then runs `next`. */
+  const emitLost = async (
+    plan: Plan,
+    due: number,
+    next: () => Promise<void> | void,
+  ): Promise<void> => {
+    const to = emit;
+    if (to === null) return;
+    const scheduledAt = new Date(due).toISOString();
+    try {
+      await to({
+        scope: 'schedule',
+        name: 'schedule.tick',
+        eventId: `${plan.name}:${scheduledAt}`,
+        gap: 'unwatched',
+        arguments: { schedule: plan.name },
+      });
+    } catch (cause) {
+      const again = emitFailure(cause).kind === 'transient';
+      log.error(
+        { source: 'schedule', schedule: plan.name, scheduledAt, again, err: cause },
+        again ? 'gap not accepted; trying again in 5 s' : 'gap not accepted; nobody learns of it',
+      );
+      if (again && emit === to)
+        return wait(plan, clock.now() + RETRY_MS, () => void emitLost(plan, due, next));
+    }
+    if (emit === to) await next();
   };
 
   const emitTick = async (plan: Plan, due: number, late: boolean): Promise<void> => {
@@ -123,10 +155,11 @@ export function scheduleSource({
         emitFailure(cause).kind === 'transient' && clock.now() + RETRY_MS - due <= catchUpMs;
       log.error(
         { source: 'schedule', schedule: plan.name, scheduledAt, again, err: cause },
-        again ? 'tick not accepted; trying again in 5 s' : 'tick not accepted; its event is lost',
+        again ? 'tick not accepted; trying again in 5 s' : 'tick not accepted; logs get a gap',
       );
-      if (again && emit === to)
-        return wait(plan, clock.now() + RETRY_MS, () => void emitTick(plan, due, late));
+      if (emit !== to) return;
+      if (again) return wait(plan, clock.now() + RETRY_MS, () => void emitTick(plan, due, late));
+      return emitLost(plan, due, () => arm(plan, due));
     }
     if (emit === to) arm(plan, due);
   };
@@ -138,10 +171,15 @@ export function scheduleSource({
       const now = clock.now();
       await Promise.all(
         plans.map(async (plan) => {
-          const last = lastRun(plan.cron, now);
-          if (last !== undefined && now - last <= catchUpMs)
-            await emitTick(plan, last, now - last > LATE_MS);
-          else arm(plan, now);
+          const [last, before] = lastRuns(plan.cron, now);
+          const isRecent = last !== undefined && now - last <= catchUpMs;
+          const lost = isRecent ? before : last;
+          const next = (): Promise<void> | void =>
+            isRecent ? emitTick(plan, last, now - last > LATE_MS) : arm(plan, now);
+          // The store forgets the identity of an older tick, and could not tell that it was emitted.
+          if (lost !== undefined && now - lost < RETENTION.maxAgeMs - HOUR_MS)
+            await emitLost(plan, lost, next);
+          else await next();
         }),
       );
     },
@@ -159,9 +197,10 @@ interface Plan {
   readonly cron: Cron;
 }
 
-/** When a schedule was last due, at `now` or before it, in epoch milliseconds. */
-const lastRun = (cron: Cron, now: number): number | undefined =>
-  cron.previousRuns(1, new Date(now + 1))[0]?.getTime();
+/** When a schedule was due the last two times, at `now` or before it, in epoch milliseconds. */
+const lastRuns = (cron: Cron, now: number): (number | undefined)[] =>
+  cron.previousRuns(2, new Date(now + 1)).map((at) => at.getTime());
+const lastRun = (cron: Cron, now: number): number | undefined => lastRuns(cron, now)[0];
 
 function cronOf({ name, cron, timezone = 'UTC' }: Schedule, now: number): Cron {
   let parsed: Cron | undefined;

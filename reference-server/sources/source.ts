@@ -4,13 +4,14 @@ import {
   type Accepted,
   type DeclaredTrigger,
   type NewEvent,
+  type NewGap,
 } from 'mcp-triggers-experimental/server';
 
 /**
- * Emits an event; resolves once it is durable. A source acknowledges an event to its upstream only
- * after that.
+ * Emits an event, or a gap for a time in which the source could not watch; resolves once it is
+ * durable. A source acknowledges an event to its upstream only after that.
  */
-export type Emit = (event: NewEvent) => Promise<Accepted>;
+export type Emit = (event: NewEvent | NewGap) => Promise<Accepted>;
 
 /** A source of events. */
 export interface Source {
@@ -25,11 +26,15 @@ const TRANSIENT: ReadonlySet<string> = new Set([
   'store_fenced',
   'closed',
 ]);
-const INVALID: ReadonlySet<string> = new Set(['payload_invalid', 'json_refused']);
+const INVALID: ReadonlySet<string> = new Set([
+  'trigger_unknown',
+  'payload_invalid',
+  'json_refused',
+]);
 
 /**
  * Classifies an error of {@link Emit}: `transient` = emit the event again later; `invalid` = the
- * event will never be accepted; `unknown` = a bug.
+ * event will never be accepted, which the engine has logged; `unknown` = a bug.
  */
 export function emitFailure(error: unknown): {
   readonly kind: 'transient' | 'invalid' | 'unknown';

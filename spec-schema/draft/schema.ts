@@ -332,7 +332,8 @@ export interface Event {
 }
 
 /** Why a range of numbers will never be delivered. */
-export type GapReason = 'retention' | 'skipped' | 'rejected' | 'too_large' | 'redacted';
+export type GapReason =
+  'retention' | 'skipped' | 'rejected' | 'too_large' | 'invalid' | 'unwatched' | 'redacted';
 
 /** A range of numbers, both ends included, that will never be delivered. */
 export interface Gap {

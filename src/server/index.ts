@@ -43,6 +43,7 @@ export type {
   LogListener,
   Logs,
   NewEvent,
+  NewGap,
   StreamSink,
   SubscribeAs,
   Verbs,

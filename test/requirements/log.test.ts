@@ -7,7 +7,15 @@ import { describe, test } from 'vitest';
 import { acknowledge } from './endpoint.ts';
 import { box, eventually, lastOf, meter, sequencesOf, world, type Json } from './world.ts';
 
-const REASONS = ['retention', 'skipped', 'rejected', 'too_large', 'redacted'];
+const REASONS = [
+  'retention',
+  'skipped',
+  'rejected',
+  'too_large',
+  'invalid',
+  'unwatched',
+  'redacted',
+];
 const OTHER_EPOCH = 'AAAAAAAAAAAAAAAAAAAAAA';
 
 describe('positions', () => {

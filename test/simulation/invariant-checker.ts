@@ -6,7 +6,12 @@
  */
 import { createHash } from 'node:crypto';
 import { receive, type Cursor } from '../../src/protocol/core/apply.ts';
-import type { Retention, Selection, Subscription } from '../../src/protocol/core/types.ts';
+import type {
+  GapReason,
+  Retention,
+  Selection,
+  Subscription,
+} from '../../src/protocol/core/types.ts';
 import type { ModelEvent, ModelLog, ModelWatch } from './reference-model.ts';
 import { ReferenceModel } from './reference-model.ts';
 
@@ -20,7 +25,7 @@ export interface SeenDelivery {
   readonly gaps?: readonly {
     readonly from: number;
     readonly to: number;
-    readonly reason: 'retention' | 'skipped' | 'rejected' | 'too_large' | 'redacted';
+    readonly reason: GapReason;
   }[];
   readonly head: number;
   readonly acked: number;

@@ -81,6 +81,8 @@ const verbs: Readonly<Record<string, (request: any) => Promise<unknown>>> = {
     await Promise.all(events.map((event) => emit(event)));
     await engine.settled();
   },
+  unwatch: (gap: { name: string; arguments?: Record<string, unknown> }) =>
+    emit({ ...gap, gap: 'unwatched' }).then(() => engine.settled()),
   async advance({ ms }: { ms: number }) {
     clock.advance(ms);
   },

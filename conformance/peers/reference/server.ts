@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey } from 'jose';
 import { freePort, inheritedEnv } from '../../../scripts/demo/server-process.ts';
 import { failed, rejectionOf } from '../../runner/control-schema.ts';
-import type { ControlOffer, Verb } from '../../runner/control.ts';
+import type { ControlOffer, Verb, Verbs } from '../../runner/control.ts';
 import { parsed } from '../../runner/trace.ts';
 import { NAME_INSIDE } from './environment.ts';
 
@@ -22,6 +22,7 @@ const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 /** The verbs that the child process runs. */
 const PASSED_ON = [
   'emit',
+  'unwatch',
   'advance',
   'permit',
   'redact',
@@ -147,6 +148,7 @@ export class ReferenceServer {
     readonly do: Verb;
     readonly ms?: number;
     readonly principal?: string;
+    readonly events?: Verbs['emit']['events'];
   }): Promise<void> {
     switch (verb) {
       case 'crash':
@@ -171,15 +173,24 @@ export class ReferenceServer {
         this.#leadMs += params.ms ?? 0;
         return this.#ask({ do: verb, ...params });
       case 'permit':
-        // The server identifies a principal by issuer and subject.
-        return this.#ask({
-          do: verb,
-          ...params,
-          principal: JSON.stringify([this.#issuer, params.principal]),
-        });
+        return this.#ask({ do: verb, ...params, principal: this.#principalOf(params.principal!) });
+      case 'emit': {
+        const events = params.events!.map(({ audience, ...event }) => ({
+          ...event,
+          ...(audience === undefined
+            ? {}
+            : { audience: audience.map((name) => this.#principalOf(name)) }),
+        }));
+        return this.#ask({ do: verb, events });
+      }
       default:
         return this.#ask({ do: verb, ...params });
     }
+  }
+
+  /** The server identifies a principal by issuer and subject. */
+  #principalOf(name: string): string {
+    return JSON.stringify([this.#issuer, name]);
   }
 
   #ask(request: object): Promise<void> {

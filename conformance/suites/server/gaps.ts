@@ -18,7 +18,15 @@ import {
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
-const REASONS = new Set(['retention', 'skipped', 'rejected', 'too_large', 'redacted']);
+const REASONS = new Set([
+  'retention',
+  'skipped',
+  'rejected',
+  'too_large',
+  'invalid',
+  'unwatched',
+  'redacted',
+]);
 const EVENT_BYTES_MAX = 245_760;
 /** Longer than any wait between two attempts. */
 const ATTEMPTS_MS = 310_000;

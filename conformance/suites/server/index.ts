@@ -17,6 +17,7 @@ import { log } from './log.ts';
 import { positions } from './positions.ts';
 import { pull } from './pull.ts';
 import { signature } from './signature.ts';
+import { sources } from './sources.ts';
 import { stream } from './stream.ts';
 import { subscriptions } from './subscriptions.ts';
 import { verification } from './verification.ts';
@@ -31,6 +32,7 @@ export const triggersServer: readonly ServerScenario[] = [
   ...lifetime,
   ...ending,
   ...log,
+  ...sources,
   ...positions,
   ...gaps,
   ...delivery,

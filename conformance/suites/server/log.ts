@@ -144,53 +144,6 @@ export const log = [
   }),
 
   scenario({
-    name: 'log: sources',
-    about: 'Events of two sources with the same identifier are two events.',
-    checks: ['log-once'],
-    needs: { verbs: ['emit'], types: ['plain'] },
-    async run(t) {
-      const name = t.control.type('plain');
-      const subscription = await t.subscribe();
-      const topic = t.topicOf(subscription);
-      const [shared, own] = ids(t, 2);
-      const from = (scope: string, eventId: string, n: number) => ({
-        scope,
-        name,
-        eventId,
-        data: { topic, n },
-      });
-      await t.control.do('emit', {
-        events: [
-          from('tenant-a', shared!, 1),
-          from('tenant-b', shared!, 2),
-          from('tenant-b', shared!, 90),
-          from('tenant-a', own!, 3),
-        ],
-      });
-      await untilHead(t, subscription.subscriptionId, 3);
-      await t.check(
-        'log-once',
-        'an identifier that two sources use names two events, and a repetition within one source appends nothing',
-        async () =>
-          assert.deepEqual(
-            eventsOf(
-              await readAll(t.mcp, subscription.subscriptionId, {
-                epoch: subscription.epoch,
-                sequence: 0,
-              }),
-            ).map(({ eventId, data }) => [eventId, data.n]),
-            [
-              [shared, 1],
-              [shared, 2],
-              [own, 3],
-            ],
-            '`eventId` and `data.n` of the log:',
-          ),
-      );
-    },
-  }),
-
-  scenario({
     name: 'log: no silent loss',
     about: 'Every sequence number stays in the log until it is acknowledged.',
     checks: ['log-no-silent-loss'],

@@ -65,6 +65,14 @@ function combinations(lists: readonly (readonly string[])[]): number {
   return lists.reduce((product, list) => product * list.length, 1);
 }
 
+/** How `MatchIndex.match` treats an event. */
+export interface MatchOptions {
+  /** What an absent value matches: nothing (default), or every argument. */
+  readonly absent?: 'nothing' | 'anything';
+  /** Only rows of these owners match; default: all rows. */
+  readonly owners?: readonly string[] | undefined;
+}
+
 /** An index from selections to row numbers. */
 export class MatchIndex {
   readonly #shapes = new Map<string, Shape[]>();
@@ -74,6 +82,8 @@ export class MatchIndex {
    */
   readonly #places = new Map<number, Bucket | readonly Bucket[]>();
   readonly #wideRows = new Map<number, Shape[]>();
+  readonly #ownerOf = new Map<number, string>();
+  readonly #rowsOf = new Map<string, number[]>();
 
   /** The number of rows. */
   get size(): number {
@@ -82,9 +92,13 @@ export class MatchIndex {
     return this.#places.size + this.#wideRows.size - both;
   }
 
-  /** Adds a row, or replaces its selections. */
-  add(row: number, select: readonly Selection[]): void {
+  /** Adds a row of an owner, or replaces its selections. */
+  add(row: number, select: readonly Selection[], owner = ''): void {
     this.remove(row);
+    this.#ownerOf.set(row, owner);
+    const rows = this.#rowsOf.get(owner);
+    if (rows === undefined) this.#rowsOf.set(owner, [row]);
+    else insertRow(rows, row);
     const buckets = new Set<Bucket>();
     for (const selection of select) {
       const args = Object.keys(selection.arguments).sort();
@@ -114,26 +128,54 @@ export class MatchIndex {
       this.#dropIfEmpty(shape);
     }
     this.#wideRows.delete(row);
+    this.#removeOwner(row);
   }
 
   /**
    * Returns the rows with a matching selection, ascending, without duplicates. `attributesOf` returns
    * the event's value for an argument's name; undefined = absent, which matches nothing, not even
-   * null.
+   * null, unless the options say otherwise. With `owners`, the cost depends on their rows, not on
+   * the number of rows that match.
    */
-  match(name: string, attributesOf: (argument: string) => unknown): number[] {
+  match(
+    name: string,
+    attributesOf: (argument: string) => unknown,
+    { absent = 'nothing', owners }: MatchOptions = {},
+  ): number[] {
     const found: (readonly number[])[] = [];
+    const buckets = new Set<Bucket>();
+    const chosen = owners === undefined ? undefined : new Set(owners);
     for (const shape of this.#shapes.get(name) ?? []) {
       const values = shape.args.map(attributesOf);
-      if (values.includes(undefined)) continue;
-      const lists = values.map(textsOf);
-      for (const bucket of lookUp(shape, lists)) found.push(bucket.rows);
+      if (absent === 'nothing' && values.includes(undefined)) continue;
+      const lists = values.map((value) => (value === undefined ? null : textsOf(value)));
+      for (const bucket of lookUp(shape, lists))
+        if (chosen === undefined) found.push(bucket.rows);
+        else buckets.add(bucket);
       for (const { row, accepted } of shape.wide) {
-        if (accepted.every((texts, at) => lists[at]!.some((text) => texts.has(text))))
+        if (chosen?.has(this.#ownerOf.get(row)!) === false) continue;
+        if (accepted.every((texts, at) => lists[at]?.some((text) => texts.has(text)) ?? true))
           found.push([row]);
       }
     }
+    for (const owner of chosen ?? [])
+      found.push((this.#rowsOf.get(owner) ?? []).filter((row) => this.#isIn(row, buckets)));
     return mergeRows(found);
+  }
+
+  #isIn(row: number, buckets: ReadonlySet<Bucket>): boolean {
+    const place = this.#places.get(row);
+    if (place === undefined) return false;
+    return 'key' in place ? buckets.has(place) : place.some((bucket) => buckets.has(bucket));
+  }
+
+  #removeOwner(row: number): void {
+    const owner = this.#ownerOf.get(row);
+    if (owner === undefined) return;
+    this.#ownerOf.delete(row);
+    const rows = this.#rowsOf.get(owner)!;
+    deleteRow(rows, row);
+    if (rows.length === 0) this.#rowsOf.delete(owner);
   }
 
   #shapeOf(name: string, args: readonly string[]): Shape {
@@ -172,20 +214,23 @@ function bucketOf(shape: Shape, key: string): Bucket {
 }
 
 /**
- * Yields the buckets that match the event. Looks up each key of the event, or scans the table when an
- * event with arrays has more keys than the table.
+ * Yields the buckets that match the event; null in `lists` = every value matches. Looks up each key
+ * of the event, or scans the table when a value is null or an event with arrays has more keys than
+ * the table.
  */
-function* lookUp(shape: Shape, lists: readonly (readonly string[])[]): Generator<Bucket> {
-  if (combinations(lists) <= shape.table.size) {
+function* lookUp(shape: Shape, lists: readonly (readonly string[] | null)[]): Generator<Bucket> {
+  const isComplete = (all: typeof lists): all is readonly (readonly string[])[] =>
+    !all.includes(null);
+  if (isComplete(lists) && combinations(lists) <= shape.table.size) {
     for (const key of keysOf(lists)) {
       const bucket = shape.table.get(key);
       if (bucket !== undefined) yield bucket;
     }
     return;
   }
-  const accepted = lists.map((list) => new Set(list));
+  const accepted = lists.map((list) => (list === null ? null : new Set(list)));
   for (const bucket of shape.table.values()) {
     const texts = accepted.length === 0 ? [] : bucket.key.split(SEPARATOR);
-    if (texts.every((text, at) => accepted[at]!.has(text))) yield bucket;
+    if (texts.every((text, at) => accepted[at]?.has(text) ?? true)) yield bucket;
   }
 }

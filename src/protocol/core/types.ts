@@ -9,7 +9,8 @@
 /** Status of a subscription (SEP: Status). */
 export type Status = 'active' | 'paused' | 'suspended';
 /** Why a number is never delivered (SEP: Gaps). */
-export type GapReason = 'retention' | 'skipped' | 'rejected' | 'too_large' | 'redacted';
+export type GapReason =
+  'retention' | 'skipped' | 'rejected' | 'too_large' | 'invalid' | 'unwatched' | 'redacted';
 /** Why a subscription ended (SEP: Ending). */
 export type TerminationReason =
   'unsubscribed' | 'expired' | 'revoked' | 'trigger_removed' | 'schema_changed' | 'failed';

@@ -34,6 +34,8 @@ export interface Declared {
   readonly declared: DeclaredTrigger;
   readonly checkArguments: UserValidator;
   readonly checkPayload: UserValidator;
+  /** Validates some of the arguments: `inputSchema` without what it requires. */
+  readonly checkSome: UserValidator;
 }
 
 type Match = (args: Readonly<Record<string, unknown>>, data: unknown) => boolean;
@@ -71,6 +73,7 @@ export class Catalog {
       declared,
       checkArguments: compileUserSchema(type.inputSchema),
       checkPayload: compileUserSchema(type.payloadSchema),
+      checkSome: compileUserSchema({ ...type.inputSchema, required: [] }),
     });
     this.#etag = null;
   }
@@ -197,23 +200,34 @@ export class Catalog {
     return longest;
   }
 
-  /**
-   * Checks an event's data. Throws `LocalError`: `trigger_unknown` for an unknown name,
-   * `payload_invalid` for data that does not match `payloadSchema`.
-   */
-  assertPayload(name: string, data: unknown): void {
+  /** The type of an event. Throws `LocalError` `trigger_unknown` for an unknown name. */
+  ofEvent(name: string): Declared {
     const declared = this.#types.get(name);
     if (declared === undefined)
       throw new LocalError(
         'trigger_unknown',
         'No trigger type with this name is declared. Declare it before emitting its events.',
       );
-    const checked = declared.checkPayload(data);
-    if (!checked.ok)
-      throw new LocalError(
-        'payload_invalid',
-        `The event's data does not match payloadSchema: ${checked.path === '' ? 'it' : checked.path} must be ${checked.expected}.`,
-      );
+    return declared;
+  }
+
+  /**
+   * The arguments that data of this type have, with their values, although the data may not match
+   * `payloadSchema`: only values that `inputSchema` allows for the argument, because another value
+   * shows nothing.
+   */
+  knownArguments(name: string, data: unknown): Record<string, unknown> {
+    const { type, checkSome } = this.ofEvent(name);
+    const known: Record<string, unknown> = {};
+    for (const argument of Object.keys(type.inputSchema['properties'] ?? {})) {
+      const value = attempt(() => this.attribute(name, argument, data));
+      const isAllowed = (one: unknown): boolean => checkSome({ [argument]: one }).ok;
+      const isKnown = Array.isArray(value)
+        ? value.length > 0 && value.every(isAllowed)
+        : value !== undefined && isAllowed(value);
+      if (isKnown) known[argument] = value;
+    }
+    return known;
   }
 
   /** The event value that an argument of this name is compared with. */
@@ -224,6 +238,15 @@ export class Catalog {
     return typeof data === 'object' && data !== null
       ? (data as Record<string, unknown>)[argument]
       : undefined;
+  }
+
+  /** Whether events of this type must name their audience (SEP: Reserved names). */
+  needsAudience(name: string): boolean {
+    return (
+      this.#types.get(name)?.declared.audience === 'required' ||
+      name === 'mcp.task.updated' ||
+      (name.startsWith('mcp.') && name.endsWith('.list_changed'))
+    );
   }
 
   /** The type's option `match`, if it has one. */
@@ -286,4 +309,13 @@ function indexAfter(types: readonly { readonly name: string }[], cursor: string)
     throw invalidParams('/cursor', 'a nextCursor that triggers/list returned');
   const at = types.findIndex(({ name }) => name > text.slice(1));
   return at === -1 ? types.length : at;
+}
+
+/** The result of a function of the operator; undefined if it throws. */
+function attempt(run: () => unknown): unknown {
+  try {
+    return run();
+  } catch {
+    return undefined;
+  }
 }

@@ -47,6 +47,8 @@ export interface TriggerDefinition<Arguments extends object, Data> {
    * match by `attributes`.
    */
   readonly match?: (args: Arguments, data: Data) => boolean;
+  /** Whether every event must name its `audience`. Default: only if the protocol says so. */
+  readonly audience?: 'required' | 'optional';
   /**
    * Limits of a log: the age of its events, in milliseconds, and their number. Default: 7 days and
    * 10,000 events.
@@ -72,6 +74,7 @@ export interface Trigger<Data> extends DeclaredTrigger {
   event(occurrence: {
     readonly data: Data;
     readonly scope?: string;
+    readonly audience?: readonly string[] | 'everybody';
     readonly eventId?: string;
     readonly timestamp?: number | string;
   }): NewEvent;
@@ -104,6 +107,7 @@ export function defineTrigger<Arguments extends object = Record<string, unknown>
     payload,
     attributes,
     match,
+    audience,
     retention,
     history,
     ordering,
@@ -136,10 +140,12 @@ export function defineTrigger<Arguments extends object = Record<string, unknown>
       ? {}
       : { attributes: attributes as NonNullable<DeclaredTrigger['attributes']> }),
     ...(match === undefined ? {} : { match: match as NonNullable<DeclaredTrigger['match']> }),
-    event: ({ data, scope, eventId, timestamp }) => ({
+    ...(audience === undefined ? {} : { audience }),
+    event: ({ data, scope, audience, eventId, timestamp }) => ({
       name,
       data,
       ...(scope === undefined ? {} : { scope }),
+      ...(audience === undefined ? {} : { audience }),
       ...(eventId === undefined ? {} : { eventId }),
       ...(timestamp === undefined ? {} : { timestamp }),
     }),

@@ -14,7 +14,7 @@ import type { SubscriptionCache } from './subscription-cache.ts';
 import type { Subscriptions } from './subscriptions.ts';
 import { retryWhenFull, type UnitOfWork } from './unit-of-work.ts';
 import type { UpdateHandler } from './update.ts';
-import type { Accepted, DeclaredTrigger, Engine, EngineHealth, NewEvent } from './verbs.ts';
+import type { Accepted, DeclaredTrigger, Engine, EngineHealth, NewEvent, NewGap } from './verbs.ts';
 
 export interface EngineParts {
   readonly clock: Clock;
@@ -68,7 +68,7 @@ export class TriggersEngine implements Engine {
 
   /* -------------------- for the server's own code --------------------------------------------- */
 
-  async emit(event: NewEvent): Promise<Accepted> {
+  async emit(event: NewEvent | NewGap): Promise<Accepted> {
     return this.#o.sequencer.emit(event);
   }
 

@@ -78,8 +78,8 @@ export class Lifecycle {
     subscribe.start(opened.nextRow);
     const rows: number[] = [];
     const undeclared: number[] = [];
-    for await (const { row, select } of store.index()) {
-      sequencer.load(row, select);
+    for await (const { row, principal, select } of store.index()) {
+      sequencer.load(row, principal, select);
       rows.push(row);
       if (select.some(({ name }) => catalog.get(name) === undefined)) undeclared.push(row);
     }

@@ -2,40 +2,147 @@
 import type { Clock } from '../../protocol/lib/clock.ts';
 import { encodeEvent, instantOf } from '../../protocol/wire/envelope.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
-import type { EventIdentity } from '../store/port.ts';
+import type { UserValidator } from '../../protocol/wire/user-schema.ts';
+import type { EventGap, EventIdentity } from '../store/port.ts';
 import type { Catalog } from './catalog.ts';
-import type { Random } from './ports.ts';
-import type { NewEvent } from './verbs.ts';
+import type { Matchable } from './matcher.ts';
+import type { Log, Meter, Random } from './ports.ts';
+import type { NewEvent, NewGap } from './verbs.ts';
 
 /** Limit of `eventId` in the schema, and of a scope. */
 const ID_CHARS_MAX = 256;
 
+/** Most owners in an audience, and most characters of each. */
+const AUDIENCE_MAX = 1000;
+const OWNER_CHARS_MAX = 1024;
+
 /** An event that can be accepted. */
-export interface CheckedEvent extends EventIdentity {
+export interface CheckedEvent extends EventIdentity, Matchable {
   /** Its JSON without `sequence` and `acceptedAt`. */
   readonly encoded: string;
-  readonly data: unknown;
+}
+
+export interface EventCheckParts {
+  readonly catalog: Catalog;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly meter: Meter;
 }
 
 /**
- * Checks and encodes an event. Throws `LocalError`: `trigger_unknown`, `payload_invalid` or
- * `json_refused`.
+ * Checks and encodes an event. Data that do not match the schema of the type make it a gap of reason
+ * `invalid`. Throws `LocalError`: `trigger_unknown`, `payload_invalid` or `json_refused`. Reports
+ * both to the log and the meter, because no client learns of the second (SEP: Trigger types).
  */
-export function checkEvent(
-  event: NewEvent,
-  {
-    catalog,
-    clock,
-    random,
-  }: { readonly catalog: Catalog; readonly clock: Clock; readonly random: Random },
-): CheckedEvent {
-  const { scope = '', name, data, eventId = random.token(16) } = event;
-  catalog.assertPayload(name, data);
+export function checkEvent(event: NewEvent | NewGap, parts: EventCheckParts): CheckedEvent {
+  const { log, meter } = parts;
+  try {
+    return check(event, parts);
+  } catch (cause) {
+    if (cause instanceof LocalError) {
+      const { name: trigger, scope, eventId } = event;
+      log.warn(
+        { ...idsOf({ trigger, scope, eventId }), code: cause.code, err: cause },
+        'event rejected; it enters no log',
+      );
+      meter.count('triggers_events_rejected_total', 1, { code: cause.code });
+    }
+    throw cause;
+  }
+}
+
+function check(event: NewEvent | NewGap, parts: EventCheckParts): CheckedEvent {
+  const { catalog, clock, random, log, meter } = parts;
+  const { scope = '', name, eventId = random.token(16) } = event;
+  const { checkPayload, checkSome } = catalog.ofEvent(name);
   assertId('eventId', eventId);
   if (event.scope !== undefined) assertId('scope', scope);
-  const timestamp = instantOf(event.timestamp, clock.now());
-  const encoded = encodeEvent({ eventId, name, timestamp, data });
-  return { scope, name, eventId, encoded, data };
+  const audience = audienceOf(event, catalog.needsAudience(name));
+  const timestamp = instantOf('timestamp' in event ? event.timestamp : undefined, clock.now());
+  const identity = { scope, name, eventId, audience };
+  const gapOf = (gap: EventGap, data: Readonly<Record<string, unknown>>): CheckedEvent => ({
+    ...identity,
+    gap,
+    data,
+    encoded: encodeEvent({ eventId, name, timestamp, data }),
+  });
+  if ('gap' in event) {
+    const known = event.arguments ?? {};
+    assertKnown(known, checkSome);
+    return gapOf(event.gap, known);
+  }
+  const { data } = event;
+  const checked = checkPayload(data);
+  const problem = checked.ok
+    ? null
+    : `${checked.path === '' ? 'the data' : checked.path} must be ${checked.expected}`;
+  let refused: unknown = null;
+  if (problem === null) {
+    try {
+      const encoded = encodeEvent({ eventId, name, timestamp, data });
+      return { ...identity, gap: null, data, encoded };
+    } catch (cause) {
+      refused = cause;
+    }
+  }
+  log.warn(
+    {
+      ...idsOf({ trigger: name, scope, eventId }),
+      ...(refused === null ? { problem } : { err: refused }),
+    },
+    'event does not match its payloadSchema; logs that can select it get a gap',
+  );
+  meter.count('triggers_events_invalid_total');
+  const known = catalog.knownArguments(name, data);
+  try {
+    return gapOf('invalid', known);
+  } catch {
+    // An argument that JSON cannot express shows nothing.
+    return gapOf('invalid', {});
+  }
+}
+
+/** Identifiers for the log; they come from the upstream and can have any length. */
+const idsOf = (ids: Readonly<Record<string, string | undefined>>): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(ids).flatMap(([name, value]) =>
+      typeof value === 'string' ? [[name, value.slice(0, ID_CHARS_MAX)]] : [],
+    ),
+  );
+
+/** Throws `LocalError` `payload_invalid` unless each value, or member of a list, is an argument. */
+function assertKnown(known: Readonly<Record<string, unknown>>, isArgument: UserValidator): void {
+  for (const [argument, value] of Object.entries(known))
+    for (const one of Array.isArray(value) ? value : [value]) {
+      const checked = isArgument({ [argument]: one });
+      if (!checked.ok)
+        throw new LocalError(
+          'payload_invalid',
+          `The gap's arguments do not match inputSchema: ${checked.path} must be ${checked.expected}.`,
+        );
+    }
+}
+
+function audienceOf(
+  { audience }: Pick<NewEvent, 'audience'>,
+  isRequired: boolean,
+): readonly string[] | null {
+  if (audience === undefined && isRequired)
+    throw new LocalError(
+      'payload_invalid',
+      "An event of this type has an audience. Name the principals that it concerns, or pass 'everybody'.",
+    );
+  if (audience === undefined || audience === 'everybody') return null;
+  if (
+    audience.length > AUDIENCE_MAX ||
+    audience.some((one) => one.length < 1 || one.length > OWNER_CHARS_MAX)
+  )
+    throw new LocalError(
+      'payload_invalid',
+      `An audience has at most ${AUDIENCE_MAX} principals of 1 to ${OWNER_CHARS_MAX} characters. Emit several events, or pass 'everybody'.`,
+    );
+  return [...new Set(audience)];
 }
 
 /**

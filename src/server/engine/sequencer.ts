@@ -5,18 +5,18 @@
  * continue from a durable checkpoint, so that one event for ten thousand subscriptions does not
  * block others (SEP: The log).
  */
-import { MatchIndex } from '../../protocol/core/index.ts';
-import type { Selection, Subscription } from '../../protocol/core/types.ts';
+import type { Selection } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { eventBytes, fitsDelivery } from '../../protocol/wire/envelope.ts';
 import type { AcceptedEvent, Checkpoint, ReadEntry, Store } from '../store/port.ts';
 import type { Catalog } from './catalog.ts';
+import { Matcher } from './matcher.ts';
 import { checkEvent, type CheckedEvent } from './new-event.ts';
 import type { Log, Meter, Random } from './ports.ts';
 import type { LoadedSubscription, SubscriptionCache } from './subscription-cache.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
-import type { Accepted, NewEvent } from './verbs.ts';
+import type { Accepted, NewEvent, NewGap } from './verbs.ts';
 
 /**
  * Most entries added in one commit. Events with more matches are accepted first and get their
@@ -34,6 +34,9 @@ interface PendingEvent extends CheckedEvent {
   resolve(accepted: Accepted): void;
   reject(cause: unknown): void;
 }
+
+/** An accepted event with its parsed data. */
+type WholeEvent = AcceptedEvent & { readonly data: unknown };
 
 export interface SequencerOptions {
   readonly store: Store;
@@ -53,7 +56,7 @@ export interface SequencerOptions {
 export class Sequencer {
   readonly #o: SequencerOptions;
   readonly #chunk: number;
-  readonly #index = new MatchIndex();
+  readonly #matcher: Matcher;
   /** Functions that revert the uncommitted changes of the index, newest last. */
   readonly #undo: (() => void)[] = [];
   /**
@@ -86,6 +89,7 @@ export class Sequencer {
   constructor(options: SequencerOptions) {
     this.#o = options;
     this.#chunk = options.chunk ?? CHUNK;
+    this.#matcher = new Matcher(options.catalog, options.log);
   }
 
   /** Offset of the newest accepted event; the log of a new subscription starts after it. */
@@ -110,7 +114,7 @@ export class Sequencer {
    * Accepts an event; resolves once it is durable. Throws or rejects with `LocalError`, and then
    * the event is not accepted.
    */
-  emit(event: NewEvent): Promise<Accepted> {
+  emit(event: NewEvent | NewGap): Promise<Accepted> {
     const refusal = this.#o.refusal();
     if (refusal !== null) return Promise.reject(refusal);
     const checked = checkEvent(event, this.#o);
@@ -145,36 +149,29 @@ export class Sequencer {
   }
 
   /** Adds a stored subscription to the match index, at start. */
-  load(row: number, select: readonly Selection[]): void {
-    this.#index.add(row, select);
+  load(row: number, principal: string, select: readonly Selection[]): void {
+    this.#matcher.set(row, principal, select);
   }
 
   /**
-   * Changes the selections of a row in the match index; null = none. If the commit of this turn
-   * fails, `before` applies again.
+   * Changes the selections of a subscription in the match index; null = none. If the commit of this
+   * turn fails, `before` applies again.
    */
   follow(
-    row: number,
+    { row, state: { principal } }: LoadedSubscription,
     select: readonly Selection[] | null,
     before: readonly Selection[] | null,
   ): void {
-    const set = (value: readonly Selection[] | null): void =>
-      value === null ? this.#index.remove(row) : this.#index.add(row, value);
-    set(select);
-    const undo = (): void => set(before);
+    this.#matcher.set(row, principal, select);
+    const undo = (): void => this.#matcher.set(row, principal, before);
     this.#undo.push(undo);
     this.#o.unitOfWork.afterCommit(() => void this.#undo.splice(this.#undo.indexOf(undo), 1));
   }
 
   /** Adds a past event to a log that has just been created with `since`. */
   replay(loaded: LoadedSubscription, event: AcceptedEvent): void {
-    const data = dataOf(event);
-    const index = new MatchIndex();
-    index.add(loaded.row, loaded.state.select);
-    const matches = index.match(event.name, (argument) =>
-      this.#attribute(event.name, argument, data),
-    );
-    if (matches.length > 0) this.#append(loaded, event, data);
+    const whole = { ...event, data: dataOf(event) };
+    if (this.#matcher.matches(loaded.state, whole)) this.#append(loaded, whole);
   }
 
   /**
@@ -235,23 +232,25 @@ export class Sequencer {
     const { cache, unitOfWork, clock, meter } = this.#o;
     const isDuplicate = await this.#duplicates(pending);
     const fresh = pending.filter((_, at) => isDuplicate[at] === false);
-    const expected = fresh.map(({ name, data }) => this.#match(name, data));
+    const expected = fresh.map((event) => this.#matcher.rows(event));
     if (this.#fitsOneCommit(expected)) await cache.load(rowsOf(expected));
     // No await between here and the commit. Matching again finds exactly the subscriptions that
     // exist now.
-    const matches = fresh.map(({ name, data }) => this.#match(name, data));
+    const matches = fresh.map((event) => this.#matcher.rows(event));
     const inline =
       this.lag === 0 &&
       !this.#assigning &&
       this.#fitsOneCommit(matches) &&
       rowsOf(matches).every((row) => cache.get(row) !== undefined);
     const acceptedAt = clock.now();
-    fresh.forEach(({ scope, name, eventId, encoded, data }, at) => {
+    fresh.forEach(({ scope, name, eventId, gap, audience, encoded, data }, at) => {
       this.#lastOffset += 1;
       const offset = this.#lastOffset;
-      const event: AcceptedEvent = { offset, scope, name, eventId, acceptedAt, encoded };
+      const identity = { offset, scope, name, eventId };
+      const event: AcceptedEvent = { ...identity, gap, audience, acceptedAt, encoded };
       unitOfWork.write({ type: 'event', event });
-      if (inline) for (const row of matches[at]!) this.#appendTo(cache.get(row)!, event, data);
+      if (inline)
+        for (const row of matches[at]!) this.#appendTo(cache.get(row)!, { ...event, data });
     });
     if (inline && fresh.length > 0) this.#moveTo({ offset: this.#lastOffset, row: 0 });
     const upTo = this.#lastOffset;
@@ -261,9 +260,10 @@ export class Sequencer {
     await unitOfWork.commit();
     meter.count('triggers_events_accepted_total', fresh.length);
     meter.count('triggers_events_duplicate_total', pending.length - fresh.length);
-    pending.forEach(({ eventId, resolve }, at) =>
-      resolve({ eventId, duplicate: isDuplicate[at] === true }),
-    );
+    pending.forEach(({ eventId, gap, resolve }, at) => {
+      const duplicate = isDuplicate[at] === true;
+      resolve({ eventId, duplicate, gap: duplicate ? null : gap });
+    });
     if (this.lag > 0) this.#startAssigning();
   }
 
@@ -286,59 +286,18 @@ export class Sequencer {
     return matches.reduce((sum, rows) => sum + rows.length, 0) <= this.#chunk;
   }
 
-  /* -------------------- matching -------------------------------------------------------------- */
-
-  /** Rows whose arguments match the event, ascending; the type's predicate is not applied yet. */
-  #match(name: string, data: unknown): number[] {
-    const values = new Map<string, unknown>();
-    return this.#index.match(name, (argument) => {
-      if (!values.has(argument)) values.set(argument, this.#attribute(name, argument, data));
-      return values.get(argument);
-    });
-  }
-
-  #attribute(name: string, argument: string, data: unknown): unknown {
-    try {
-      return this.#o.catalog.attribute(name, argument, data);
-    } catch (cause) {
-      this.#o.log.warn(
-        { trigger: name, argument, err: cause },
-        'attribute function failed; the event matches no subscription with this argument',
-      );
-      return undefined;
-    }
-  }
-
-  /** Applies the trigger type's own predicate, if it has one. */
-  #accepts(state: Subscription, name: string, data: unknown): boolean {
-    const predicate = this.#o.catalog.predicate(name);
-    if (predicate === undefined) return true;
-    return state.select.some((selection) => {
-      if (selection.name !== name) return false;
-      try {
-        return predicate(selection.arguments, data);
-      } catch (cause) {
-        this.#o.log.warn(
-          { trigger: name, err: cause },
-          'match predicate failed; the event does not match the subscription',
-        );
-        return false;
-      }
-    });
-  }
-
   /* -------------------- assigning numbers ----------------------------------------------------- */
 
-  #appendTo(loaded: LoadedSubscription, event: AcceptedEvent, data: unknown): void {
-    if (!loaded.ended && loaded.createdOffset < event.offset) this.#append(loaded, event, data);
+  #appendTo(loaded: LoadedSubscription, event: WholeEvent): void {
+    if (!loaded.ended && loaded.createdOffset < event.offset) this.#append(loaded, event);
   }
 
   /** Appends an event to one log with the next number, if the predicate accepts it. */
-  #append(loaded: LoadedSubscription, event: AcceptedEvent, data: unknown): void {
-    if (!this.#accepts(loaded.state, event.name, data)) return;
+  #append(loaded: LoadedSubscription, event: WholeEvent): void {
+    if (!this.#matcher.accepts(loaded.state, event)) return;
     const { unitOfWork } = this.#o;
     const { offset, acceptedAt, encoded } = event;
-    const gap = encoded === null ? 'redacted' : fitsDelivery(encoded) ? null : 'too_large';
+    const gap = event.gap ?? (encoded === null ? 'redacted' : fitsDelivery(encoded) ? null : 'too_large');
     const sequence = loaded.state.head + 1;
     const entry: ReadEntry = {
       sequence,
@@ -416,24 +375,25 @@ export class Sequencer {
    */
   async #assign(event: AcceptedEvent, generation: number): Promise<boolean> {
     const { cache, unitOfWork } = this.#o;
-    const data = dataOf(event);
+    const whole = { ...event, data: dataOf(event) };
     for (;;) {
       const after = this.#checkpoint.row;
-      const expected = this.#match(event.name, data)
+      const expected = this.#matcher
+        .rows(whole)
         .filter((row) => row > after)
         .slice(0, this.#chunk);
       await cache.load(expected);
       if (this.#isVoid(generation)) return false;
       // No await between here and the commit. Matching again skips subscriptions that ended during
       // the load; those created meanwhile have a later `createdOffset` and get no number.
-      const rows = this.#match(event.name, data).filter((row) => row > after);
+      const rows = this.#matcher.rows(whole).filter((row) => row > after);
       const isLast = rows.length <= this.#chunk;
       const chunk = rows.slice(0, this.#chunk);
       if (chunk.some((row) => cache.get(row) === undefined && !expected.includes(row))) continue;
-      const stored = this.#redacted.has(event.offset) ? { ...event, encoded: null } : event;
+      const stored = this.#redacted.has(event.offset) ? { ...whole, encoded: null } : whole;
       for (const row of chunk) {
         const loaded = cache.get(row);
-        if (loaded !== undefined) this.#appendTo(loaded, stored, data);
+        if (loaded !== undefined) this.#appendTo(loaded, stored);
       }
       this.#added += chunk.length;
       this.#moveTo(

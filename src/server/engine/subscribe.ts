@@ -228,7 +228,7 @@ export class SubscribeHandler {
     const row = this.#nextRow;
     this.#nextRow += 1;
     const loaded = unitOfWork.create(row, sequencer.lastOffset, newState(callback));
-    sequencer.follow(row, select, null);
+    sequencer.follow(loaded, select, null);
     for (const event of history.events) sequencer.replay(loaded, event);
     const { state } = loaded;
     await unitOfWork.commit();

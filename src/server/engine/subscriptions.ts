@@ -164,7 +164,7 @@ export class Subscriptions {
    */
   end(loaded: LoadedSubscription, reason: TerminationReason): void {
     const { state } = loaded;
-    this.#o.sequencer.follow(loaded.row, null, state.select);
+    this.#o.sequencer.follow(loaded, null, state.select);
     this.#o.unitOfWork.end(loaded, {
       subscriptionId: state.subscriptionId,
       principal: state.principal,

@@ -67,7 +67,7 @@ export class UpdateHandler {
     const { refused } = unitOfWork.step(loaded, { type: 'configure', change });
     // The subscription expired during the challenge: the repeated call rejects with `NotFound`.
     if (refused !== undefined) return this.update(caller, params);
-    if (select !== undefined) sequencer.follow(loaded.row, select, before);
+    if (select !== undefined) sequencer.follow(loaded, select, before);
     const { state } = loaded;
     await unitOfWork.commit();
     const resumed = params.resume === true ? await this.#resume(caller, loaded) : null;

@@ -30,6 +30,7 @@ import type {
 } from '../../../spec-schema/draft/schema.ts';
 import type { TerminationReason } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
+import type { EventGap } from '../store/port.ts';
 
 /** The sender of an MCP request. */
 export interface Caller {
@@ -190,8 +191,30 @@ export interface NewEvent {
   readonly eventId?: string;
   /** Epoch milliseconds or an RFC 3339 instant. Default: now. */
   readonly timestamp?: number | string;
-  /** Must match the trigger type's `payloadSchema`. */
+  /**
+   * The principals that the event concerns, as in `Caller.principal`, at most 1,000: it enters only
+   * their logs. Default: everybody. Required for `mcp.task.updated`, for the `list_changed` types,
+   * and for types that declare it.
+   */
+  readonly audience?: readonly string[] | 'everybody';
+  /**
+   * If it does not match the trigger type's `payloadSchema`, every log that selects the type gets a
+   * gap of reason `invalid`, except logs with an argument that shows that it does not match.
+   */
   readonly data: unknown;
+}
+
+/**
+ * A statement of a source that it could not watch for a time, for example because it was down, and
+ * that events may be missing. Emitted like an event (SEP: The log).
+ */
+export interface NewGap extends Pick<NewEvent, 'scope' | 'name' | 'eventId' | 'audience'> {
+  readonly gap: 'unwatched';
+  /**
+   * The values that the missing events would have, one or a list for each argument. Logs with other
+   * values of an argument get no gap. Default: any.
+   */
+  readonly arguments?: Readonly<Record<string, unknown>>;
 }
 
 /** The result of `emit`: the event is accepted and will enter every matching log. */
@@ -200,6 +223,8 @@ export interface Accepted {
   readonly eventId: string;
   /** True = an event with the same scope, name and id was accepted before; nothing was appended. */
   readonly duplicate: boolean;
+  /** The reason for which the logs have a gap instead of the event; null = they have the event. */
+  readonly gap: EventGap | null;
 }
 
 /** The engine as the server's own code uses it. */
@@ -218,11 +243,12 @@ export interface Engine extends Verbs, Logs {
    */
   close(): Promise<void>;
   /**
-   * Resolves once the event is durable (SEP: The log). Rejects with `LocalError`:
+   * Resolves once the event or gap is durable (SEP: The log). Rejects with `LocalError`:
    * `trigger_unknown`, `payload_invalid`, `json_refused`, `store_full`, `store_failed`,
-   * `store_fenced`, `closed`; the event is then not accepted.
+   * `store_fenced`, `closed`; the event is then not accepted. The first three are also logged and
+   * counted, because the event is lost.
    */
-  emit(event: NewEvent): Promise<Accepted>;
+  emit(event: NewEvent | NewGap): Promise<Accepted>;
   /**
    * Resolves when every event accepted so far is in all matching logs. Rejects with `LocalError`
    * `closed` after `close`.
@@ -298,4 +324,6 @@ export interface DeclaredTrigger {
    * match by `attributes`. An exception is logged and counts as no match.
    */
   readonly match?: (args: Readonly<Record<string, unknown>>, data: never) => boolean;
+  /** Whether every event must name its `audience`. Default: only if the protocol says so. */
+  readonly audience?: 'required' | 'optional';
 }

@@ -18,6 +18,9 @@ export interface EventIdentity {
   readonly eventId: string;
 }
 
+/** Why every matching log has a gap instead of an event, whatever is done with the log later. */
+export type EventGap = Extract<GapReason, 'invalid' | 'unwatched'>;
+
 /** An accepted event as the accept log holds it. */
 export interface AcceptedEvent extends Omit<EventIdentity, 'scope'> {
   /** Place in the accept log, from 1, assigned by the engine. */
@@ -27,6 +30,13 @@ export interface AcceptedEvent extends Omit<EventIdentity, 'scope'> {
    * event counts as a repetition of every scope.
    */
   readonly scope: string | null;
+  /**
+   * The reason for which every matching log has a gap instead of this event; null = it is an event.
+   * `data` of such a gap contains only arguments that it is known to concern.
+   */
+  readonly gap: EventGap | null;
+  /** The principals whose logs it can enter; null = everybody's. */
+  readonly audience: readonly string[] | null;
   /** Epoch milliseconds. */
   readonly acceptedAt: number;
   /**
@@ -80,6 +90,7 @@ export interface StoredSubscription {
 /** The part of a subscription that the match index needs. */
 export interface IndexRow {
   readonly row: number;
+  readonly principal: string;
   readonly select: readonly Selection[];
   readonly createdOffset: number;
 }

@@ -166,7 +166,16 @@ export const commits: readonly Behavior[] = [
       create(1, state),
       {
         type: 'event',
-        event: { offset: 1, scope: text, name: text, eventId: text, acceptedAt: NOW, encoded },
+        event: {
+          offset: 1,
+          scope: text,
+          name: text,
+          eventId: text,
+          gap: null,
+          audience: [text],
+          acceptedAt: NOW,
+          encoded,
+        },
       },
     ]);
     assert.deepEqual(await stateOf(context, 1), state);

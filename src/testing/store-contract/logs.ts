@@ -145,6 +145,35 @@ export const logs: readonly Behavior[] = [
       );
     },
   ),
+  check('an event keeps its audience and its gap, also when it is redacted', async ({ store }) => {
+    const audience = ['alice', '["https://issuer.example","ü"]'];
+    await store.commit([
+      create(1, plain('a')),
+      event(1, 'issue.opened', text(1), { audience }),
+      event(2, 'issue.opened', text(2), { gap: 'unwatched', audience: [] }),
+      event(3, 'issue.opened', null, { gap: 'invalid' }),
+      entry(1, 1, 1),
+      entry(1, 2, 2, 'unwatched'),
+      entry(1, 3, 3, 'invalid'),
+      { type: 'redact', offset: 1 },
+    ]);
+    assert.deepEqual(
+      (await store.accepted(0, 10)).map((one) => [one.gap, one.audience, one.encoded]),
+      [
+        [null, audience, null],
+        ['unwatched', [], text(2)],
+        ['invalid', null, null],
+      ],
+    );
+    assert.deepEqual(
+      (await store.read(1, 0, 10, 1000)).map(({ gap, encoded }) => [gap, encoded]),
+      [
+        ['redacted', null],
+        ['unwatched', null],
+        ['invalid', null],
+      ],
+    );
+  }),
   check('trim deletes everything up to its number, and nothing after it', async ({ store }) => {
     await store.commit([
       create(1, plain('a')),
@@ -258,6 +287,8 @@ export const logs: readonly Behavior[] = [
           scope: '',
           name: 'build.done',
           eventId: 'e2',
+          gap: null,
+          audience: null,
           acceptedAt: NOW + 2,
           encoded: '{"eventId":"e2","name":"build.done"}',
         },
@@ -266,6 +297,8 @@ export const logs: readonly Behavior[] = [
           scope: '',
           name: 'issue.opened',
           eventId: 'e3',
+          gap: null,
+          audience: null,
           acceptedAt: NOW + 3,
           encoded: null,
         },
@@ -299,7 +332,7 @@ export const logs: readonly Behavior[] = [
   check(
     '[log-once] known returns the offset of each accepted upstream identity, separately for each scope and name',
     async ({ store }) => {
-      const elsewhere = event(5, 'issue.opened', '{}', 'hook-7');
+      const elsewhere = event(5, 'issue.opened', '{}', { scope: 'hook-7' });
       await store.commit([event(3), event(4, 'build.done'), elsewhere]);
       await store.commit([
         {
@@ -309,6 +342,8 @@ export const logs: readonly Behavior[] = [
             scope: 'hook-7',
             name: 'issue.opened',
             eventId: 'e3',
+            gap: null,
+            audience: null,
             acceptedAt: NOW,
             encoded: '{}',
           },
@@ -341,6 +376,8 @@ export const logs: readonly Behavior[] = [
               scope: 'hook-7',
               name: 'issue.opened',
               eventId: 'e3',
+              gap: null,
+              audience: null,
               acceptedAt: NOW,
               encoded: '{}',
             },

@@ -29,7 +29,7 @@ export const lookups: readonly Behavior[] = [
         rows.map(({ row }) => row),
         Array.from({ length: total }, (_, at) => at + 1),
       );
-      assert.deepEqual(rows[7], { row: 8, select, createdOffset: 7 });
+      assert.deepEqual(rows[7], { row: 8, principal: 'alice', select, createdOffset: 7 });
     },
   ),
   check('index can be iterated during commits', async ({ store }) => {

@@ -1,6 +1,6 @@
 /** Sample subscriptions and writes for the contract. */
 import type { GapReason, Subscription } from '../../protocol/core/types.ts';
-import type { Tombstone, Write } from '../../server/store/port.ts';
+import type { AcceptedEvent, Tombstone, Write } from '../../server/store/port.ts';
 import { NOW } from './context.ts';
 
 /** Returns a subscription without optional values. */
@@ -118,7 +118,7 @@ export const event = (
   offset: number,
   name = 'issue.opened',
   encoded: string | null = `{"eventId":"e${offset}","name":"${name}"}`,
-  scope = '',
+  { scope = '', gap = null, audience = null }: Partial<AcceptedEvent> = {},
 ): Write => ({
   type: 'event',
   event: {
@@ -126,6 +126,8 @@ export const event = (
     scope,
     name,
     eventId: `e${offset}`,
+    gap,
+    audience,
     acceptedAt: NOW + offset,
     encoded,
   },

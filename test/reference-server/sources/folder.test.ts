@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { chmod, mkdir, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'vitest';
-import { silentLog, type NewEvent } from 'mcp-triggers-experimental/server';
+import { silentLog, type NewEvent, type NewGap } from 'mcp-triggers-experimental/server';
 import { manualClock } from 'mcp-triggers-experimental/testing';
 import type { Source } from '../../../reference-server/sources/source.ts';
 import { folderSource } from '../../../reference-server/sources/folder.ts';
@@ -164,9 +164,10 @@ describe('restarts', () => {
     const first = await engineFor(t, before, data);
     const subscriptionId = await subscribe(first, 'file.changed');
     const accepted: string[] = [];
-    const counting = (engine: typeof first) => async (event: NewEvent) => {
+    const counting = (engine: typeof first) => async (event: NewEvent | NewGap) => {
       const answer = await engine.emit(event);
-      accepted.push(`${answer.duplicate ? 'again' : 'new'} ${(event.data as Change).path}`);
+      if ('data' in event)
+        accepted.push(`${answer.duplicate ? 'again' : 'new'} ${(event.data as Change).path}`);
       return answer;
     };
     await before.start(counting(first));
@@ -291,13 +292,13 @@ describe('rejections', () => {
     const { log, lines } = logLines();
     to.refuse = 'store_full';
     await watching(t, folder, { clock, log }).start(to.emit);
-    assert.equal(to.tries, 1);
+    assert.equal(to.tries, 0, 'the gap for the time before the start comes first');
     await writeFile(join(folder, 'a'), '1');
     await writeFile(join(folder, 'b'), '1');
     await pause(QUIET_MS);
     await writeFile(join(folder, 'a'), '22');
     await pause(QUIET_MS);
-    assert.equal(to.tries, 1, 'nothing is retried early');
+    assert.equal(to.tries, 0, 'nothing is retried early');
     to.refuse = null;
     await until(async () => {
       await clock.run(5_000);
@@ -305,10 +306,43 @@ describe('rejections', () => {
     });
     await pause(QUIET_MS);
     assert.deepEqual(changes(to.events).toSorted(), ['created a', 'created b', 'created there']);
+    assert.equal(to.gaps.length, 1);
+    to.refuse = 'store_full';
+    await writeFile(join(folder, 'c'), '1');
+    await until(() => to.tries === 4);
+    to.refuse = null;
+    await until(async () => {
+      await clock.run(5_000);
+      return to.events.length === 4;
+    });
     assert.deepEqual(
       lines.map((line) => JSON.parse(line)),
-      [{ source: 'folder', again: true, message: 'file change not accepted; trying again in 5 s' }],
+      ['gap', 'file change'].map((what) => ({
+        source: 'folder',
+        again: true,
+        message: `${what} not accepted; trying again in 5 s`,
+      })),
     );
+  });
+
+  test('[log-unwatched] each start, and a file that cannot be checked, makes a gap', async (t) => {
+    const folder = await temporaryFolder(t);
+    await mkdir(join(folder, 'in'));
+    const to = collector();
+    const { log } = logLines();
+    const source = watching(t, folder, { log });
+    await source.start(to.emit);
+    assert.deepEqual(
+      to.gaps.map(({ name, arguments: args }) => [name, args]),
+      [['file.changed', undefined]],
+    );
+    to.refuseOnce = 'payload_invalid';
+    await writeFile(join(folder, 'in', 'bad'), 'x');
+    await until(() => to.gaps.length === 2);
+    assert.deepEqual(to.gaps[1]?.arguments, { path: 'in/bad', folder: ['in'] });
+    await source.stop();
+    await source.start(to.emit);
+    assert.equal(to.gaps.length, 3);
   });
 
   test('a change that can never be accepted does not delay the others', async (t) => {

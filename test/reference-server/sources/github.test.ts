@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { describe, test } from 'vitest';
+import type { Delivery } from '../../../spec-schema/draft/schema.ts';
 import examples from '@octokit/webhooks-examples' with { type: 'json' };
 import { sign, verify } from '@octokit/webhooks-methods';
 import { LocalError, silentLog } from 'mcp-triggers-experimental/server';
@@ -49,11 +50,18 @@ async function webhook(
   };
 }
 
-function started(): { readonly source: GithubSource; readonly to: ReturnType<typeof collector> } {
+interface Started {
+  readonly source: GithubSource;
+  readonly to: ReturnType<typeof collector>;
+  readonly lines: readonly string[];
+}
+
+function started(): Started {
   const to = collector();
-  const source = githubSource({ secret: SECRET, log: silentLog });
+  const { log, lines } = logLines();
+  const source = githubSource({ secret: SECRET, log });
   void source.start(to.emit);
-  return { source, to };
+  return { source, to, lines };
 }
 
 describe('real payloads', () => {
@@ -327,26 +335,30 @@ describe('forgery', () => {
   });
 
   for (const [what, request, status] of ROWS) {
-    test(`${what} → ${status}, nothing is emitted`, async () => {
-      const { source, to } = started();
+    test(`[type-unknown-event] ${what} → ${status}, nothing is emitted, and the log says so if the signature is valid`, async () => {
+      const { source, to, lines } = started();
       const answer = await source.handle(request);
       assert.equal(answer.status, status);
       assert.match(answer.body, /^[A-Z].*\.$/);
       assert.equal(to.tries, 0);
+      assert.equal(lines.length, [400, 422].includes(status) ? 1 : 0);
+      assert.ok(lines.every((line) => line.length < 600));
     });
   }
 
-  test('nesting too deep to be delivered → 422, and nothing is stored', async (t) => {
+  test('[type-payload-valid] nesting too deep to be delivered → 202, and the log has a gap', async (t) => {
     const source = githubSource({ secret: SECRET, log: silentLog });
     const engine = await engineFor(t, source, await temporaryFolder(t));
     await source.start(into(engine));
     const subscriptionId = await subscribe(engine, 'github.push');
     assert.equal(
       (await source.handle(await webhook('push', `{"a":${'['.repeat(5000)}${']'.repeat(5000)}}`)))
-        .status,
-      422,
+        .body,
+      'accepted as a gap',
     );
     assert.deepEqual(await pullAll(engine, subscriptionId), []);
+    const { gaps } = (await engine.pull({ principal: 'local' }, { subscriptionId })) as Delivery;
+    assert.deepEqual(gaps, [{ from: 1, to: 1, reason: 'invalid' }]);
   });
 
   test('a content type with a character set is accepted', async () => {

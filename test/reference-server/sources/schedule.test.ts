@@ -1,7 +1,13 @@
 /** Tests ticks of named schedules, under a clock that the test moves. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
-import { silentLog, type NewEvent } from 'mcp-triggers-experimental/server';
+import type { Delivery } from '../../../spec-schema/draft/schema.ts';
+import {
+  silentLog,
+  type Delivery,
+  type NewEvent,
+  type NewGap,
+} from 'mcp-triggers-experimental/server';
 import { manualClock } from 'mcp-triggers-experimental/testing';
 import { scheduleSource } from '../../../reference-server/sources/schedule.ts';
 import {
@@ -119,7 +125,7 @@ describe('ticks', () => {
     let accepted = 0;
     await source.start(async (event) => {
       const answer = await into(engine)(event);
-      accepted += 1;
+      if (!('gap' in event)) accepted += 1;
       return answer;
     });
     for (let minute = 0; minute < 20; minute++) {
@@ -157,21 +163,21 @@ describe('missed ticks', () => {
     await source.stop();
   });
 
-  test('a restart repeats no tick', async (t) => {
+  test('[log-unwatched] a restart repeats no tick, and reports the tick before the last one as a gap only if it was missed', async (t) => {
     const folder = await temporaryFolder(t);
     const clock = manualClock(START);
     const before = scheduleSource({ schedules: [everyMinute], log: silentLog, clock });
     const first = await engineFor(t, before, folder);
     const subscriptionId = await subscribe(first, 'schedule.tick');
     const answers: boolean[] = [];
-    const counting = (engine: typeof first) => async (event: NewEvent) => {
+    const counting = (engine: typeof first) => async (event: NewEvent | NewGap) => {
       const answer = await engine.emit(event);
       answers.push(answer.duplicate);
       return answer;
     };
     await before.start(counting(first));
     clock.advance(MINUTE);
-    await until(() => answers.length === 2);
+    await until(() => answers.length === 3);
     await before.stop();
     await first.close();
 
@@ -179,8 +185,28 @@ describe('missed ticks', () => {
     const second = await engineFor(t, after, folder);
     await after.start(counting(second));
     await after.stop();
-    assert.deepEqual(answers, [false, false, true]);
+    assert.deepEqual(answers, [false, false, false, true, true]);
     assert.equal((await pullAll(second, subscriptionId)).length, 2);
+
+    // The server is down for three ticks. It emits the last one and reports the others as a gap.
+    const later = manualClock(clock.now() + 3 * MINUTE);
+    const back = scheduleSource({ schedules: [everyMinute], log: silentLog, clock: later });
+    answers.length = 0;
+    await back.start(counting(second));
+    await back.stop();
+    assert.deepEqual(answers, [false, false]);
+    await second.settled();
+    const { gaps = [] } = (await second.pull(
+      { principal: 'local' },
+      { subscriptionId },
+    )) as Delivery;
+    assert.deepEqual(
+      gaps.map(({ from, reason }) => [from, reason]),
+      [
+        [1, 'unwatched'],
+        [4, 'unwatched'],
+      ],
+    );
   });
 
   test('after a jump of the clock only the last one comes', async () => {
@@ -200,6 +226,11 @@ describe('missed ticks', () => {
       tick('minute', Math.floor((jumped + 40_000) / MINUTE) * MINUTE),
       tick('minute', Math.floor((jumped + 100_000) / MINUTE) * MINUTE),
     ]);
+    assert.deepEqual(
+      to.gaps.map(({ eventId }) => eventId).at(-1),
+      'minute:2026-01-05T09:31:00.000Z',
+      'the first tick that the jump passed over',
+    );
     await source.stop();
   });
 
@@ -239,6 +270,7 @@ describe('rejections', () => {
     to.refuse = null;
     await clock.run(MINUTE);
     assert.deepEqual(dataOf(to.events).at(-1), tick('minute', Date.UTC(2026, 0, 5, 9, 32)));
+    assert.equal(to.gaps.at(-1)?.eventId, 'minute:2026-01-05T09:31:00.000Z');
     await source.stop();
   });
 
@@ -252,8 +284,8 @@ describe('rejections', () => {
       return Promise.reject(new TypeError('bug'));
     });
     await clock.run(2 * MINUTE);
-    assert.equal(tries, 2);
-    assert.equal(lines.length, 2);
+    assert.equal(tries, 5, 'a gap at start, then twice a tick and its gap');
+    assert.equal(lines.length, 5);
     await source.stop();
   });
 

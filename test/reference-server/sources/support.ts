@@ -12,6 +12,7 @@ import {
   type Engine,
   type Log,
   type NewEvent,
+  type NewGap,
 } from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 import type { Emit, Source } from '../../../reference-server/sources/source.ts';
@@ -99,23 +100,33 @@ interface Page {
 export function collector(): {
   readonly emit: Emit;
   readonly events: NewEvent[];
+  readonly gaps: NewGap[];
   refuse: string | null;
+  /** As `refuse`, for the next event only. */
+  refuseOnce: string | null;
   tries: number;
 } {
   const ids = new Set<string>();
   const one = {
     events: [] as NewEvent[],
+    gaps: [] as NewGap[],
     refuse: null as string | null,
+    refuseOnce: null as string | null,
     tries: 0,
     emit: (async (event) => {
-      one.tries += 1;
-      if (one.refuse !== null)
-        throw new LocalError(one.refuse as 'store_full', 'rejected by the test');
+      if (!('gap' in event)) one.tries += 1;
+      const code = one.refuse ?? one.refuseOnce;
+      one.refuseOnce = null;
+      if (code !== null) throw new LocalError(code as 'store_full', 'rejected by the test');
       const eventId = event.eventId ?? '';
-      const duplicate = ids.has(eventId);
+      const duplicate = eventId !== '' && ids.has(eventId);
       ids.add(eventId);
-      if (!duplicate) one.events.push(event);
-      return { eventId, duplicate };
+      const gap = 'gap' in event ? event.gap : null;
+      if (!duplicate) {
+        if ('gap' in event) one.gaps.push(event);
+        else one.events.push(event);
+      }
+      return { eventId, duplicate, gap };
     }) satisfies Emit,
   };
   return one;

@@ -62,6 +62,7 @@ describe('declaring', () => {
     assert.deepEqual(await w.engine.emit({ name: 'tick', eventId: 'x'.repeat(256), data: {} }), {
       eventId: 'x'.repeat(256),
       duplicate: false,
+      gap: null,
     });
     await w.close();
   });

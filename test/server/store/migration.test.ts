@@ -54,6 +54,9 @@ test('[log-once] a store of version 1 keeps its events, and an event of any scop
     const checksum = eventChecksum(at + 1, 1000 + at, redacted, encoded);
     insert.run(at + 1, name, id, 1000 + at, redacted, checksum, encoded);
   });
+  const entry = old.prepare('INSERT INTO log_entries VALUES (?, ?, ?, ?)');
+  entry.run(1, 1, 1, null);
+  entry.run(1, 2, 0, 'abandoned');
   old.close();
   const store = sqliteStore({ path, key: KEY });
   await store.open(0);
@@ -64,6 +67,8 @@ test('[log-once] a store of version 1 keeps its events, and an event of any scop
       scope: null,
       name,
       eventId,
+      gap: null,
+      audience: null,
       acceptedAt: 1000 + at,
       encoded,
     })),
@@ -72,6 +77,13 @@ test('[log-once] a store of version 1 keeps its events, and an event of any scop
     await store.history(['build.done'], 0, 0, 10),
     (await store.accepted(0, 10)).slice(1),
   );
+  assert.deepEqual(
+    (await store.read(1, 0, 10, 1000)).map(({ gap, encoded }) => [gap, encoded]),
+    [
+      [null, '{"eventId":"e1"}'],
+      ['abandoned', null],
+    ],
+  );
   const known = async (): Promise<(number | null)[]> =>
     store.known([
       { scope: '', name: 'issue.opened', eventId: 'e1' },
@@ -79,7 +91,7 @@ test('[log-once] a store of version 1 keeps its events, and an event of any scop
       { scope: 'hook-7', name: 'issue.opened', eventId: 'e3' },
     ]);
   assert.deepEqual(await known(), [1, 1, null]);
-  await store.commit([event(4, 'issue.opened', '{}', 'hook-7')]);
+  await store.commit([event(4, 'issue.opened', '{}', { scope: 'hook-7' })]);
   assert.deepEqual((await store.accepted(3, 1))[0]?.scope, 'hook-7');
   await store.close();
   await store.open(0);

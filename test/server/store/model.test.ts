@@ -96,7 +96,11 @@ class Plan {
           bad ? offset : ++this.offset,
           NAMES[a % 2],
           b % 7 === 0 ? null : JSON.stringify({ a, b, text: 'ü'.repeat(b) }),
-          SCOPES[b % 3],
+          {
+            scope: SCOPES[b % 3]!,
+            gap: b % 5 === 0 ? 'invalid' : null,
+            audience: a % 5 === 0 ? ['alice', 'ü'] : null,
+          },
         );
       case 'checkpoint':
         return checkpoint(this.offset - (b % 3), a % 2);

@@ -107,7 +107,12 @@ export function modelStore(disk: { data: Data }): Store {
       open = false;
     },
     index: () =>
-      rows().map(({ row, state, createdOffset }) => ({ row, select: state.select, createdOffset })),
+      rows().map(({ row, state, createdOffset }) => ({
+        row,
+        principal: state.principal,
+        select: state.select,
+        createdOffset,
+      })),
     load: async (wanted) =>
       wanted
         .flatMap((row) => data().subscriptions.get(row) ?? [])

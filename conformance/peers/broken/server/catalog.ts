@@ -73,6 +73,21 @@ export const catalog: readonly BrokenServer[] = [
   },
   {
     check: 'type-payload-valid',
+    wrong: 'reports an event that does not fit the payloadSchema as redacted',
+    fault: {
+      result: (result, { method }) =>
+        method === 'triggers/pull'
+          ? {
+              ...result,
+              gaps: result.gaps?.map((gap: Json) =>
+                gap.reason === 'invalid' ? { ...gap, reason: 'redacted' } : gap,
+              ),
+            }
+          : result,
+    },
+  },
+  {
+    check: 'type-payload-valid',
     wrong: 'delivers data that does not fit the payloadSchema',
     fault: {
       result: (result, { method }) =>

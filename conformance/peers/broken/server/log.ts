@@ -57,6 +57,25 @@ export const log: readonly BrokenServer[] = [
     fault: onResult(['get'], (result) => ({ ...result, head: Math.max(1, result.head) })),
   },
   {
+    check: 'log-all-matching',
+    wrong: 'ignores the audience of an event',
+    fault: events((all) =>
+      all.map((event) =>
+        event.data.n === 3 ? { ...event, data: { ...event.data, n: 4 } } : event,
+      ),
+    ),
+  },
+  {
+    check: 'log-unwatched',
+    wrong: 'reports a time without a watched source as trimmed events',
+    fault: onDelivery((delivery) => ({
+      ...delivery,
+      gaps: delivery.gaps?.map((gap: Json) =>
+        gap.reason === 'unwatched' ? { ...gap, reason: 'retention' } : gap,
+      ),
+    })),
+  },
+  {
     check: 'log-once',
     wrong: 'appends a repeated event',
     fault: events((all) => [

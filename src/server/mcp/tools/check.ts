@@ -112,6 +112,8 @@ const GAPS: Readonly<Record<GapReason, string>> = {
   skipped: 'a callback passed over them',
   rejected: 'the receiver rejected them',
   too_large: 'they are larger than this server can deliver',
+  invalid: 'their data does not match the description of the trigger type',
+  unwatched: 'the server could not watch the source for a time, and something may have happened',
   redacted: 'their content was removed',
 };
 

@@ -149,14 +149,20 @@ export function checksum(row: number, values: readonly SQLInputValue[]): number 
   return crc32(text);
 }
 
-/** CRC-32 of an accepted event: its offset, time, redaction and text. */
+/**
+ * CRC-32 of an accepted event: its offset, time, redaction, gap, audience (as JSON) and text. Gap
+ * and audience count only if the event has one, because older stores have checksums without them.
+ */
 export const eventChecksum = (
   offset: number,
   acceptedAt: number,
   redacted: number,
   encoded: string | null,
+  gap: string | null = null,
+  audience: string | null = null,
 ): number => {
-  const place = crc32(`${offset} ${acceptedAt} ${redacted}`);
+  const more = gap === null && audience === null ? '' : ` ${gap} ${audience}`;
+  const place = crc32(`${offset} ${acceptedAt} ${redacted}${more}`);
   return encoded === null ? place : crc32(encoded, place);
 };
 

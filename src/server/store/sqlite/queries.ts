@@ -50,7 +50,7 @@ export function prepareQueries(database: DatabaseSync) {
     ),
 
     event: sql(
-      'INSERT INTO accepted_events (offset, scope, name, event_id, accepted_at, checksum, encoded) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      'INSERT INTO accepted_events (offset, scope, name, event_id, gap, audience, accepted_at, checksum, encoded) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
     ),
     /**
      * Makes SQLite overwrite everything that it frees from now on, at the cost of more writes. Not
@@ -62,7 +62,7 @@ export function prepareQueries(database: DatabaseSync) {
     redact: sql(
       'UPDATE accepted_events SET redacted = 1, checksum = ?, encoded = NULL WHERE offset = ?',
     ),
-    eventAcceptedAt: bulk('SELECT accepted_at FROM accepted_events WHERE offset = ?'),
+    eventPlace: bulk('SELECT accepted_at, gap, audience FROM accepted_events WHERE offset = ?'),
     entry: sql('INSERT INTO log_entries (row, sequence, offset, gap) VALUES (?, ?, ?, ?)'),
     gap: sql(`WITH RECURSIVE numbers (sequence) AS (SELECT ?1 UNION ALL SELECT sequence + 1 FROM numbers WHERE sequence < ?2)
       INSERT INTO log_entries (row, sequence, offset, gap) SELECT ?3, sequence, 0, ?4 FROM numbers WHERE true
@@ -95,7 +95,7 @@ export function prepareQueries(database: DatabaseSync) {
       (SELECT principal, url_hash FROM verifications WHERE verified_at <= ? LIMIT ?)`),
 
     index: bulk(
-      'SELECT row, created_offset, select_json FROM subscriptions WHERE row > ? ORDER BY row LIMIT ?',
+      'SELECT row, principal, created_offset, select_json FROM subscriptions WHERE row > ? ORDER BY row LIMIT ?',
     ),
     load: sql(`SELECT subscriptions.*, progress.*, subscriptions.checksum AS configuration_checksum, progress.checksum AS progress_checksum
       FROM subscriptions JOIN progress USING (row) WHERE row = ?`),
@@ -110,7 +110,7 @@ export function prepareQueries(database: DatabaseSync) {
     backlog: bulk(`SELECT row FROM progress JOIN subscriptions USING (row)
       WHERE row > ? AND (attempt_id IS NOT NULL OR acked < head) AND callback_sealed IS NOT NULL ORDER BY row LIMIT ?`),
 
-    read: bulk(`SELECT e.sequence, e.offset, e.gap, a.accepted_at, a.redacted, a.checksum, a.encoded
+    read: bulk(`SELECT e.sequence, e.offset, e.gap, a.gap, a.audience, a.accepted_at, a.redacted, a.checksum, a.encoded
       FROM log_entries e LEFT JOIN accepted_events a ON a.offset = e.offset WHERE e.row = ? AND e.sequence > ? ORDER BY e.sequence LIMIT ?`),
     firstYoung:
       bulk(`SELECT e.sequence, a.accepted_at FROM log_entries e JOIN accepted_events a ON a.offset = e.offset
@@ -126,10 +126,10 @@ export function prepareQueries(database: DatabaseSync) {
       'SELECT a.accepted_at FROM log_entries e JOIN accepted_events a ON a.offset = e.offset WHERE e.row = ? AND e.sequence = ?',
     ),
     accepted: bulk(
-      'SELECT offset, scope, name, event_id, accepted_at, redacted, checksum, encoded FROM accepted_events WHERE offset > ? ORDER BY offset LIMIT ?',
+      'SELECT offset, scope, name, event_id, gap, audience, accepted_at, redacted, checksum, encoded FROM accepted_events WHERE offset > ? ORDER BY offset LIMIT ?',
     ),
     acceptedOne: bulk(
-      'SELECT offset, scope, name, event_id, accepted_at, redacted, checksum, encoded FROM accepted_events WHERE offset = ?',
+      'SELECT offset, scope, name, event_id, gap, audience, accepted_at, redacted, checksum, encoded FROM accepted_events WHERE offset = ?',
     ),
     history: bulk(
       'SELECT offset FROM accepted_events WHERE name = ? AND offset > ? AND accepted_at >= ? ORDER BY offset LIMIT ?',

@@ -6,6 +6,7 @@ import type { SQLInputValue, StatementSync } from 'node:sqlite';
 import type { GapReason, TerminationReason } from '../../../protocol/core/types.ts';
 import type {
   AcceptedEvent,
+  EventGap,
   IndexRow,
   ReadEntry,
   StoredSubscription,
@@ -48,9 +49,14 @@ export function count(queries: Queries): Counts {
  */
 export function* index(queries: Queries): Generator<IndexRow> {
   for (let after = 0; ;) {
-    const page = queries.index.all(after, INDEX_PAGE) as unknown as [number, number, string][];
-    for (const [row, createdOffset, select] of page)
-      yield { row, createdOffset, select: decodeSelect(select) };
+    const page = queries.index.all(after, INDEX_PAGE) as unknown as [
+      number,
+      string,
+      number,
+      string,
+    ][];
+    for (const [row, principal, createdOffset, select] of page)
+      yield { row, principal, createdOffset, select: decodeSelect(select) };
     if (page.length < INDEX_PAGE) return;
     after = page.at(-1)![0];
   }
@@ -74,6 +80,8 @@ type ReadRow = [
   sequence: number,
   offset: number,
   gap: GapReason | null,
+  eventGap: GapReason | null,
+  audience: string | null,
   acceptedAt: number | null,
   redacted: number,
   checksum: number,
@@ -94,7 +102,7 @@ export function read(
   const entries: ReadEntry[] = [];
   let bytes = 0;
   for (const found of queries.read.iterate(row, after, maxEvents)) {
-    const [sequence, offset, marked, acceptedAt, redacted, checksum, text] =
+    const [sequence, offset, marked, eventGap, audience, acceptedAt, redacted, checksum, text] =
       found as unknown as ReadRow;
     const before = entries.at(-1);
     if (before !== undefined && before.sequence + 1 !== sequence)
@@ -103,7 +111,8 @@ export function read(
     const encoded = gap === null ? text : null;
     bytes += encoded === null ? 0 : Buffer.byteLength(encoded);
     if (entries.length > 0 && bytes > maxBytes) break;
-    if (acceptedAt !== null) verify(offset, acceptedAt, redacted, text, checksum);
+    if (acceptedAt !== null)
+      verify(checksum, offset, acceptedAt, redacted, text, eventGap, audience);
     entries.push({ sequence, offset, gap, encoded, acceptedAt: acceptedAt ?? 0 });
   }
   return entries;
@@ -146,6 +155,8 @@ type EventRow = [
   scope: string | null,
   name: string,
   eventId: string,
+  gap: EventGap | null,
+  audience: string | null,
   acceptedAt: number,
   redacted: number,
   checksum: number,
@@ -181,23 +192,32 @@ function toEvent([
   scope,
   name,
   eventId,
+  gap,
+  audience,
   acceptedAt,
   redacted,
   checksum,
   encoded,
 ]: EventRow): AcceptedEvent {
-  verify(offset, acceptedAt, redacted, encoded, checksum);
-  return { offset, scope, name, eventId, acceptedAt, encoded };
+  verify(checksum, offset, acceptedAt, redacted, encoded, gap, audience);
+  return {
+    offset,
+    scope,
+    name,
+    eventId,
+    gap,
+    audience: audience === null ? null : (JSON.parse(audience) as string[]),
+    acceptedAt,
+    encoded,
+  };
 }
 
 function verify(
-  offset: number,
-  acceptedAt: number,
-  redacted: number,
-  encoded: string | null,
   checksum: number,
+  offset: number,
+  ...rest: Parameters<typeof eventChecksum> extends [number, ...infer Rest] ? Rest : never
 ): void {
-  if (eventChecksum(offset, acceptedAt, redacted, encoded) !== checksum)
+  if (eventChecksum(offset, ...rest) !== checksum)
     throw storeCorrupt(`the accepted event at offset ${offset} fails its checksum`);
 }
 

@@ -63,14 +63,17 @@ type Handlers = {
 
 const HANDLERS: Handlers = {
   event({ event }, { queries, totals }) {
-    const { offset, scope, name, eventId, acceptedAt, encoded } = event;
+    const { offset, scope, name, eventId, gap, acceptedAt, encoded } = event;
+    const audience = event.audience === null ? null : JSON.stringify(event.audience);
     queries.event.run(
       offset,
       scope,
       name,
       eventId,
+      gap,
+      audience,
       acceptedAt,
-      eventChecksum(offset, acceptedAt, 0, encoded),
+      eventChecksum(offset, acceptedAt, 0, encoded, gap, audience),
       encoded,
     );
     totals.lastOffset = Math.max(totals.lastOffset, offset);
@@ -144,11 +147,13 @@ const HANDLERS: Handlers = {
   },
 
   redact({ offset }, { queries, totals }) {
-    const stored = queries.eventAcceptedAt.get(offset) as unknown as [number] | undefined;
+    const stored = queries.eventPlace.get(offset) as unknown as
+      [number, string | null, string | null] | undefined;
     // The event was deleted already.
     if (stored === undefined) return;
     queries.eraseFully();
-    queries.redact.run(eventChecksum(offset, stored[0], 1, null), offset);
+    const [acceptedAt, gap, audience] = stored;
+    queries.redact.run(eventChecksum(offset, acceptedAt, 1, null, gap, audience), offset);
     totals.redacted = true;
   },
 
