@@ -109,6 +109,15 @@ const FIRST_TYPES = [
     history: { maxAgeMs: HOUR_MS },
   }),
   itemType('minimal.pull_only', { drains: ['pull'] }),
+  {
+    ...itemType('minimal.initial', { initial: true }),
+    inputSchema: {
+      type: 'object',
+      properties: { topic: text },
+      required: ['topic'],
+      additionalProperties: false,
+    },
+  },
 ];
 /** The text that identifies a principal: its issuer and its subject. */
 const principalOf = (subject, issuer = 'https://issuer.example') =>
@@ -125,10 +134,12 @@ const TOKENS = Object.fromEntries(
 const byToken = new Map(Object.entries(TOKENS).map(([name, value]) => [value, PRINCIPALS[name]]));
 
 /** The whole state of the server, which `forget` clears as a crash does. */
-let types, forbidden, accepted, live, ended, sessions, failures, queues, serial;
+let types, forbidden, states, accepted, live, ended, sessions, failures, queues, serial;
 function forget() {
   types = new Map(FIRST_TYPES.map((type) => [type.name, type]));
   forbidden = new Set();
+  /** The data of the last event of each topic of `minimal.initial`. */
+  states = new Map();
   /** Events by scope, name and id, in the order accepted: for repetitions and for `since`. */
   accepted = new Map();
   live = new Map();
@@ -183,12 +194,20 @@ function accept({
       ? { event, at, bytes: Buffer.byteLength(JSON.stringify(event)) }
       : { event: { eventId, name }, at, gap, known };
   entry.audience = audience?.map((principal) => PRINCIPALS[principal]);
+  if (gap === undefined && type.initial) states.set(data.topic, data);
   accepted.set(id, entry);
   for (const sub of live.values()) {
     if (!concerns(sub, entry)) continue;
     append(sub, entry);
     wake(sub);
   }
+}
+
+/** The present state of the topic of a selection, as an event. */
+function presentState({ name, arguments: { topic } }) {
+  const data = states.get(topic) ?? { topic, n: 0 };
+  const event = { eventId: randomUUID(), name, timestamp: instant(), data };
+  return { event, at: now(), bytes: Buffer.byteLength(JSON.stringify(event)) };
 }
 
 /** Whether an event matches the subscription, or a gap cannot be shown not to match. */
@@ -498,6 +517,8 @@ const methods = {
           (one) => one.at >= from && (isEvent(one) || one.known) && concerns(sub, one),
         ))
           append(sub, entry);
+      for (const one of select.filter(({ name }) => types.get(name).initial))
+        append(sub, presentState(one));
       live.set(sub.subscriptionId, sub);
       wake(sub);
       return {
@@ -810,6 +831,7 @@ const offer = () => ({
     history: 'minimal.history',
     short: 'minimal.short',
     pullOnly: 'minimal.pull_only',
+    initial: 'minimal.initial',
   },
   tokens: TOKENS,
   names: { inside: Object.keys(NAMES)[0] },

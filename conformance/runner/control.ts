@@ -72,6 +72,11 @@ export interface ControlTypes {
   readonly short?: string;
   /** As `plain`, but with the drain `pull` only. */
   readonly pullOnly?: string;
+  /**
+   * As `plain`, with `initial`, and `topic` is required. The present state of a topic is the data of
+   * its last event, and `{ topic, n: 0 }` before the first.
+   */
+  readonly initial?: string;
 }
 
 /** The answer to `GET`. */

@@ -2,8 +2,8 @@
  * A source of file changes in a directory. The watcher only says which paths to check; each file is
  * compared with its version that was emitted last. So a burst of changes becomes one event, and no
  * change is lost while the store is full. A restart checks every file again; because the event id is
- * made from the version of the file, no version is emitted twice. What the watcher could not see,
- * such as a deletion while the server was down, becomes a gap of reason `unwatched`.
+ * made from the version of the file, no version is emitted twice. Changes that the watcher
+ * could not see, such as a deletion while the server was down, become a gap of reason `unwatched`.
  */
 import { createHash } from 'node:crypto';
 import { lstat, realpath } from 'node:fs/promises';

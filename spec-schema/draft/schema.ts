@@ -206,6 +206,8 @@ export interface TriggerType {
    * The order of events in the log. `source`: as the upstream orders them. `arrival`: as they reached the server.
    */
   ordering: 'source' | 'arrival';
+  /** True: the type describes a state, and the first event of every log is the present state. Absent means false. */
+  initial?: boolean;
   _meta?: Meta;
 }
 

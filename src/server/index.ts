@@ -39,6 +39,7 @@ export type {
   Caller,
   DeclaredTrigger,
   Engine,
+  InitialState,
   EngineHealth,
   LogListener,
   Logs,

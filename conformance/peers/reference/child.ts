@@ -2,7 +2,12 @@
  * The reference server as a child process, with trigger types for the conformance kit. It runs the
  * verbs of the control interface that its parent process sends over IPC.
  */
-import { defineTrigger, type DeclaredTrigger, type Engine } from 'mcp-triggers-experimental/server';
+import {
+  defineTrigger,
+  type DeclaredTrigger,
+  type Engine,
+  type NewEvent,
+} from 'mcp-triggers-experimental/server';
 import { decodeJwt } from 'jose';
 import { createAuth, type Auth } from '../../../reference-server/auth.ts';
 import { loadConfig, secretsOf } from '../../../reference-server/config.ts';
@@ -12,21 +17,29 @@ import type { Emit } from '../../../reference-server/sources/source.ts';
 import { LeadingClock, resolveName } from './environment.ts';
 
 const text = { type: 'string' } as const;
+interface Item {
+  readonly topic: string;
+  readonly n: number;
+  readonly pad?: string;
+}
+const PAYLOAD = {
+  type: 'object',
+  required: ['topic', 'n'],
+  properties: { topic: text, n: { type: 'integer' }, pad: text },
+};
+/** The data of the last event of each topic of `conformance.initial`. */
+const states = new Map<string, Item>();
 
 /** All types have the same shape and differ in the features that the kit needs. */
 function itemType(
   name: string,
   more: Partial<Pick<Parameters<typeof defineTrigger>[0], 'history' | 'retention' | 'drains'>> = {},
 ): DeclaredTrigger {
-  return defineTrigger<{ topic?: string }, { topic: string; n: number; pad?: string }>({
+  return defineTrigger<{ topic?: string }, Item>({
     name,
     description: 'Something happened to a topic.',
     input: { type: 'object', properties: { topic: text }, additionalProperties: false },
-    payload: {
-      type: 'object',
-      required: ['topic', 'n'],
-      properties: { topic: text, n: { type: 'integer' }, pad: text },
-    },
+    payload: PAYLOAD,
     ...more,
   });
 }
@@ -40,6 +53,18 @@ const TRIGGERS: readonly DeclaredTrigger[] = [
     history: { maxAgeMs: HOUR_MS },
   }),
   itemType('conformance.pull_only', { drains: ['pull'] }),
+  defineTrigger<{ topic: string }, Item>({
+    name: 'conformance.initial',
+    description: 'The state of a topic changed.',
+    input: {
+      type: 'object',
+      properties: { topic: text },
+      required: ['topic'],
+      additionalProperties: false,
+    },
+    payload: PAYLOAD,
+    initial: ({ topic }) => ({ data: states.get(topic) ?? { topic, n: 0 } }),
+  }),
 ];
 
 const { CONFORMANCE_LEAD_MS = '0', ...environment } = process.env;
@@ -77,7 +102,9 @@ let engine: Engine;
 
 type Order = Readonly<Record<string, unknown>> & { readonly do: string };
 const verbs: Readonly<Record<string, (request: any) => Promise<unknown>>> = {
-  async emit({ events }: { events: Parameters<Emit>[0][] }) {
+  async emit({ events }: { events: NewEvent[] }) {
+    for (const { name, data } of events)
+      if (name === 'conformance.initial') states.set((data as Item).topic, data as Item);
     await Promise.all(events.map((event) => emit(event)));
     await engine.settled();
   },

@@ -134,6 +134,7 @@ export class ReferenceServer {
         history: 'conformance.history',
         short: 'conformance.short',
         pullOnly: 'conformance.pull_only',
+        initial: 'conformance.initial',
       },
       tokens: this.#tokens,
       names: { inside: NAME_INSIDE },

@@ -14,6 +14,9 @@ const RESERVED: Readonly<Record<string, readonly string[]>> = {
   'mcp.task.updated': ['taskId'],
 };
 
+/** Reserved types that describe a state. */
+const RESERVED_INITIAL = new Set(['mcp.resource.updated', 'mcp.task.updated']);
+
 /** Declares this many trigger types and removes them when the scenario ends. */
 const declared = async (t: ServerTest, count: number): Promise<string[]> => {
   const names = Array.from({ length: count }, () =>
@@ -59,11 +62,12 @@ export const catalog = [
       );
       await t.check(
         'type-reserved',
-        'a name that starts with "mcp." is a reserved name and has the reserved arguments',
+        'a name that starts with "mcp." is a reserved name and has the reserved arguments and `initial`',
         () => {
-          for (const { name, inputSchema } of types.filter(({ name: one }) =>
+          for (const { name, inputSchema, initial = false } of types.filter(({ name: one }) =>
             one.startsWith('mcp.'),
           )) {
+            assert.equal(initial, RESERVED_INITIAL.has(name), `\`initial\` of ${name}:`);
             assert.deepEqual(
               Object.keys(inputSchema.properties ?? {}).sort(),
               [...(RESERVED[name] ?? assert.fail(`${name} is not a reserved name`))].sort(),

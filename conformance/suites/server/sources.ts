@@ -1,6 +1,6 @@
 /**
- * What the source of an event decides about its logs: identifiers, audience, and times in which
- * nobody watched (SEP: The log).
+ * Identifiers, audience and unwatched times, which the source of an event decides, and the present
+ * state at the start of a log (SEP: The log, Trigger types).
  */
 import assert from 'node:assert/strict';
 import { gapsOf, readAll, untilHead } from '../../runner/server/coverage.ts';
@@ -100,6 +100,37 @@ export const sources = [
               expected,
               '`data.n` of the log:',
             ),
+        );
+      }
+    },
+  }),
+
+  scenario({
+    name: 'log: the present state',
+    about: 'The first event of a new log of a level-triggered type is the present state.',
+    checks: ['type-initial'],
+    needs: { verbs: ['emit'], types: ['initial'] },
+    async run(t) {
+      const name = t.control.type('initial');
+      const topic = t.unique('topic');
+      const select = [{ name, arguments: { topic } }];
+      const emit = (n: number) => t.control.do('emit', { events: [{ name, data: { topic, n } }] });
+      const fresh = await t.subscribe({ select });
+      await emit(5);
+      await emit(6);
+      const late = await t.subscribe({ select });
+      await emit(7);
+      await t.mcp.request('triggers/subscribe', { key: late.key, select });
+      for (const [log, what, expected] of [
+        [fresh, 'before the first event is the initial one', [0, 5, 6, 7]],
+        [late, 'after two events is that of the second, and a renewal appends nothing', [6, 7]],
+      ] as const) {
+        await t.check('type-initial', `the present state ${what}`, async () =>
+          assert.deepEqual(
+            valuesOf(await whole(t, log, expected.length)),
+            expected,
+            '`data.n` of the log:',
+          ),
         );
       }
     },

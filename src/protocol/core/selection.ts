@@ -27,6 +27,7 @@ interface Bucket {
 /** A row whose selection has too many keys for the table. */
 interface WideRow {
   readonly row: number;
+  readonly owner: string;
   /** The accepted values of each argument of the shape. */
   readonly accepted: readonly ReadonlySet<string>[];
 }
@@ -67,7 +68,7 @@ function combinations(lists: readonly (readonly string[])[]): number {
 
 /** How `MatchIndex.match` treats an event. */
 export interface MatchOptions {
-  /** What an absent value matches: nothing (default), or every argument. */
+  /** Whether an absent value matches nothing (default), or every argument. */
   readonly absent?: 'nothing' | 'anything';
   /** Only rows of these owners match; default: all rows. */
   readonly owners?: readonly string[] | undefined;
@@ -82,8 +83,8 @@ export class MatchIndex {
    */
   readonly #places = new Map<number, Bucket | readonly Bucket[]>();
   readonly #wideRows = new Map<number, Shape[]>();
-  readonly #ownerOf = new Map<number, string>();
-  readonly #rowsOf = new Map<string, number[]>();
+  /** The rows of each owner; a single one without an array, because most owners have one. */
+  readonly #rowsOf = new Map<string, number | number[]>();
 
   /** The number of rows. */
   get size(): number {
@@ -94,10 +95,10 @@ export class MatchIndex {
 
   /** Adds a row of an owner, or replaces its selections. */
   add(row: number, select: readonly Selection[], owner = ''): void {
-    this.remove(row);
-    this.#ownerOf.set(row, owner);
+    this.remove(row, owner);
     const rows = this.#rowsOf.get(owner);
-    if (rows === undefined) this.#rowsOf.set(owner, [row]);
+    if (rows === undefined) this.#rowsOf.set(owner, row);
+    else if (typeof rows === 'number') this.#rowsOf.set(owner, mergeRows([[rows, row]]));
     else insertRow(rows, row);
     const buckets = new Set<Bucket>();
     for (const selection of select) {
@@ -106,7 +107,7 @@ export class MatchIndex {
       const lists = args.map((arg) => textsOf(selection.arguments[arg]));
       if (combinations(lists) <= KEYS_MAX)
         for (const key of keysOf(lists)) buckets.add(bucketOf(shape, key));
-      else this.#addWide(shape, row, lists);
+      else this.#addWide(shape, { row, owner, accepted: lists.map((list) => new Set(list)) });
       this.#dropIfEmpty(shape, buckets);
     }
     for (const bucket of buckets) insertRow(bucket.rows, row);
@@ -114,8 +115,8 @@ export class MatchIndex {
       this.#places.set(row, buckets.size === 1 ? [...buckets][0]! : [...buckets]);
   }
 
-  /** Removes a row; does nothing if the row is unknown. */
-  remove(row: number): void {
+  /** Removes a row of an owner; does nothing if the row is unknown. */
+  remove(row: number, owner = ''): void {
     const place = this.#places.get(row);
     this.#places.delete(row);
     for (const bucket of place === undefined ? [] : 'key' in place ? [place] : place) {
@@ -128,7 +129,7 @@ export class MatchIndex {
       this.#dropIfEmpty(shape);
     }
     this.#wideRows.delete(row);
-    this.#removeOwner(row);
+    this.#removeOwner(row, owner);
   }
 
   /**
@@ -152,14 +153,14 @@ export class MatchIndex {
       for (const bucket of lookUp(shape, lists))
         if (chosen === undefined) found.push(bucket.rows);
         else buckets.add(bucket);
-      for (const { row, accepted } of shape.wide) {
-        if (chosen?.has(this.#ownerOf.get(row)!) === false) continue;
+      for (const { row, owner, accepted } of shape.wide) {
+        if (chosen?.has(owner) === false) continue;
         if (accepted.every((texts, at) => lists[at]?.some((text) => texts.has(text)) ?? true))
           found.push([row]);
       }
     }
     for (const owner of chosen ?? [])
-      found.push((this.#rowsOf.get(owner) ?? []).filter((row) => this.#isIn(row, buckets)));
+      found.push([this.#rowsOf.get(owner) ?? []].flat().filter((row) => this.#isIn(row, buckets)));
     return mergeRows(found);
   }
 
@@ -169,11 +170,10 @@ export class MatchIndex {
     return 'key' in place ? buckets.has(place) : place.some((bucket) => buckets.has(bucket));
   }
 
-  #removeOwner(row: number): void {
-    const owner = this.#ownerOf.get(row);
-    if (owner === undefined) return;
-    this.#ownerOf.delete(row);
-    const rows = this.#rowsOf.get(owner)!;
+  #removeOwner(row: number, owner: string): void {
+    const rows = this.#rowsOf.get(owner);
+    if (rows === row) this.#rowsOf.delete(owner);
+    if (rows === undefined || typeof rows === 'number') return;
     deleteRow(rows, row);
     if (rows.length === 0) this.#rowsOf.delete(owner);
   }
@@ -188,8 +188,9 @@ export class MatchIndex {
     return shape;
   }
 
-  #addWide(shape: Shape, row: number, lists: readonly (readonly string[])[]): void {
-    shape.wide.push({ row, accepted: lists.map((list) => new Set(list)) });
+  #addWide(shape: Shape, wide: WideRow): void {
+    const { row } = wide;
+    shape.wide.push(wide);
     this.#wideRows.set(row, [...(this.#wideRows.get(row) ?? []), shape]);
   }
 

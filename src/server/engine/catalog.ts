@@ -66,8 +66,10 @@ export class Catalog {
       drains: declared.type.drains ?? ['callback', 'stream', 'pull'],
       retention: declared.type.retention ?? DEFAULT_RETENTION,
       ordering: declared.type.ordering ?? 'arrival',
+      ...(declared.initial === undefined ? {} : { initial: true }),
     };
     assertType(type);
+    assertInitial(type, declared);
     this.#types.set(name, {
       type,
       declared,
@@ -263,6 +265,22 @@ export function assertDrain(catalog: Catalog, select: readonly Selection[], drai
   for (const { name } of select) {
     if (catalog.get(name)?.type.drains.includes(drain) === false) throw unsupported(drain);
   }
+}
+
+/** Types that the protocol defines as level-triggered (SEP: Reserved names). */
+const RESERVED_INITIAL: ReadonlySet<string> = new Set(['mcp.resource.updated', 'mcp.task.updated']);
+
+function assertInitial(type: TriggerType, { initial }: DeclaredTrigger): void {
+  if (initial === undefined && (type.initial === true || RESERVED_INITIAL.has(type.name)))
+    throw invalidType(
+      type.name,
+      'describes a state. Declare it with the function "initial", which reads the present state.',
+    );
+  if (initial !== undefined && type.history !== undefined)
+    throw invalidType(
+      type.name,
+      'has both "initial" and "history". A log begins with the present state or with past events: remove one of them.',
+    );
 }
 
 /** Types that the protocol defines, with their arguments (SEP: Reserved names). */

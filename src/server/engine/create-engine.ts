@@ -218,6 +218,8 @@ export function createEngine(options: EngineOptions): Engine {
     dialects,
     clock,
     random,
+    log,
+    meter,
     ttl,
     maxPerPrincipal: quotas.subscriptionsPerPrincipal ?? 1000,
     maxBytesPerPrincipal: quotas.storedBytesPerPrincipal ?? Infinity,

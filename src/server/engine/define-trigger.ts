@@ -3,7 +3,7 @@
  * Standard JSON Schema, or are plain JSON Schema. The static types of arguments and data are kept.
  */
 import type { Drain, JsonObject, Meta, Retention } from '../../../spec-schema/draft/schema.ts';
-import type { DeclaredTrigger, NewEvent } from './verbs.ts';
+import type { DeclaredTrigger, InitialState, NewEvent } from './verbs.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 
 /** A schema object that implements Standard JSON Schema, for example one of zod 4.2 or later. */
@@ -47,6 +47,17 @@ export interface TriggerDefinition<Arguments extends object, Data> {
    * match by `attributes`.
    */
   readonly match?: (args: Arguments, data: Data) => boolean;
+  /**
+   * Makes the type level-triggered: reads the present state for the arguments of a subscription,
+   * which becomes the first event of its log; null = no state exists. See
+   * {@link DeclaredTrigger.initial}.
+   */
+  readonly initial?: (
+    args: Arguments,
+  ) =>
+    | (InitialState & { readonly data: Data })
+    | null
+    | Promise<(InitialState & { readonly data: Data }) | null>;
   /** Whether every event must name its `audience`. Default: only if the protocol says so. */
   readonly audience?: 'required' | 'optional';
   /**
@@ -107,6 +118,7 @@ export function defineTrigger<Arguments extends object = Record<string, unknown>
     payload,
     attributes,
     match,
+    initial,
     audience,
     retention,
     history,
@@ -140,6 +152,9 @@ export function defineTrigger<Arguments extends object = Record<string, unknown>
       ? {}
       : { attributes: attributes as NonNullable<DeclaredTrigger['attributes']> }),
     ...(match === undefined ? {} : { match: match as NonNullable<DeclaredTrigger['match']> }),
+    ...(initial === undefined
+      ? {}
+      : { initial: initial as NonNullable<DeclaredTrigger['initial']> }),
     ...(audience === undefined ? {} : { audience }),
     event: ({ data, scope, audience, eventId, timestamp }) => ({
       name,

@@ -30,7 +30,7 @@ export class Matcher {
 
   /** Sets the selections of a row; null = none. */
   set(row: number, principal: string, select: readonly Selection[] | null): void {
-    if (select === null) this.#index.remove(row);
+    if (select === null) this.#index.remove(row, principal);
     else this.#index.add(row, select, principal);
   }
 

@@ -168,10 +168,32 @@ export class Sequencer {
     this.#o.unitOfWork.afterCommit(() => void this.#undo.splice(this.#undo.indexOf(undo), 1));
   }
 
-  /** Adds a past event to a log that has just been created with `since`. */
-  replay(loaded: LoadedSubscription, event: AcceptedEvent): void {
+  /** Adds an earlier event to a log that has just been created, if one of the selections matches. */
+  replay(loaded: LoadedSubscription, event: AcceptedEvent, select: readonly Selection[]): void {
     const whole = { ...event, data: dataOf(event) };
-    if (this.#matcher.matches(loaded.state, whole)) this.#append(loaded, whole);
+    if (this.#matcher.matches({ ...loaded.state, select }, whole)) this.#append(loaded, whole);
+  }
+
+  /**
+   * Accepts an event for this log only, which has just been created, and appends it. `acceptedAt`
+   * in epoch milliseconds.
+   */
+  acceptInto(loaded: LoadedSubscription, event: CheckedEvent, acceptedAt: number): void {
+    const { unitOfWork } = this.#o;
+    const { data, ...checked } = event;
+    const isBehind = this.lag > 0;
+    this.#lastOffset += 1;
+    const offset = this.#lastOffset;
+    const accepted: AcceptedEvent = { ...checked, audience: [], offset, acceptedAt };
+    unitOfWork.write({ type: 'event', event: accepted });
+    this.#append(loaded, { ...accepted, data });
+    // Nobody is in its audience, so it has all its numbers. If earlier events lack some, the
+    // checkpoint reaches it after them.
+    if (!isBehind) this.#moveTo({ offset, row: 0 });
+    unitOfWork.afterCommit(() => {
+      this.#durableOffset = Math.max(this.#durableOffset, offset);
+      if (this.lag > 0) this.#startAssigning();
+    });
   }
 
   /**

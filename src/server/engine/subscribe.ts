@@ -1,6 +1,6 @@
 /**
  * `triggers/subscribe`: creates a subscription, or renews the one with the same key. Slow work
- * (authorization, challenge, reading history) comes first; the decision and its commit come last
+ * (authorization, challenge, reading history or states) comes first; the decision and its commit come last
  * and use the state of that moment, so that concurrent calls cannot undo each other (SEP:
  * triggers/subscribe).
  */
@@ -20,8 +20,9 @@ import {
   type RequestedCallback,
 } from './callback-consent.ts';
 import { assertDrain, type Catalog } from './catalog.ts';
+import { levelTriggered, readInitial } from './initial-state.ts';
 import type { Permissions } from './permissions.ts';
-import { newEpoch, type Random } from './ports.ts';
+import { newEpoch, type Log, type Meter, type Random } from './ports.ts';
 import { SubscriptionQuota } from './quota.ts';
 import { instant } from './reader.ts';
 import type { Sequencer } from './sequencer.ts';
@@ -33,7 +34,7 @@ import type { Caller, SubscribeAs } from './verbs.ts';
 /** Accepted events read from the store at once. */
 const HISTORY_PAGE = 500;
 
-/** The past events that a new log starts with: all accepted ones up to the offset `upTo`. */
+/** Accepted events that a new log starts with, read up to the offset `upTo`. */
 interface History {
   readonly events: AcceptedEvent[];
   upTo: number;
@@ -51,6 +52,8 @@ export interface SubscribeOptions {
   readonly dialects: Dialects;
   readonly clock: Clock;
   readonly random: Random;
+  readonly log: Log;
+  readonly meter: Meter;
   readonly ttl: TtlPolicy;
   readonly maxPerPrincipal: number;
   readonly maxBytesPerPrincipal: number;
@@ -219,9 +222,15 @@ export class SubscribeHandler {
         (await consent.prove(newState(null), requested));
       callback = replaceCallback(null, requested, verifiedAt, clock.now());
     }
-    const history: History = { events: [], upTo: 0 };
-    if (since !== null)
-      while (history.upTo < sequencer.lastOffset) await this.#readHistory(history, select, since);
+    // Events that are accepted while the states are read follow them in the log.
+    const leveled = levelTriggered(catalog, select);
+    const readAt = clock.now();
+    const history: History = { events: [], upTo: since === null ? sequencer.lastOffset : 0 };
+    const initial = await readInitial(leveled, subscriptionId, this.#o);
+    const replayed = since === null ? leveled : select;
+    if (replayed.length > 0)
+      while (history.upTo < sequencer.lastOffset)
+        await this.#readHistory(history, replayed, since ?? 0);
     // No await between here and the commit: the log starts right after the last accepted event.
     // A trigger type may have been removed meanwhile.
     catalog.select(select);
@@ -229,7 +238,8 @@ export class SubscribeHandler {
     this.#nextRow += 1;
     const loaded = unitOfWork.create(row, sequencer.lastOffset, newState(callback));
     sequencer.follow(loaded, select, null);
-    for (const event of history.events) sequencer.replay(loaded, event);
+    for (const event of initial) sequencer.acceptInto(loaded, event, readAt);
+    for (const event of history.events) sequencer.replay(loaded, event, replayed);
     const { state } = loaded;
     await unitOfWork.commit();
     return {

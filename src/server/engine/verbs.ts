@@ -305,13 +305,23 @@ export interface EngineHealth {
   readonly sequencerLag: number;
 }
 
+/** The present state that a level-triggered type describes, as an event. */
+export interface InitialState {
+  /** Must match `payloadSchema`. */
+  readonly data: unknown;
+  /** Default: a random identifier. */
+  readonly eventId?: string;
+  /** When the state began, as in {@link NewEvent}. Default: now. */
+  readonly timestamp?: number | string;
+}
+
 /** A trigger type: its wire description, and how arguments select events. */
 export interface DeclaredTrigger {
   /**
    * Defaults: all drains, 7 days and 10,000 events, ordering `arrival`. `drains` must contain
    * `pull`.
    */
-  readonly type: Omit<TriggerType, 'drains' | 'retention' | 'ordering'> &
+  readonly type: Omit<TriggerType, 'drains' | 'retention' | 'ordering' | 'initial'> &
     Partial<Pick<TriggerType, 'drains' | 'retention' | 'ordering'>>;
   /**
    * For each argument, the event value or values that it is compared with. These comparisons are
@@ -324,6 +334,15 @@ export interface DeclaredTrigger {
    * match by `attributes`. An exception is logged and counts as no match.
    */
   readonly match?: (args: Readonly<Record<string, unknown>>, data: never) => boolean;
+  /**
+   * Makes the type level-triggered: reads the present state for the arguments of a subscription,
+   * which becomes the first event of its log; null = no state exists. Events that are emitted while
+   * it runs follow, so emit a change after this function can see it. Must resolve within 10
+   * seconds; if it throws, the subscription is not created. The type must have no `history`.
+   */
+  readonly initial?: (
+    args: Readonly<Record<string, unknown>>,
+  ) => InitialState | null | Promise<InitialState | null>;
   /** Whether every event must name its `audience`. Default: only if the protocol says so. */
   readonly audience?: 'required' | 'optional';
 }

@@ -270,4 +270,42 @@ describe('canonical text', () => {
       ),
     );
   });
+
+  test('[log-all-matching] an audience chooses among the rows of its owners, also after changes', () => {
+    const index = new MatchIndex();
+    const many = Array.from({ length: 100 }, (_, at) => `v${at}`);
+    index.add(1, select({ a: 'x' }), 'ann');
+    index.add(2, select({ a: 'x' }), 'bob');
+    index.add(3, select({ a: 'y' }), 'bob');
+    index.add(4, [...select({}), ...select({ a: 'x' })], 'bob');
+    index.add(5, select({ a: [...many, 'x'] }), 'bob');
+    index.add(6, select({ a: [...many, 'x'] }), 'eve');
+    const matched = (...owners: string[]): number[] =>
+      index.match('note', (argument) => ({ a: 'x' })[argument as 'a'], { owners });
+    assert.deepEqual(matched('ann'), [1]);
+    assert.deepEqual(matched('bob', 'nobody'), [2, 4, 5]);
+    assert.deepEqual(matched('ann', 'eve'), [1, 6]);
+    assert.deepEqual(matched(), []);
+    index.remove(2, 'bob');
+    index.remove(1, 'ann');
+    index.add(3, select({ a: 'x' }), 'bob');
+    assert.deepEqual(matched('ann', 'bob'), [3, 4, 5]);
+    for (const row of [3, 4, 5]) index.remove(row, 'bob');
+    assert.deepEqual(matched('ann', 'bob'), []);
+    assert.equal(index.size, 1);
+  });
+
+  test('[type-payload-valid] an absent value matches every argument, if asked for', () => {
+    const index = new MatchIndex();
+    index.add(1, select({ a: 'x', b: 'y' }));
+    index.add(2, select({ a: 'z' }));
+    index.add(3, select({}));
+    index.add(4, select({ b: Array.from({ length: 100 }, (_, at) => at) }));
+    const matched = (known: Readonly<Record<string, unknown>>): number[] =>
+      index.match('note', (argument) => known[argument], { absent: 'anything' });
+    assert.deepEqual(matched({}), [1, 2, 3, 4]);
+    assert.deepEqual(matched({ a: 'x' }), [1, 3, 4]);
+    assert.deepEqual(matched({ a: 'z', b: 7 }), [2, 3, 4]);
+    assert.deepEqual(matched({ a: null, b: 'y' }), [3]);
+  });
 });

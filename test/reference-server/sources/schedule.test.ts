@@ -2,12 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import type { Delivery } from '../../../spec-schema/draft/schema.ts';
-import {
-  silentLog,
-  type Delivery,
-  type NewEvent,
-  type NewGap,
-} from 'mcp-triggers-experimental/server';
+import { silentLog, type NewEvent, type NewGap } from 'mcp-triggers-experimental/server';
 import { manualClock } from 'mcp-triggers-experimental/testing';
 import { scheduleSource } from '../../../reference-server/sources/schedule.ts';
 import {

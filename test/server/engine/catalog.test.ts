@@ -39,7 +39,7 @@ describe('declaring', () => {
     await refusedBecause([named('mcp.resource.updated')], /exactly these arguments: uri/);
     const w = await world({
       triggers: [
-        named('mcp.resource.updated', { inputSchema: uri }),
+        { ...named('mcp.resource.updated', { inputSchema: uri }), initial: () => null },
         named('mcp.tools.list_changed'),
       ],
     });

@@ -28,6 +28,22 @@ export const catalog: readonly BrokenServer[] = [
   },
   {
     check: 'type-reserved',
+    wrong: 'offers a reserved type without the present state',
+    fault: listed((result) => ({
+      ...result,
+      triggers: result.triggers.map((type: Json, at: number) =>
+        at === 0
+          ? {
+              ...type,
+              name: 'mcp.resource.updated',
+              inputSchema: { type: 'object', properties: { uri: { type: 'string' } } },
+            }
+          : type,
+      ),
+    })),
+  },
+  {
+    check: 'type-reserved',
     wrong: 'invents a reserved name',
     fault: listed((result) => ({
       ...result,

@@ -66,6 +66,15 @@ export const log: readonly BrokenServer[] = [
     ),
   },
   {
+    check: 'type-initial',
+    wrong: 'starts a log with the state at its own start',
+    fault: events((all) =>
+      all.map((event) =>
+        event.sequence === 1 ? { ...event, data: { ...event.data, n: 0 } } : event,
+      ),
+    ),
+  },
+  {
     check: 'log-unwatched',
     wrong: 'reports a time without a watched source as trimmed events',
     fault: onDelivery((delivery) => ({
