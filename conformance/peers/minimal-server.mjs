@@ -206,8 +206,10 @@ function accept({
 /** The present state of the topic of a selection, as an event. */
 function presentState({ name, arguments: { topic } }) {
   const data = states.get(topic) ?? { topic, n: 0 };
-  const event = { eventId: randomUUID(), name, timestamp: instant(), data };
-  return { event, at: now(), bytes: Buffer.byteLength(JSON.stringify(event)) };
+  const at = now();
+  const moment = { timestamp: instant(at), acceptedAt: instant(at) };
+  const event = { eventId: randomUUID(), name, ...moment, data };
+  return { event, at, bytes: Buffer.byteLength(JSON.stringify(event)) };
 }
 
 /** Whether an event matches the subscription, or a gap cannot be shown not to match. */

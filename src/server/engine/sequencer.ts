@@ -319,7 +319,8 @@ export class Sequencer {
     if (!this.#matcher.accepts(loaded.state, event)) return;
     const { unitOfWork } = this.#o;
     const { offset, acceptedAt, encoded } = event;
-    const gap = event.gap ?? (encoded === null ? 'redacted' : fitsDelivery(encoded) ? null : 'too_large');
+    const gap =
+      event.gap ?? (encoded === null ? 'redacted' : fitsDelivery(encoded) ? null : 'too_large');
     const sequence = loaded.state.head + 1;
     const entry: ReadEntry = {
       sequence,
