@@ -7,8 +7,6 @@ import type { Store } from '../../server/store/port.ts';
 import { check, NOW, assertRejected, type Behavior } from './context.ts';
 import { checkpoint, create, entry, event, filled, plain, tombstone } from './samples.ts';
 
-const DAY_MS = 86_400_000;
-
 const text = (offset: number): string => `{"eventId":"e${offset}","name":"issue.opened"}`;
 const sequences = async (store: Store, row: number, after = 0): Promise<number[]> =>
   (await store.read(row, after, 1000, 1e6)).map(({ sequence }) => sequence);
@@ -460,24 +458,6 @@ export const logs: readonly Behavior[] = [
       );
     },
   ),
-  check('forget deletes expired tombstones', async ({ store }) => {
-    await store.commit([create(1, plain('a')), create(2, plain('b'))]);
-    await store.commit([
-      { type: 'end', row: 1, tombstone: tombstone(plain('a'), NOW + 10) },
-      { type: 'end', row: 2, tombstone: tombstone(plain('b'), NOW + 11) },
-    ]);
-    await store.commit([{ type: 'forget', acceptedBefore: 0, now: NOW + 10 }]);
-    assert.equal(await store.tombstone('sub_a'), null);
-    assert.equal((await store.tombstone('sub_b'))?.forgetAt, NOW + 11);
-  }),
-  check('forget deletes old verifications, but none of the last day', async ({ store }) => {
-    const verified = (urlHash: string, verifiedAt: number) =>
-      ({ type: 'verification', principal: 'alice', urlHash, verifiedAt }) as const;
-    await store.commit([verified('old', NOW - 30 * DAY_MS), verified('recent', NOW - DAY_MS)]);
-    await store.commit([{ type: 'forget', acceptedBefore: 0, now: NOW }]);
-    assert.equal(await store.verification('alice', 'old'), null);
-    assert.equal(await store.verification('alice', 'recent'), NOW - DAY_MS);
-  }),
   check('stats counts subscriptions, events and entries', async ({ store }) => {
     await store.commit([
       create(1, plain('a')),

@@ -4,6 +4,8 @@ import type { IndexRow } from '../../server/store/port.ts';
 import { check, NOW, type Behavior } from './context.ts';
 import { callback, create, plain, tombstone } from './samples.ts';
 
+const DAY_MS = 86_400_000;
+
 export const lookups: readonly Behavior[] = [
   check('load returns the rows that exist, in the requested order', async ({ store }) => {
     await store.commit([create(1, plain('a')), create(2, plain('b')), create(3, plain('c'))]);
@@ -132,4 +134,22 @@ export const lookups: readonly Behavior[] = [
       assert.equal(await store.verification('alice', 'other'), null);
     },
   ),
+  check('forget deletes expired tombstones', async ({ store }) => {
+    await store.commit([create(1, plain('a')), create(2, plain('b'))]);
+    await store.commit([
+      { type: 'end', row: 1, tombstone: tombstone(plain('a'), NOW + 10) },
+      { type: 'end', row: 2, tombstone: tombstone(plain('b'), NOW + 11) },
+    ]);
+    await store.commit([{ type: 'forget', acceptedBefore: 0, now: NOW + 10 }]);
+    assert.equal(await store.tombstone('sub_a'), null);
+    assert.equal((await store.tombstone('sub_b'))?.forgetAt, NOW + 11);
+  }),
+  check('forget deletes old verifications, but none of the last day', async ({ store }) => {
+    const verified = (urlHash: string, verifiedAt: number) =>
+      ({ type: 'verification', principal: 'alice', urlHash, verifiedAt }) as const;
+    await store.commit([verified('old', NOW - 30 * DAY_MS), verified('recent', NOW - DAY_MS)]);
+    await store.commit([{ type: 'forget', acceptedBefore: 0, now: NOW }]);
+    assert.equal(await store.verification('alice', 'old'), null);
+    assert.equal(await store.verification('alice', 'recent'), NOW - DAY_MS);
+  }),
 ];

@@ -9,7 +9,7 @@ CREATE TABLE log_entries_4 (
   row      INTEGER NOT NULL,
   sequence INTEGER NOT NULL,
   offset   INTEGER NOT NULL,
-  gap      TEXT CHECK (gap IN ('retention', 'abandoned', 'rejected', 'too_large', 'invalid', 'unwatched', 'redacted')),
+  gap      TEXT CHECK (gap IN ('retention', 'skipped', 'rejected', 'too_large', 'invalid', 'unwatched', 'redacted')),
   PRIMARY KEY (row, sequence)
 ) STRICT, WITHOUT ROWID;
 INSERT INTO log_entries_4 (row, sequence, offset, gap)
