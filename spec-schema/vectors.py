@@ -15,7 +15,6 @@ import hashlib
 import hmac
 import ipaddress
 import json
-import math
 import pathlib
 import re
 import sys
@@ -36,63 +35,6 @@ def is_integer(value):
 
 def base64url(data):
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-# ------------------------------------------------------------------ keys: RFC 8785
-
-
-def es_number(value):
-    """ECMAScript's text of a double, which is what RFC 8785 asks for."""
-    if math.isinf(value) or math.isnan(value):
-        raise Refused("no canonical form")
-    if value == 0:
-        return "0"
-    sign, value = ("-", -value) if value < 0 else ("", value)
-    mantissa, _, exponent = repr(value).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    fraction = "" if fraction == "0" else fraction
-    digits = (whole + fraction).lstrip("0")
-    point = len(whole) + int(exponent or 0) if whole != "0" else int(exponent or 0) - (len(fraction) - len(fraction.lstrip("0")))
-    digits = digits.rstrip("0")
-    if 0 < point <= 21:
-        text = digits.ljust(point, "0") if len(digits) <= point else digits[:point] + "." + digits[point:]
-    elif -6 < point <= 0:
-        text = "0." + "0" * -point + digits
-    else:
-        power = point - 1
-        text = digits[0] + ("." + digits[1:] if len(digits) > 1 else "") + "e" + ("+" if power > 0 else "-") + str(abs(power))
-    return sign + text
-
-
-def es_string(value):
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise Refused("no canonical form")
-    short = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
-    return '"' + "".join(short.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 0x20 else c) for c in value) + '"'
-
-
-def canonical(value):
-    if value is None:
-        return "null"
-    if value is True or value is False:
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return es_number(float(value))
-    if isinstance(value, str):
-        return es_string(value)
-    if isinstance(value, list):
-        return "[" + ",".join(map(canonical, value)) + "]"
-    names = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
-    return "{" + ",".join(es_string(name) + ":" + canonical(value[name]) for name in names) + "}"
-
-
-def subscription_key(case):
-    select = json.loads(case["selectText"], parse_int=float, parse_float=float)
-    select = [{"name": one["name"], "arguments": one.get("arguments", {})} for one in select]
-    text = canonical({"select": select, "callback": case["callbackUrl"]})
-    return {"canonical": text, "key": base64url(hashlib.sha256(text.encode()).digest())}
 
 
 # ------------------------------------------------------------------ messages to callbacks
@@ -539,7 +481,7 @@ def events_mapping(case):
 
 
 FAMILIES = {
-    "subscription-key": subscription_key, "webhook-id": webhook_id, "standard-webhooks-signature": signature, "challenge-proof": challenge_proof,
+    "webhook-id": webhook_id, "standard-webhooks-signature": signature, "challenge-proof": challenge_proof,
     "delivery-coverage": coverage, "delivery-apply": apply, "ttl-grant": ttl_grant, "callback-answer": callback_answer, "log": log, "callback-address": callback_address,
     "subscription-etag": subscription_etag, "events-mapping": events_mapping,
 }

@@ -1,5 +1,5 @@
 // Pure functions of the minimal server, in plain JavaScript: validation against the published schema,
-// errors of the published registry, the default key and the granted lifetime. The vectors test them.
+// errors of the published registry and the granted lifetime. The vectors test them.
 // They read `spec-schema`, as any port would.
 import { createHash, createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -95,8 +95,7 @@ export function requireParams(method, params) {
     params,
   );
   if (wrong !== null) throw new WireError('InvalidParams', { kind: 'invalid', ...wrong });
-  if (params.select !== undefined && !hasForm(params.select))
-    throw invalid('/select', 'numbers and texts that RFC 8785 can write');
+  if (!isJson(params)) throw invalid('', 'finite numbers and strings without lone surrogates');
   if (params.callback && keyOf(params.callback.secret) === null)
     throw invalid('/callback/secret', 'whsec_ and the base64 of 24 to 64 bytes');
 }
@@ -126,42 +125,20 @@ export class WireError extends Error {
 }
 export const invalid = (path, expected) => new WireError('InvalidParams', { path, expected });
 
-/* ------------------------------------------------------------ keys and grants */
+/* ------------------------------------------------------------ values and grants */
 
-/**
- * The canonical form of a value by RFC 8785. Throws for a value without one. JavaScript writes
- * numbers and sorts names as the RFC requires; most languages do not.
- */
-export function canonical(value) {
-  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
-  if (isObject(value))
-    return `{${Object.keys(value)
-      .sort()
-      .map((name) => `${canonical(name)}:${canonical(value[name])}`)
-      .join()}}`;
-  if (
-    typeof value === 'string'
-      ? !value.isWellFormed()
-      : typeof value === 'number' && !Number.isFinite(value)
-  )
-    throw new TypeError('The value has no canonical form. Use finite numbers and valid Unicode.');
-  return JSON.stringify(value);
-}
-
-function hasForm(value) {
-  try {
-    return canonical(value) !== undefined;
-  } catch {
-    return false;
-  }
+/** Whether JSON can write the value again: a parser turns `1e400` into a number that it cannot. */
+function isJson(value) {
+  if (typeof value === 'string') return value.isWellFormed();
+  if (typeof value === 'number') return Number.isFinite(value);
+  return Object.entries(value ?? {}).every(([name, member]) => isJson(name) && isJson(member));
 }
 
 /** The selections, with `{}` for absent arguments. */
 export const normal = (select) =>
   select.map(({ name, arguments: given = {} }) => ({ name, arguments: given }));
-export const digest = (value) => createHash('sha256').update(canonical(value)).digest('base64url');
-export const defaultKey = (select, callbackUrl) =>
-  digest({ select: normal(select), callback: callbackUrl });
+export const digest = (value) =>
+  createHash('sha256').update(JSON.stringify(value)).digest('base64url');
 
 /** The granted `ttlMs`; null = no expiry. `suggested`: undefined = the client suggests nothing. */
 export function grant(suggested, { minMs = 0, maxMs = Infinity, defaultMs, allowNoExpiry }) {

@@ -4,7 +4,7 @@
 // interface of `docs/conformance.md`. As a program it prints `{ url, token, control }`.
 import { randomBytes, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
-import { parseArgs } from 'node:util';
+import { isDeepStrictEqual, parseArgs } from 'node:util';
 import {
   describedCallback,
   attemptDelivery,
@@ -34,9 +34,7 @@ import {
 } from './minimal-server-log.mjs';
 import { openStream } from './minimal-server-stream.mjs';
 import {
-  canonical,
   violation,
-  defaultKey,
   digest,
   grant,
   invalid,
@@ -274,15 +272,14 @@ function own(principal, subscriptionId) {
 
 /** Runs `change` on the configuration. Changes the ETag if that made a difference. */
 function configure(sub, change) {
-  const configuration = () =>
-    canonical([
-      sub.select,
-      sub.ttlMs,
-      sub.paused,
-      sub.callback?.skipAfterMs ?? null,
-      sub.callback?.url ?? null,
-      sub.callback?.secret ?? null,
-    ]);
+  const configuration = () => [
+    sub.select,
+    sub.ttlMs,
+    sub.paused,
+    sub.callback?.skipAfterMs,
+    sub.callback?.url,
+    sub.callback?.secret,
+  ];
   const before = configuration();
   change();
   sub.retention = {
@@ -291,7 +288,7 @@ function configure(sub, change) {
   };
   const maxBytes = leastOf(sub.select, 'maxBytes');
   if (maxBytes < Infinity) sub.retention.maxBytes = maxBytes;
-  if (configuration() === before) return;
+  if (isDeepStrictEqual(configuration(), before)) return;
   sub.version += 1;
   announce(sub);
 }
@@ -462,9 +459,8 @@ const methods = {
     return ifNoneMatch === tag ? { notModified: true, ...common } : { triggers, ...common };
   },
 
-  'triggers/subscribe': ({ key, select: asked, callback, ttlMs, since }, principal) => {
-    key ??= defaultKey(asked, callback?.url ?? null);
-    return oneByOne(`${principal} ${key}`, async () => {
+  'triggers/subscribe': ({ key, select: asked, callback, ttlMs, since }, principal) =>
+    oneByOne(`${principal} ${key}`, async () => {
       const select = selecting(asked, principal);
       requireCallback(callback, select);
       const reaches = select.map(({ name }) => types.get(name).history?.maxAgeMs ?? 0);
@@ -473,7 +469,7 @@ const methods = {
       const found = ownedBy(principal).find((sub) => sub.key === key);
       if (found !== undefined) {
         const same =
-          canonical(found.select) === canonical(select) &&
+          isDeepStrictEqual(found.select, select) &&
           found.callback?.url === callback?.url &&
           found.callback?.secret === callback?.secret &&
           found.callback?.skipAfterMs === callback?.skipAfterMs;
@@ -528,8 +524,7 @@ const methods = {
         created: true,
         ...(from === undefined ? {} : { since: instant(from) }),
       };
-    });
-  },
+    }),
 
   'triggers/update': (params, principal) =>
     oneByOne(params.subscriptionId, async () => {

@@ -86,28 +86,6 @@ const summaryOf = (report: string): string | undefined =>
   /^(\d+ checks) in [\d.]+ s(: .*)$/m.exec(report)?.slice(1).join('');
 
 describe('the minimal server and the vectors', () => {
-  test('derives the default keys', async () => {
-    const { defaultKey, canonical, normal } = await load('minimal-server-wire.mjs');
-    for (const { id, comment, selectText, callbackUrl, verdict, ...expected } of cases(
-      'subscription-key',
-    )) {
-      const made = (): object => {
-        const select = JSON.parse(selectText);
-        return {
-          canonical: canonical({ select: normal(select), callback: callbackUrl }),
-          key: defaultKey(select, callbackUrl),
-        };
-      };
-      if (verdict === 'invalid') assert.throws(made, TypeError, `${id}: ${comment}`);
-      else
-        assert.deepEqual(
-          made(),
-          { canonical: expected.canonical, key: expected.key },
-          `${id}: ${comment}`,
-        );
-    }
-  });
-
   test('grants the lifetimes', async () => {
     const { violation, grant } = await load('minimal-server-wire.mjs');
     for (const { id, comment, suggested, policy, verdict, expected } of cases('ttl-grant')) {

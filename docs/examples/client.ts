@@ -13,6 +13,7 @@ import { connect, fileLedger, triggersClient } from 'mcp-triggers-experimental/c
 
 const client = triggersClient(await connect(target));
 const orders = client.subscribe({
+  key: 'orders',
   select: [{ name: 'order.paid', arguments: { shop: 'kiosk' } }],
   ledger: fileLedger('positions.json'),
 });

@@ -63,7 +63,7 @@ export type Epoch = string;
 export type SubscriptionId = string;
 
 /**
- * The client's own name for a subscription, unique per principal. Default: base64url(SHA-256(JCS({select, callback}))).
+ * The client's own name for a subscription, unique per principal. It stays when the configuration changes.
  * @pattern ^[A-Za-z0-9_.~:-]{1,128}$
  */
 export type SubscriptionKey = string;
@@ -489,7 +489,7 @@ export interface ListTriggersParams {
 
 /** Params of `triggers/subscribe`. */
 export interface SubscribeParams {
-  key?: SubscriptionKey;
+  key: SubscriptionKey;
   /**
    * @minItems 1
    * @maxItems 64

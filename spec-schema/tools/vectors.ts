@@ -10,7 +10,6 @@ import { challengeProof } from './vector-families/challenge-proof.ts';
 import { deliveryApply } from './vector-families/delivery-apply.ts';
 import { deliveryCoverage } from './vector-families/delivery-coverage.ts';
 import { deliveryJws } from './vector-families/delivery-jws.ts';
-import { subscriptionKey } from './vector-families/subscription-key.ts';
 import type { VectorFamily } from './vector-families/types.ts';
 import { webhookId } from './vector-families/webhook-id.ts';
 import { webhookSignature } from './vector-families/webhook-signature.ts';
@@ -21,7 +20,6 @@ const COMPUTED: readonly VectorFamily[] = [
   deliveryApply,
   deliveryCoverage,
   deliveryJws,
-  subscriptionKey,
   webhookId,
   webhookSignature,
 ];

@@ -149,7 +149,7 @@ export class TriggersClient {
 
   /**
    * Subscribes and drains:
-   * `for await (const item of client.subscribe({ select: [{ name: 'timer' }] })) …`. Renews,
+   * `for await (const item of client.subscribe({ key, select: [{ name: 'timer' }] })) …`. Renews,
    * reconnects, acknowledges, drops duplicates and reports every loss. Sends nothing before the
    * first iteration or `ready()`.
    * @throws LocalError `not_supported` when the server does not declare the extension, or offers

@@ -74,16 +74,13 @@ export interface CallbackEndpoint {
 
 /** Options of `subscribe`. */
 export interface SubscribeOptions {
-  /**
-   * 1 to 64 selections: trigger types with their arguments. Their order is part of the default
-   * `key`.
-   */
+  /** 1 to 64 selections: trigger types with their arguments. */
   readonly select: readonly Selection[];
   /**
-   * The subscription's name, unique per principal. Default: a hash of `select`, so that a restart
-   * finds the same log.
+   * The subscription's name, unique per principal. A restart finds the log by it, and it stays when
+   * `select` changes.
    */
-  readonly key?: string;
+  readonly key: string;
   /**
    * Suggested lifetime in milliseconds; null = no expiry; absent = the server's default. The client
    * renews an open subscription.

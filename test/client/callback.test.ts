@@ -69,7 +69,7 @@ async function calling(
 }
 
 describe('callback drain', () => {
-  test('[curl-explicit-key, cbv-not-forwarded] registers, answers the challenge, hands out posted events, and acknowledges them in its answer', async (t) => {
+  test('[cbv-not-forwarded] registers, answers the challenge, hands out posted events, and acknowledges them in its answer', async (t) => {
     await using peer = await callingPeer();
     const { subscription, items, states, deliver } = await calling(t, peer);
     await subscription.ready();

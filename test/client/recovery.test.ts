@@ -183,6 +183,7 @@ describe('recovery', () => {
     await using peer = await startPeer();
     Object.assign(peer.log, { alive: true, key: 'k' });
     peer.log.params = {
+      key: 'k',
       select: [{ name: 'timer', arguments: {} }],
       callback: { url: 'https://old.example/cb', secret: 'x' },
     };
@@ -199,6 +200,7 @@ describe('recovery', () => {
     await using peer = await startPeer();
     peer.log.alive = true;
     peer.log.params = {
+      key: 'k',
       select: [{ name: 'other' }],
       callback: { url: 'https://old.example/cb', secret: 'x' },
     };
@@ -333,7 +335,7 @@ describe('acknowledgement', () => {
     await using peer = await startPeer();
     peer.log.append(3);
     const client = await connected(t, { url: peer.url });
-    const subscription = client.subscribe({ select: SELECT });
+    const subscription = client.subscribe({ key: 'k', select: SELECT });
     for await (const item of subscription)
       if (item.type === 'event' && item.event.sequence === 2) break;
     assert.equal(peer.log.acked, 1);

@@ -33,6 +33,7 @@ export function subscribeFast(
   options: Partial<SubscribeOptions> = {},
 ): { subscription: TriggersSubscription; items: AsyncIterator<Item> } {
   const subscription = client.subscribe({
+    key: 'k',
     select: SELECT,
     ...options,
     tuning: { ...FAST, ...options.tuning },

@@ -190,9 +190,12 @@ test('a server that is used, misused and stopped logs no secret', async () => {
   const select = [{ name: 'box.opened' }];
   const token = await server.token('alice');
   for (const [method, params] of [
-    ['triggers/subscribe', { select, callback: { url, secret } }],
-    ['triggers/subscribe', { select, callback: { url: `https://10.0.0.1/${CANARY}`, secret } }],
-    ['triggers/subscribe', { select, callback: { url, secret: CANARY } }],
+    ['triggers/subscribe', { key: 'k', select, callback: { url, secret } }],
+    [
+      'triggers/subscribe',
+      { key: 'k', select, callback: { url: `https://10.0.0.1/${CANARY}`, secret } },
+    ],
+    ['triggers/subscribe', { key: 'k', select, callback: { url, secret: CANARY } }],
     ['triggers/subscribe', { select, key: 'plain' }],
     ['triggers/get', { subscriptionId: CANARY }],
     [`triggers/${CANARY}`, {}],

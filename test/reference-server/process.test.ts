@@ -92,7 +92,7 @@ test('SIGTERM: an open stream ends with the empty result, a long poll is answere
     const token = await readFile(join(directory, 'token'), 'utf8');
     const select = [{ name: await firstTrigger(env, token) }];
     const { result } = (await (
-      await call(env, token, 'triggers/subscribe', { select })
+      await call(env, token, 'triggers/subscribe', { key: 'lost', select })
     ).json()) as { result: { subscriptionId: string } };
     const stream = await call(env, token, 'triggers/stream', {
       subscriptionId: result.subscriptionId,

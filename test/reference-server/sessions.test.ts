@@ -171,7 +171,7 @@ describe('a session', () => {
       await call({
         id: 1,
         method: 'triggers/subscribe',
-        params: { select: [{ name: 'box.opened' }] },
+        params: { key: 'k', select: [{ name: 'box.opened' }] },
       })
     ).text();
     const subscriptionId = /"subscriptionId":"([^"]+)"/.exec(made)?.[1];

@@ -54,7 +54,7 @@ describe('a client on stdio', () => {
         const list = await client.request({ method: 'triggers/list', params: {} }, anything);
         const [type] = list['triggers'] as { name: string }[];
         const { subscriptionId } = await client.request(
-          { method: 'triggers/subscribe', params: { select: [{ name: type?.name }] } },
+          { method: 'triggers/subscribe', params: { key: 'k', select: [{ name: type?.name }] } },
           anything,
         );
         const first = new Promise<Record<string, unknown>>((resolve) => {

@@ -161,7 +161,7 @@ describe('names', () => {
 
   test('[subs-unknown-trigger] one that the principal may not see is answered like one that does not exist', async (t) => {
     const w = await world(t, { engine: { authorize: (_, { name }) => name !== 'mail.arrived' } });
-    const select = (name: string): object => ({ select: [{ name }] });
+    const select = (name: string): object => ({ key: 'k', select: [{ name }] });
     assert.deepEqual(
       await w.refused('triggers/subscribe', select('mail.arrived')),
       await w.refused('triggers/subscribe', select('nobody.knows')),

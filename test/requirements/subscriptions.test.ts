@@ -146,6 +146,26 @@ describe('the subscription object', () => {
 });
 
 describe('triggers/subscribe', () => {
+  test('[subs-same err-codes] needs a key, so that a change of select cannot make a second log', async (t) => {
+    const w = await world(t);
+    const select = [{ name: 'box.opened' }];
+    const { subscriptionId } = await w.subscribe({ key: 'mine' });
+    await w.ok('triggers/update', {
+      subscriptionId,
+      select: [{ name: 'box.opened', arguments: { box: 'front' } }],
+    });
+    assert.deepEqual((await w.refused('triggers/subscribe', { select })).data, {
+      kind: 'invalid',
+      path: '/key',
+      expected: 'this required member',
+    });
+    const { subscriptions } = await w.ok('triggers/subscriptions');
+    assert.deepEqual(
+      subscriptions.map((one: Json) => one['subscriptionId']),
+      [subscriptionId],
+    );
+  });
+
   test('[ttl-endpoint sub-only-client-resumes] renews a suspended callback when repeated, without resuming it', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();

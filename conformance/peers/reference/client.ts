@@ -57,6 +57,7 @@ connection.onListChanged(() => {
 });
 
 const options: SubscribeOptions = {
+  key: 'conformance',
   select: [...select] as SubscribeOptions['select'],
   drain,
   signal: stop.signal,

@@ -8,10 +8,6 @@ import { NotApplicable } from '../../runner/observations.ts';
 import { DELIVERY_METHOD, type Answered } from '../../runner/wire/sender.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
-/** Whether the URL has a compact JWS in its parameter `cb`. */
-const isSigned = (url: string): boolean =>
-  new URL(url).searchParams.getAll('cb').some((token) => /^[\w-]+\.[\w-]+\.[\w-]+$/.test(token));
-
 /** Sends a delivery, and again every 100 ms while the answer is a 5xx, as a server retries. */
 async function deliver(t: ClientTest, delivery: Json, sending: object = {}): Promise<Answered> {
   for (const end = Date.now() + t.patienceMs; ;) {
@@ -27,7 +23,6 @@ export const callback = [
     about:
       'The client registers a callback and accepts unusual, repeated and out-of-order deliveries.',
     checks: [
-      'curl-explicit-key',
       'sig-raw-bytes',
       'dlv-repeat',
       'recv-missing',
@@ -46,15 +41,6 @@ export const callback = [
       const { params } = server.callsOf('triggers/subscribe')[0]!;
       if (params.callback === undefined)
         throw new NotApplicable('The client does not drain by callback.');
-      await t.check(
-        'curl-explicit-key',
-        'the client registers a signed callback URL under an explicit key',
-        () => {
-          if (!isSigned(params.callback.url))
-            throw new NotApplicable('The callback URL is not signed.');
-          assert.equal(typeof params.key, 'string', '"key" is missing');
-        },
-      );
       await t.check(
         'sig-raw-bytes',
         'the endpoint answers a challenge with the correct proof although the body contains white space',

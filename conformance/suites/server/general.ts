@@ -276,9 +276,16 @@ export const general = [
       ])[] = [
         ['an empty params object', 'triggers/subscribe', {}, -32602, { kind: 'invalid' }],
         [
-          'an unknown trigger type',
+          'a subscribe without a key',
           'triggers/subscribe',
           { select: [{ name: 'conformance.no_such_type' }] },
+          -32602,
+          { kind: 'invalid' },
+        ],
+        [
+          'an unknown trigger type',
+          'triggers/subscribe',
+          { key: t.unique(), select: [{ name: 'conformance.no_such_type' }] },
           -32023,
           { kind: 'trigger' },
         ],

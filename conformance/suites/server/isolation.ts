@@ -90,7 +90,10 @@ export const isolation = [
         async () => {
           const { url } = t.subject.access;
           for (const [method, params] of [
-            ['triggers/subscribe', { select: [{ name: t.control.type('plain') }] }],
+            [
+              'triggers/subscribe',
+              { key: t.unique(), select: [{ name: t.control.type('plain') }] },
+            ],
             ['triggers/subscriptions', {}],
             ['triggers/get', { subscriptionId: UNKNOWN }],
           ] as const) {

@@ -3,7 +3,6 @@
  * triggers/subscribe).
  */
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { NotShown } from '../../runner/observations.ts';
 import { newSecret } from '../../runner/server/callback-endpoint.ts';
 import {
@@ -18,20 +17,6 @@ import {
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
-/**
- * The canonical form of a value by RFC 8785. It handles the input of a default key: null, strings,
- * lists and objects.
- */
-const canonical = (value: Json): string => {
-  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
-  if (value === null || typeof value !== 'object') return JSON.stringify(value);
-  return `{${Object.keys(value)
-    .sort()
-    .map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`)
-    .join()}}`;
-};
-const defaultKey = (select: Json, callback: string | null): string =>
-  createHash('sha256').update(canonical({ select, callback })).digest('base64url');
 const selecting = (t: ServerTest, topic = t.unique('topic')): Json[] => [
   { name: t.control.type('plain'), arguments: { topic } },
 ];
@@ -43,7 +28,6 @@ export const subscriptions = [
     about:
       'The same call finds the subscription; a different call with its key returns Conflict and changes nothing.',
     checks: [
-      'subs-default-key',
       'subs-key-scope',
       'subs-same',
       'subs-equal',
@@ -57,16 +41,6 @@ export const subscriptions = [
     eras: 'each',
     async run(t) {
       const select = selecting(t);
-      await t.check(
-        'subs-default-key',
-        'the default key is the hash of select and callback',
-        async () => {
-          const made = await t.mcp.request('triggers/subscribe', { select });
-          t.defer(() => t.mcp.ask('triggers/unsubscribe', { subscriptionId: made.subscriptionId }));
-          assert.equal(made.key, defaultKey(select, null), '`key`:');
-        },
-      );
-
       const key = t.unique();
       const first = await t.subscribe({ key, select, ttlMs: 60_000 });
       await t.check(

@@ -6,7 +6,7 @@ import type { Selection } from '../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import { AsyncQueue } from '../../protocol/lib/queue.ts';
 import type { Ledger } from '../../protocol/ledger/ledger.ts';
-import { subscriptionKey } from '../../protocol/wire/canonical.ts';
+import { selectName } from '../../protocol/wire/canonical.ts';
 import type { SubscriptionState } from '../options.ts';
 import type { Connection } from '../sdk/connection.ts';
 import { Follower, type Cooldowns, type Exhausted } from './follower.ts';
@@ -83,7 +83,7 @@ export function makeTrack(
   const sequencer = new ItemSequencer({
     ledger,
     server: connection.server,
-    keys: selections.map((one) => subscriptionKey([one], null)),
+    keys: selections.map((one) => selectName([one])),
     triggersKey: triggers?.key ?? '',
     ack,
     seen,

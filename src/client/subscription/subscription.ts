@@ -5,7 +5,6 @@
 import type { Position, Subscription } from '../../../spec-schema/draft/schema.ts';
 import { systemClock } from '../../protocol/lib/clock.ts';
 import { memoryLedger } from '../../protocol/ledger/ledger.ts';
-import { subscriptionKey } from '../../protocol/wire/canonical.ts';
 import { durabilityOf } from '../../protocol/wire/capability.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import type { Guarantee, Item, SubscribeOptions, SubscriptionState } from '../options.ts';
@@ -48,7 +47,7 @@ export class TriggersSubscription implements AsyncIterable<Item> {
     const drains = drainsToTry(options.drain ?? 'auto', options.callback !== undefined, capability);
     const clock = options.tuning?.clock ?? systemClock;
     const { signal } = this.#stop;
-    this.key = options.key ?? subscriptionKey(options.select, null);
+    this.key = options.key;
     this.#api = api;
     this.#o = options;
     this.#durability = durabilityOf(capability);

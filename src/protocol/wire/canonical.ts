@@ -1,6 +1,7 @@
 /**
- * The canonical form of JSON (RFC 8785) and what is computed from content: the default subscription
- * key, the equality of selections and the `webhook-id` (SEP: triggers/subscribe, Message identity).
+ * The canonical form of JSON (RFC 8785) and what is computed from content: names of selections, their
+ * equality and the `webhook-id` (SEP: triggers/subscribe, Message identity). `events/*` needs the
+ * form for its keys and ids; in `triggers/*` no peer has to reproduce it.
  * Signatures cover the bytes as sent, never a canonical form.
  */
 import { hash, randomBytes } from 'node:crypto';
@@ -30,14 +31,12 @@ const normalSelect = (select: readonly SelectionLike[]) =>
   select.map((selection) => ({ name: selection.name, arguments: selection.arguments ?? {} }));
 
 /**
- * Returns the default `key`, 43 characters. It depends on the order of the selections but not on the
- * order of members. Throws `LocalError` `json_refused` if an argument is not JSON.
+ * Returns a name for these selections, 43 characters, from which a caller makes a `key`. It depends
+ * on the order of the selections but not on the order of members. Throws `LocalError` `json_refused`
+ * if an argument is not JSON.
  */
-export function subscriptionKey(
-  select: readonly SelectionLike[],
-  callbackUrl: string | null,
-): string {
-  return sha256(canonicalJson({ select: normalSelect(select), callback: callbackUrl }));
+export function selectName(select: readonly SelectionLike[]): string {
+  return sha256(canonicalJson(normalSelect(select)));
 }
 
 /** Whether both lists contain the same selections in the same order. */

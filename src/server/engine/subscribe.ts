@@ -9,7 +9,7 @@ import { create, etagOf, grantTtl, type TtlPolicy } from '../../protocol/core/in
 import type { Callback, Change, Selection, Subscription } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import { KeyedMutex } from '../../protocol/lib/keyed-mutex.ts';
-import { sameSelect, subscriptionKey } from '../../protocol/wire/canonical.ts';
+import { sameSelect } from '../../protocol/wire/canonical.ts';
 import { conflict, invalidParams, unsupported } from '../../protocol/wire/errors.ts';
 import type { Dialects } from '../callback/dialects.ts';
 import type { AcceptedEvent, Store } from '../store/port.ts';
@@ -97,7 +97,7 @@ export class SubscribeHandler {
     const callback: RequestedCallback | null =
       params.callback === undefined ? null : { ...consent.check(params.callback), ...as };
     if (callback !== null) assertDrain(catalog, select, 'callback');
-    const key = params.key ?? subscriptionKey(select, callback?.url ?? null);
+    const { key } = params;
     return this.#calls.run(`${caller.principal}\n${key}`, async () => {
       const found = await subscriptions.byKey(caller, key);
       const renewed =

@@ -5,7 +5,7 @@
  */
 import type { Selection, Subscription } from '../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../engine/verbs.ts';
-import { subscriptionKey } from '../../protocol/wire/canonical.ts';
+import { selectName } from '../../protocol/wire/canonical.ts';
 
 /**
  * The binding that made the subscription. Each binding has its own log for a selection, so reading
@@ -31,7 +31,7 @@ export const needsRenewal = (
 
 /** The subscription key of an implicit subscription. */
 export const implicitSubscriptionKey = (kind: ImplicitKind, selection: Selection): string =>
-  `${kind}:${subscriptionKey([selection], null)}`;
+  `${kind}:${selectName([selection])}`;
 
 /** The result of {@link implicitSubscription}. */
 export interface ImplicitSubscription {

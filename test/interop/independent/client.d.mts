@@ -50,7 +50,5 @@ export class Client {
   drainByPull: Drain;
   drainByStream: Drain;
 }
-export function keyInput(select: Selection[], callbackUrl?: string | null): string;
-export function defaultKey(select: Selection[], callbackUrl?: string | null): string;
 export function newSecret(): string;
 export function lastOf(delivery: Delivery): number | undefined;

@@ -1,7 +1,7 @@
 // A client of the Triggers extension implemented from sep/0000-triggers.md alone: raw JSON-RPC over
 // HTTP for protocol revision 2026-07-28, with Node's built-ins. Names in square brackets are
 // requirement ids, the anchors of the SEP.
-import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const REVISION = '2026-07-28';
@@ -9,37 +9,6 @@ const EXTENSION = 'io.modelcontextprotocol/triggers';
 const META = 'io.modelcontextprotocol';
 const DEAD_STREAM_MS = 30_000; // [stream-client-dead]
 const REMEMBERED = 10_000;
-
-/**
- * RFC 8785: members sorted by UTF-16 code units, numbers and strings as ECMAScript writes them.
- * Throws for what JSON cannot hold.
- */
-function canonical(value) {
-  if (typeof value === 'number' && !Number.isFinite(value))
-    throw new TypeError('RFC 8785 has no form for an infinite number');
-  if (typeof value === 'string' && !value.isWellFormed())
-    throw new TypeError('RFC 8785 has no form for a lone surrogate');
-  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
-  if (value === null || typeof value !== 'object') return JSON.stringify(value);
-  return `{${Object.keys(value)
-    .sort()
-    .map((name) => `${canonical(name)}:${canonical(value[name])}`)
-    .join(',')}}`;
-}
-
-/**
- * The text that the default key hashes: selections in the order given, `{}` for absent arguments,
- * the URL or null.
- */
-export const keyInput = (select, callbackUrl = null) =>
-  canonical({
-    callback: callbackUrl,
-    select: select.map(({ name, arguments: args = {} }) => ({ name, arguments: args })),
-  });
-
-/** [subs-default-key] */
-export const defaultKey = (select, callbackUrl) =>
-  createHash('sha256').update(keyInput(select, callbackUrl)).digest('base64url');
 
 /** [sig-client-secret] */
 export const newSecret = () => `whsec_${randomBytes(32).toString('base64')}`;

@@ -9,7 +9,7 @@ import {
   canonicalJson,
   randomWebhookId,
   sameSelect,
-  subscriptionKey,
+  selectName,
   webhookId,
 } from '../../../src/protocol/wire/canonical.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';
@@ -32,43 +32,38 @@ function reversed<T>(value: T): T {
   ) as T;
 }
 
-describe('[subs-default-key] the default key', () => {
-  test('does not depend on the order of members, and has 43 characters', () => {
+describe('names of selections', () => {
+  test('do not depend on the order of members, and have 43 characters', () => {
     fc.assert(
-      fc.property(select, fc.option(fc.webUrl()), (one, url) => {
-        assert.equal(subscriptionKey(one, url), subscriptionKey(reversed(one), url));
-        assert.match(subscriptionKey(one, url), /^[A-Za-z0-9_-]{43}$/);
+      fc.property(select, (one) => {
+        assert.equal(selectName(one), selectName(reversed(one)));
+        assert.match(selectName(one), /^[A-Za-z0-9_-]{43}$/);
       }),
     );
   });
 
-  test('[subs-equal] is equal exactly when selections are', () => {
+  test('[subs-equal] are equal exactly when selections are', () => {
     fc.assert(
-      fc.property(select, select, (one, two) =>
-        assert.equal(
-          sameSelect(one, two),
-          subscriptionKey(one, null) === subscriptionKey(two, null),
-        ),
-      ),
+      fc.property(select, select, (one, two) => {
+        assert.equal(sameSelect(one, reversed(one)), true);
+        assert.equal(sameSelect(one, two), selectName(one) === selectName(two));
+      }),
     );
   });
 
-  test('differs by URL, and from the key without a URL', () => {
-    fc.assert(
-      fc.property(
-        select,
-        fc.uniqueArray(fc.webUrl(), { minLength: 2, maxLength: 2 }),
-        (one, [a, b]) => {
-          assert.equal(
-            new Set([
-              subscriptionKey(one, null),
-              subscriptionKey(one, a!),
-              subscriptionKey(one, b!),
-            ]).size,
-            3,
-          );
-        },
-      ),
+  test('[subs-equal] compares numbers and strings as JSON values', () => {
+    const same = (a: string, b: string): boolean =>
+      sameSelect(
+        [{ name: 'a', arguments: { x: JSON.parse(a) as unknown } }],
+        [{ name: 'a', arguments: { x: JSON.parse(b) as unknown } }],
+      );
+    assert.deepEqual(
+      [same('1', '1.0'), same('10', '1e1'), same('-0', '0'), same('"\\u0061"', '"a"')],
+      [true, true, true, true],
+    );
+    assert.deepEqual(
+      [same('1', '"1"'), same('[1,2]', '[2,1]'), same('{}', '[]')],
+      [false, false, false],
     );
   });
 
@@ -88,6 +83,44 @@ describe('the canonical form', () => {
         assert.deepEqual(JSON.parse(text), JSON.parse(JSON.stringify(value)));
       }),
     );
+  });
+
+  test('writes the examples of RFC 8785', () => {
+    // Sections 3.2.2 and 3.2.3, and rows of appendix B.
+    assert.equal(
+      canonicalJson({
+        numbers: [333333333.33333329, 1e30, 4.5, 2e-3, 0.000000000000000000000000001],
+        string: '\u20ac$\u000F\u000aA\u0027\u0042\u0022\u005c\\\"\/',
+        literals: [null, true, false],
+      }),
+      String.raw`{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],"string":"\u20ac$\u000f\nA'B\"\\\\\"/"}`.replace(
+        '\\u20ac',
+        '\u20ac',
+      ),
+    );
+    assert.equal(
+      canonicalJson({
+        '\u20ac': 1,
+        '\r': 2,
+        '\ufb33': 3,
+        '1': 4,
+        '\u{1f600}': 5,
+        '\u0080': 6,
+        '\u00f6': 7,
+      }),
+      '{"\\r":2,"1":4,"\u0080":6,"\u00f6":7,"\u20ac":1,"\u{1f600}":5,"\ufb33":3}',
+    );
+    for (const [value, text] of [
+      [-0, '0'],
+      [5e-324, '5e-324'],
+      [1.7976931348623157e308, '1.7976931348623157e+308'],
+      [9007199254740992, '9007199254740992'],
+      [295147905179352830000, '295147905179352830000'],
+      [1e23, '1e+23'],
+      [0.000001, '0.000001'],
+      [1e-7, '1e-7'],
+    ] as const)
+      assert.equal(canonicalJson(value), text);
   });
 
   test('does not exist for values that JSON cannot express', () => {

@@ -6,14 +6,9 @@ import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import type { JSONWebKeySet, JWK } from 'jose';
 import { readVectors } from '../../../spec-schema/tools/vectors.ts';
-import type {
-  ChallengeAnswer,
-  Delivery,
-  Gap,
-  Selection,
-} from '../../../spec-schema/draft/schema.ts';
+import type { ChallengeAnswer, Delivery, Gap } from '../../../spec-schema/draft/schema.ts';
 import { verifyCallbackUrl } from '../../../src/protocol/wire/callback-url.ts';
-import { canonicalJson, subscriptionKey, webhookId } from '../../../src/protocol/wire/canonical.ts';
+import { webhookId } from '../../../src/protocol/wire/canonical.ts';
 import { verifyDelivery } from '../../../src/protocol/wire/delivery-jws.ts';
 import { acceptDelivery, coverage } from '../../../src/protocol/wire/envelope.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';
@@ -104,19 +99,6 @@ replay<{ url: string; issuer: string; audience: string; nowMs: number }, { publi
   '[curl-alg, curl-typ, curl-claims] signed callback URLs',
   ({ url, issuer, audience, nowMs }, { publicJwk }) =>
     verifyCallbackUrl(url, { publicKeys: publicJwk, issuer, audience, now: nowMs }),
-);
-
-replay<{ selectText: string; callbackUrl: string | null; canonical: string; key: string }, unknown>(
-  'subscription-key',
-  '[subs-default-key, subs-equal] keys',
-  ({ selectText, callbackUrl, canonical, key, verdict }) => {
-    const select = JSON.parse(selectText) as Selection[];
-    const made = subscriptionKey(select, callbackUrl);
-    if (verdict === 'invalid') return true;
-    assert.equal(made, key);
-    assert.equal(canonicalJson(JSON.parse(canonical)), canonical);
-    return true;
-  },
 );
 
 replay<

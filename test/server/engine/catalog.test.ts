@@ -69,7 +69,10 @@ describe('declaring', () => {
 
   test('[type-breaking] withdrawing a type in order to declare it changed ends its subscriptions with schema_changed', async () => {
     const w = await world({ triggers: [tick] });
-    const { subscriptionId } = await w.engine.subscribe(ann, { select: [{ name: 'tick' }] });
+    const { subscriptionId } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select: [{ name: 'tick' }],
+    });
     await w.engine.remove('tick', 'schema_changed');
     w.engine.declare({ type: { ...tick.type, payloadSchema: { type: 'string' } } });
     await turns();

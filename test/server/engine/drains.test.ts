@@ -303,7 +303,7 @@ describe('a pull', () => {
 
   test('[cap-levels] rejects a drain that the trigger type does not have', async () => {
     const w = await world({ triggers: [{ type: { ...tick.type, drains: ['pull'] } }] });
-    const { subscriptionId } = await w.engine.subscribe(ann, { select });
+    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select });
     assert.deepEqual(
       (
         await refusal(
@@ -324,7 +324,7 @@ describe('a pull', () => {
   test('[subs-permission] checks the permission each time', async () => {
     let allowed = true;
     const w = await world({ authorize: () => allowed });
-    const { subscriptionId } = await w.engine.subscribe(ann, { select });
+    const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select });
     allowed = false;
     for (const call of [
       pull(w, subscriptionId),

@@ -55,7 +55,7 @@ describe('subscribe', () => {
   test('gives ids that no command line reads as an option', async () => {
     const random = { uniform: () => 0.5, token: (bytes: number) => '-'.repeat(bytes + 1) };
     const w = await world({ random });
-    const { subscriptionId, epoch } = await w.engine.subscribe(ann, { select });
+    const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select });
     assert.doesNotMatch(subscriptionId, /^-/);
     assert.doesNotMatch(epoch, /^-/);
     await w.close();
@@ -84,20 +84,17 @@ describe('subscribe', () => {
     await w.close();
   });
 
-  test('[subs-default-key subs-key-scope] derives the default key from selection and URL, and scopes keys to a principal', async () => {
+  test('[subs-key-scope] keeps the keys of principals apart', async () => {
     const w = await world();
-    const one = await w.engine.subscribe(ann, { select });
-    const two = await w.engine.subscribe(ann, { select, callback: CALLBACK });
-    const three = await w.engine.subscribe(bob, { select });
-    assert.match(one.key, /^[\w-]{43}$/);
-    assert.notEqual(one.key, two.key);
-    assert.equal(one.key, three.key);
-    assert.equal(new Set([one, two, three].map(({ subscriptionId }) => subscriptionId)).size, 3);
+    const one = await w.engine.subscribe(ann, { key: 'k', select });
+    const two = await w.engine.subscribe(bob, { key: 'k', select });
+    assert.deepEqual([one.created, two.created], [true, true]);
+    assert.notEqual(one.subscriptionId, two.subscriptionId);
     assert.deepEqual(
       (await w.engine.subscriptions(bob, {})).subscriptions.map(
         ({ subscriptionId }) => subscriptionId,
       ),
-      [three.subscriptionId],
+      [two.subscriptionId],
     );
     await w.close();
   });
@@ -115,29 +112,27 @@ describe('subscribe', () => {
       authorize: (_caller, { name, arguments: args }) =>
         name === 'tock' ? args['of'] === undefined : name !== 'hidden',
     });
+    const key = 'k';
     const cases: readonly [Parameters<typeof w.engine.subscribe>[1], object][] = [
-      [{ select: [{ name: 'nothing' }] }, { kind: 'trigger' }],
+      [{ key, select: [{ name: 'nothing' }] }, { kind: 'trigger' }],
       [
-        { select: [{ name: 'tock', arguments: { of: 'others' } }] },
+        { key, select: [{ name: 'tock', arguments: { of: 'others' } }] },
         { kind: 'trigger', name: 'tock' },
       ],
-      [{ select: [{ name: 'hidden' }] }, { kind: 'trigger' }],
-      [
-        { select: [{ name: 'pullable' }], callback: CALLBACK },
-        { kind: 'feature', feature: 'callback' },
-      ],
+      [{ key, select: [{ name: 'hidden' }] }, { kind: 'trigger' }],
+      [{ key, select: [{ name: 'pullable' }], callback: CALLBACK }, { kind: 'feature', feature: 'callback' }],
     ];
     for (const [params, data] of cases)
       assert.deepEqual((await refusal(w.engine.subscribe(ann, params))).data, data);
     const wrong = await refusal(
-      w.engine.subscribe(ann, { select: [{ name: 'tick', arguments: { topic: 7 } }] }),
+      w.engine.subscribe(ann, { key, select: [{ name: 'tick', arguments: { topic: 7 } }] }),
     );
     assert.deepEqual(
       [wrong.code, wrong.data['kind'], wrong.data['path']],
       [-32602, 'invalid', '/select/0/arguments/topic'],
     );
     const short = await refusal(
-      w.engine.subscribe(ann, { select, callback: { ...CALLBACK, secret: 'whsec_AAAA' } }),
+      w.engine.subscribe(ann, { key, select, callback: { ...CALLBACK, secret: 'whsec_AAAA' } }),
     );
     assert.deepEqual([short.code, short.data['path']], [-32602, '/callback/secret']);
     assert.doesNotMatch(JSON.stringify(short), /AAAA/);
@@ -145,6 +140,7 @@ describe('subscribe', () => {
       (
         await refusal(
           w.engine.subscribe(ann, {
+            key,
             select: [{ name: 'pullable' }, { name: 'tick' }],
             callback: CALLBACK,
           }),
@@ -172,6 +168,7 @@ describe('subscribe', () => {
     for (const [durable, asked, granted] of table) {
       const w = await world({ ttl: { allowNoExpiry: durable } });
       const { ttlMs, expiresAt, renewAfterMs } = await w.engine.subscribe(ann, {
+        key: 'k',
         select,
         ...(asked === undefined ? {} : { ttlMs: asked }),
       });
@@ -220,7 +217,11 @@ describe('subscribe', () => {
     });
     assert.deepEqual([again.created, again.head, again.since], [false, 3, undefined]);
     assert.deepEqual(
-      (await refusal(w.engine.subscribe(ann, { select: [{ name: 'tock' }], since: asked }))).data,
+      (
+        await refusal(
+          w.engine.subscribe(ann, { key: 'tock', select: [{ name: 'tock' }], since: asked }),
+        )
+      ).data,
       { kind: 'feature', feature: 'since' },
     );
     await w.close();
@@ -239,6 +240,7 @@ describe('subscribe', () => {
         await turns(held);
       };
       const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
+        key: 'k',
         select,
         since: new Date(0).toISOString(),
       });

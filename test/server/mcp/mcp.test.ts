@@ -145,7 +145,7 @@ test('makes every method of the table answer in both eras, and modern results ar
       return message?.result ?? {};
     };
     await expect('triggers/list', {});
-    const { subscriptionId, epoch } = await expect('triggers/subscribe', { select });
+    const { subscriptionId, epoch } = await expect('triggers/subscribe', { key: 'k', select });
     await expect('triggers/update', { subscriptionId, ttlMs: 60_000 });
     await expect('triggers/get', { subscriptionId });
     await expect('triggers/subscriptions', {});
@@ -340,7 +340,8 @@ describe('list_changed [list-changed-send]', () => {
   test('travels on an open stream, tagged, and then not on the session as well', async () => {
     const own = await startEngine();
     const { call, send, messages, next, close } = await pipe(own);
-    const { subscriptionId } = (await call('s', 'triggers/subscribe', { select })).result ?? {};
+    const { subscriptionId } =
+      (await call('s', 'triggers/subscribe', { key: 'k', select })).result ?? {};
     await send({ id: 9, method: 'triggers/stream', params: { subscriptionId } });
     await next(({ method }) => method === 'notifications/triggers/delivery');
     own.declare({ type: { ...alarm.type, name: 'alarm.broken' } });

@@ -109,11 +109,6 @@ const ROWS = [
     overrides: { signed: (raw) => Buffer.from(JSON.stringify(JSON.parse(raw))) },
   },
   {
-    check: 'curl-explicit-key',
-    wrong: 'registers a signed URL without a key',
-    overrides: { key: () => undefined },
-  },
-  {
     check: 'stream-client-dead',
     wrong: 'waits forever on a silent stream',
     overrides: { silenceMs: () => FAR },

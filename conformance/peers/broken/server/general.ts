@@ -216,6 +216,15 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'err-codes',
+    wrong: 'chooses a key for a client that names none',
+    fault: {
+      request: ({ method, params }) => {
+        if (method === 'triggers/subscribe') params.key ??= `made.${Date.now()}`;
+      },
+    },
+  },
+  {
+    check: 'err-codes',
     wrong: 'omits the error data',
     fault: errors((error) => ({ ...error, data: undefined })),
   },

@@ -24,13 +24,6 @@ const another = (): string => `another.${++count}.${Date.now()}`;
 
 export const subscriptions: readonly BrokenServer[] = [
   {
-    check: 'subs-default-key',
-    wrong: 'generates a random default key',
-    fault: asked((params) => {
-      params.key ??= another();
-    }),
-  },
-  {
     check: 'subs-key-scope',
     wrong: 'shares keys between principals',
     fault: {

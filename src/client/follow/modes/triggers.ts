@@ -4,7 +4,7 @@
  * (SEP: Recovery by the client).
  */
 import type { Selection } from '../../../../spec-schema/draft/schema.ts';
-import { subscriptionKey } from '../../../protocol/wire/canonical.ts';
+import { selectName } from '../../../protocol/wire/canonical.ts';
 import { notFound } from '../../../protocol/wire/errors.ts';
 import { TriggersApi } from '../../sdk/triggers-api.ts';
 import type { Connection } from '../../sdk/connection.ts';
@@ -36,7 +36,7 @@ export function triggersMode(
   onState: (state: SubscriptionState) => void,
 ): TriggersMode {
   const { triggers = {}, callback, ledger, ack, tuning = {} } = options;
-  const key = triggers.key ?? subscriptionKey(select, null);
+  const key = triggers.key ?? `follow.${selectName(select)}`;
   let subscription: TriggersSubscription | undefined;
   let last: TriggersSubscription | undefined;
 

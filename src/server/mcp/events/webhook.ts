@@ -20,9 +20,7 @@ import type {
   UnsubscribeParams,
 } from '../../../protocol/events/types.ts';
 
-/**
- * The subscription key of a webhook. It differs from every default key of `triggers/subscribe`.
- */
+/** The subscription key of a webhook. */
 export const webhookKey = (url: string, { name, arguments: args }: Selection): string =>
   `webhook:${sha256(canonicalJson([url, name, args]))}`;
 

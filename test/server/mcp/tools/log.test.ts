@@ -398,7 +398,7 @@ describe('access', () => {
     const { engine, check, call, refused, list, watch, emitAll } = await begin(t);
     const mine = { name: 'tick', arguments: {} };
     const others = [
-      { select: [mine] },
+      { key: 'one', select: [mine] },
       { key: implicitSubscriptionKey('feed', mine), select: [mine] },
       { key: 'watch:two', select: [mine, { name: 'tock' }] },
     ];
