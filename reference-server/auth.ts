@@ -101,16 +101,20 @@ async function verify(
         OAuthErrorCode.InvalidToken,
         'The access token has no subject. Get a token that has one.',
       );
+    const named = [payload['client_id'], payload['azp']].find(
+      (claim) => typeof claim === 'string' && claim !== '',
+    );
+    const client = typeof named === 'string' ? named : '';
     return {
       token,
-      clientId: typeof payload['client_id'] === 'string' ? payload['client_id'] : payload.sub,
+      clientId: client,
       scopes:
         typeof payload['scope'] === 'string'
           ? payload['scope'].split(' ').filter((scope) => scope !== '')
           : [],
       expiresAt: payload.exp ?? 0,
       resource: audience,
-      extra: { iss: issuer, sub: payload.sub },
+      extra: { iss: issuer, sub: payload.sub, ...(client === '' ? {} : { client_id: client }) },
     };
   } catch (error) {
     throw tokenError(error);

@@ -206,6 +206,11 @@ const variables = {
     '',
     'Further host names whose web pages may call `/mcp`, comma separated.',
   ),
+  SHARED_CLIENTS: variable(
+    list(),
+    '',
+    'Clients (`client_id` or `azp` of the token), comma separated, that share the subscriptions of their user: each of them can change and acknowledge what the others created. Without it, every client has its own.',
+  ),
   TTL_MIN_MS: variable(
     integer(1000, 365 * DAY_MS),
     '60000',

@@ -123,7 +123,10 @@ export class McpEndpoint {
 
     const authInfo = await this.#options.auth.authenticate(request);
     if (authInfo instanceof Response) return authInfo;
-    const { principal } = callerOf({ http: { authInfo } });
+    const { principal } = callerOf(
+      { http: { authInfo } },
+      { sharedClients: this.#options.config.SHARED_CLIENTS },
+    );
 
     const body = request.method === 'POST' ? await readJson(request) : undefined;
     if (body instanceof Response) return body;

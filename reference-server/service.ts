@@ -14,18 +14,21 @@ import {
   attachResources,
   attachTools,
   attachTriggers,
+  callerOf,
   createEgress,
   createEngine,
   deliveryKey,
   publishedKey,
   eventsDialects,
   withFeeds,
+  type Caller,
   type PublishedKey,
   type EgressOptions,
   type Engine,
   type EngineOptions,
   type Log,
   type Meter,
+  type RequestIdentity,
 } from 'mcp-triggers-experimental/server';
 import { sqliteStore } from 'mcp-triggers-experimental/stores/sqlite';
 import packageJson from 'mcp-triggers-experimental/package.json' with { type: 'json' };
@@ -120,7 +123,10 @@ export async function createService({
   const fixtures = config.FIXTURES === undefined ? null : conformanceFixtures(bus);
 
   // All resources that are not feeds are fixtures, which every caller may read.
-  const feeds = { log, ready: () => service.start(), mayRead: () => fixtures !== null };
+  // One function for every binding, so that all of them agree about the owner.
+  const caller = (identity: RequestIdentity): Caller =>
+    callerOf(identity, { sharedClients: config.SHARED_CLIENTS });
+  const feeds = { log, caller, ready: () => service.start(), mayRead: () => fixtures !== null };
 
   let starting: Promise<void> | undefined;
   const start = async () => {
@@ -151,10 +157,16 @@ export async function createService({
         maxTtlMs: config.TTL_MAX_MS,
         ...(jwksUri === null ? {} : { jwksUri: jwksUri.href }),
         log,
+        caller,
         ready: service.start,
       });
-      attachEvents(mcp, engine, { undeclared: config.EVENTS_PROFILE, log, ready: service.start });
-      attachTools(mcp, engine, { log, ready: service.start });
+      attachEvents(mcp, engine, {
+        undeclared: config.EVENTS_PROFILE,
+        log,
+        caller,
+        ready: service.start,
+      });
+      attachTools(mcp, engine, { log, caller, ready: service.start });
       attachResources(mcp, engine, feeds);
       return mcp;
     },

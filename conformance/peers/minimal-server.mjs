@@ -117,14 +117,15 @@ const FIRST_TYPES = [
     },
   },
 ];
-/** The text that identifies a principal: its issuer and its subject. */
-const principalOf = (subject, issuer = 'https://issuer.example') =>
-  JSON.stringify([issuer, subject]);
+/** The text that identifies an owner: issuer, subject and client of its tokens. */
+const ownerOf = (subject, { issuer = 'https://issuer.example', client = 'kit' } = {}) =>
+  JSON.stringify([issuer, subject, client]);
 const PRINCIPALS = {
-  main: principalOf('main'),
-  other: principalOf('other'),
-  stranger: principalOf('stranger'),
-  namesake: principalOf('main', 'https://elsewhere.example'),
+  main: ownerOf('main'),
+  other: ownerOf('other'),
+  stranger: ownerOf('stranger'),
+  namesake: ownerOf('main', { issuer: 'https://elsewhere.example' }),
+  sibling: ownerOf('main', { client: 'sibling' }),
 };
 const TOKENS = Object.fromEntries(
   Object.keys(PRINCIPALS).map((name) => [name, `token_${token(24)}`]),

@@ -85,7 +85,7 @@ export interface ControlOffer {
   readonly types: ControlTypes;
   /**
    * Access tokens by principal. `main` is the principal of `--token`; `other` is another one;
-   * `stranger` may follow nothing; `namesake` has the subject of `main` at another issuer.
+   * `stranger` may follow nothing; `namesake` has the subject of `main` at another issuer, and `sibling` is another client of the user `main`.
    */
   readonly tokens: Readonly<Record<string, string>>;
   /**

@@ -23,7 +23,15 @@ export { eventsDialects, type EventsDialectOptions } from './mcp/events/dialects
 export type { EventsWebhookId, ProfileName } from './mcp/events/profiles.ts';
 export type { AttachableEngine, BindingOptions } from './mcp/sdk.ts';
 export { withBoundedBacklog, type BacklogOptions } from './mcp/backlog.ts';
-export { callerOf, principalOf, LOCAL_PRINCIPAL, type RequestIdentity } from './mcp/principal.ts';
+export {
+  callerOf,
+  LOCAL_PRINCIPAL,
+  ownerOf,
+  parseOwner,
+  type Owner,
+  type OwnerPolicy,
+  type RequestIdentity,
+} from './mcp/principal.ts';
 export {
   defineTrigger,
   type SchemaOf,

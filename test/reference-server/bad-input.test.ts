@@ -260,7 +260,7 @@ describe('a bad request is rejected with typed data, repeats no value and change
   }
 });
 
-test("another principal's subscription answers like one that never existed, byte for byte [iso-not-found] [iso-no-data] [iso-own]", async () => {
+test("another principal's subscription answers like one that never existed, byte for byte [iso-not-found] [iso-own]", async () => {
   const { subscriptionId, epoch } = mine;
   const asks: readonly (readonly [method: string, params: (id: string) => object])[] = [
     ['triggers/get', (id) => ({ subscriptionId: id })],

@@ -34,6 +34,8 @@ const PASSED_ON = [
  * server detects the loss.
  */
 const WITNESS = 'triggers.db.instance';
+/** The client of every token but `sibling`. */
+const CLIENT = 'kit';
 
 export class ReferenceServer {
   readonly #port: number;
@@ -109,11 +111,12 @@ export class ReferenceServer {
     for (const subject of ['main', 'other', 'stranger'])
       this.#tokens[subject] = await this.#tokenFor(subject, this.#issuer);
     this.#tokens['namesake'] = await this.#tokenFor('main', `${this.#issuer}/second`);
+    this.#tokens['sibling'] = await this.#tokenFor('main', this.#issuer, 'sibling');
   }
 
-  #tokenFor(subject: string, issuer: string): Promise<string> {
+  #tokenFor(subject: string, issuer: string, client = CLIENT): Promise<string> {
     return (
-      new SignJWT({ scope: 'triggers' })
+      new SignJWT({ scope: 'triggers', client_id: client })
         .setProtectedHeader({ alg: 'EdDSA', kid: 'conformance' })
         .setIssuer(issuer)
         .setSubject(subject)
@@ -191,7 +194,7 @@ export class ReferenceServer {
 
   /** The server identifies a principal by issuer and subject. */
   #principalOf(name: string): string {
-    return JSON.stringify([this.#issuer, name]);
+    return JSON.stringify([this.#issuer, name, CLIENT]);
   }
 
   #ask(request: object): Promise<void> {

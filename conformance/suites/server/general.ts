@@ -405,6 +405,7 @@ export const general = [
           'existence of the type before arguments and URL',
           'triggers/subscribe',
           {
+            key: t.unique(),
             select: [{ name: 'conformance.no_such_type', arguments: { topic: 1 } }],
             callback: {
               url: 'http://callback.invalid/',

@@ -4,13 +4,17 @@ import { NotApplicable } from '../../runner/observations.ts';
 import { scenario } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
+/** Whether only this machine reaches the address. */
+const isLoopback = (url: string): boolean =>
+  /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(url).hostname);
+
 const UNKNOWN = 'sub_conformance_00000000000000000000';
 
 export const isolation = [
   scenario({
-    name: 'isolation: another principal',
-    about: 'For every other principal a subscription is like one that never existed.',
-    checks: ['iso-own', 'iso-not-found', 'iso-no-data', 'iso-iss-sub'],
+    name: 'isolation: another owner',
+    about: 'For every other owner a subscription is like one that never existed.',
+    checks: ['iso-own', 'iso-not-found', 'iso-iss-sub'],
     needs: { types: ['plain'], verbs: ['emit'] },
     eras: 'each',
     async run(t) {
@@ -32,8 +36,8 @@ export const isolation = [
       ];
       for (const [method, params] of asked) {
         await t.check(
-          ['iso-own', 'iso-not-found', 'iso-no-data'],
-          `${method} of another principal's subscription returns the error of an unknown one`,
+          ['iso-own', 'iso-not-found'],
+          `${method} of another owner's subscription returns the error of an unknown one`,
           async () => {
             const [foreign, unknown] = [
               await other.errorOf(method, params(subscriptionId)),
@@ -48,7 +52,7 @@ export const isolation = [
       }
       await t.check(
         'iso-own',
-        'no other principal lists the subscription, and it is unchanged',
+        'no other owner lists the subscription, and it is unchanged',
         async () => {
           const pages = await other.pages('triggers/subscriptions');
           assert.ok(
@@ -63,7 +67,7 @@ export const isolation = [
       );
       await t.check(
         'iso-iss-sub',
-        'the same subject of another issuer is another principal',
+        'the same subject of another issuer is another owner',
         async () => {
           const namesake = await t.as('namesake');
           assert.deepEqual(
@@ -73,17 +77,33 @@ export const isolation = [
           );
         },
       );
+      await t.check(
+        'iso-iss-sub',
+        'another client of the same user is another owner, and its key is a key of its own',
+        async () => {
+          const sibling = await t.as('sibling');
+          assert.deepEqual(
+            (await sibling.errorOf('triggers/get', { subscriptionId })).data,
+            { kind: 'subscription' },
+            '`data`:',
+          );
+          const { key, select } = subscription;
+          const theirs = await t.subscribe({ key, select }, sibling);
+          assert.equal(theirs.created, true, '`created` of the same key:');
+        },
+      );
     },
   }),
 
   scenario({
     name: 'isolation: unauthenticated',
-    about: 'Without an authenticated principal the server answers triggers/list only.',
+    about: 'Without a verified access token the server answers triggers/list only.',
     checks: ['iso-principal'],
     needs: { types: ['plain'] },
     async run(t) {
-      if (t.subject.access.token === undefined)
-        throw new NotApplicable('The server is tested without authorization.');
+      // Everybody who reaches a loopback address is on the same machine.
+      if (t.subject.access.token === undefined && isLoopback(t.subject.access.url))
+        throw new NotApplicable('The server runs in development, without authorization.');
       await t.check(
         'iso-principal',
         'the server rejects every subscription method without a token',
@@ -130,6 +150,31 @@ export const isolation = [
           }
         },
       );
+    },
+  }),
+
+  scenario({
+    name: 'isolation: permission of the request',
+    about: 'A new selection and a new callback need the permission of the request.',
+    checks: ['iso-scopes'],
+    needs: { types: ['plain'], verbs: ['permit'] },
+    alone: true,
+    async run(t) {
+      const name = t.control.type('plain');
+      const { subscriptionId } = await t.subscribe();
+      const endpoint = t.settings.drains.includes('callback') ? await t.endpoint() : undefined;
+      await t.control.do('permit', { principal: 'main', name, allowed: false, told: false });
+      t.defer(() => t.control.do('permit', { principal: 'main', name, allowed: true }));
+      const changes: readonly (readonly [what: string, change: object])[] = [
+        ['select', { select: [{ name, arguments: { topic: t.unique('topic') } }] }],
+        ...(endpoint === undefined ? [] : [['callback', { callback: endpoint.callback }] as const]),
+      ];
+      for (const [what, change] of changes)
+        await t.check('iso-scopes', `a new ${what} without permission is rejected`, async () => {
+          const { code } = await t.mcp.errorOf('triggers/update', { subscriptionId, ...change });
+          assert.ok(code === -32024 || code === -32023, `the error has code ${code}`);
+          assert.equal(endpoint?.hits.length ?? 0, 0, 'requests to the callback:');
+        });
     },
   }),
 

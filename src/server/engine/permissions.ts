@@ -19,8 +19,8 @@ export type Authorize = (
 export type Visible = (caller: Caller, name: string) => boolean | Promise<boolean>;
 
 /**
- * Decides whether a principal may still follow a selection. Called in the background, where there
- * is no request and thus no claims.
+ * Decides whether an owner may still follow a selection. Called in the background, where there is
+ * no request and thus no claims. `parseOwner` returns the parts of `principal`.
  */
 export type Reauthorize = (
   principal: string,

@@ -34,7 +34,10 @@ import type { EventGap } from '../store/port.ts';
 
 /** The sender of an MCP request. */
 export interface Caller {
-  /** The authenticated subject: `local` on stdio, `JSON.stringify([iss, sub])` over HTTP. */
+  /**
+   * The owner of what this caller creates: `local` on stdio, `JSON.stringify([iss, sub, client])`
+   * over HTTP, without the client for tokens that name none.
+   */
   readonly principal: string;
   /** Claims from authentication, for `authorize`. Never stored. */
   readonly claims?: Readonly<Record<string, unknown>>;

@@ -23,9 +23,9 @@ export type AttachableEngine = Verbs & Pick<Engine, 'onListChanged' | 'clock'>;
 /** Options that every `attach…` function takes. */
 export interface BindingOptions {
   /**
-   * Returns the caller of a request. Default: {@link callerOf}, which takes `iss` and `sub` from
-   * `authInfo.extra` over HTTP and returns `local` on a pipe. Throw a `WireError` `Forbidden` to
-   * reject the request.
+   * Returns the caller of a request. Default: {@link callerOf}, which takes issuer, subject and
+   * client from `authInfo` over HTTP and returns `local` on a pipe. Pass the same function to every
+   * binding. Throw a `WireError` `Forbidden` to reject the request.
    */
   readonly caller?: (ctx: ServerContext) => Caller;
   /**

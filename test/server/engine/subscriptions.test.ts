@@ -476,7 +476,7 @@ describe('reading', () => {
 });
 
 describe('isolation', () => {
-  test('[iso-own iso-not-found iso-no-data] answers another principal exactly as for an unknown subscription', async () => {
+  test('[iso-own iso-not-found] answers another principal exactly as for an unknown subscription', async () => {
     const w = await world();
     const { subscriptionId, epoch, etag } = await w.engine.subscribe(ann, { key: 'k', select });
     await w.emit(1);
@@ -869,4 +869,37 @@ test('[end-revoked] a permission check that finds a selection forbidden ends no 
   assert.equal((await w.inner.tombstone(stays!))?.reason, 'revoked');
   assert.equal((await get(w, leaves!)).status, 'active');
   await w.close();
+});
+
+describe('permission of a request', () => {
+  test('[iso-scopes] a new selection and a new callback need the scopes of the request that brings them', async () => {
+    const w = await world({
+      authorize: ({ claims }, { name }) =>
+        (claims?.['scopes'] as string[] | undefined)?.includes(name) === true,
+    });
+    // Two requests of one owner, with tokens of different scopes.
+    const full = { principal: 'ann', claims: { scopes: ['tick', 'tock'] } };
+    const narrow = { principal: 'ann', claims: { scopes: ['tock'] } };
+    const { subscriptionId, etag } = await w.engine.subscribe(full, { key: 'k', select });
+    for (const change of [
+      { callback: CALLBACK },
+      { select: [{ name: 'tick', arguments: { topic: 'red' } }] },
+      { select: [{ name: 'tick' }, { name: 'tock' }] },
+    ])
+      assert.equal(
+        (await refusal(w.engine.update(narrow, { subscriptionId, ...change }))).data['kind'],
+        'trigger',
+      );
+    assert.equal(
+      (await refusal(w.engine.subscribe(narrow, { key: 'k', select, callback: CALLBACK }))).data[
+        'kind'
+      ],
+      'trigger',
+    );
+    assert.equal(w.endpoints.challenges.length, 0);
+    assert.equal((await get(w, subscriptionId)).etag, etag);
+    const moved = await w.engine.update(full, { subscriptionId, select: [{ name: 'tock' }] });
+    assert.equal(moved.select[0]?.name, 'tock');
+    await w.close();
+  });
 });

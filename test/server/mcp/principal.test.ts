@@ -1,7 +1,12 @@
 /** Tests who the caller is: a table of request contexts, each with its principal or error. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
-import { callerOf, principalOf, type RequestIdentity } from '../../../src/server/mcp/principal.ts';
+import {
+  callerOf,
+  ownerOf,
+  parseOwner,
+  type RequestIdentity,
+} from '../../../src/server/mcp/principal.ts';
 import { WireError } from '../../../src/protocol/wire/errors.ts';
 
 const http = (extra?: Record<string, unknown>): RequestIdentity => ({
@@ -20,6 +25,26 @@ describe('the principal of a request [iso-iss-sub] [iso-principal]', () => {
       'the same subject of another issuer',
       http({ iss: 'https://b', sub: 'x' }),
       '["https://b","x"]',
+    ],
+    [
+      'a token of a client',
+      http({ iss: 'https://a', sub: 'x', client_id: 'mail', azp: 'chat' }),
+      '["https://a","x","mail"]',
+    ],
+    [
+      'a token with azp only',
+      http({ iss: 'https://a', sub: 'x', azp: 'chat' }),
+      '["https://a","x","chat"]',
+    ],
+    [
+      'a token whose client only the authenticator names',
+      { http: { authInfo: { clientId: 'mail', extra: { iss: 'https://a', sub: 'x' } } } },
+      '["https://a","x","mail"]',
+    ],
+    [
+      'a token with an empty client',
+      http({ iss: 'https://a', sub: 'x', client_id: '' }),
+      '["https://a","x"]',
     ],
     ['HTTP without a token', { http: {} }, null],
     ['a session without HTTP', { sessionId: 's' }, null],
@@ -42,10 +67,27 @@ describe('the principal of a request [iso-iss-sub] [iso-principal]', () => {
   }
 });
 
-test('no two pairs of issuer and subject give the same principal, whatever characters they contain', () => {
+test('no two owners have the same text, whatever characters their parts contain', () => {
   const parts = ['a', 'a"', '"', ',', '","', 'a","b', '\\', '\\"', '[', ']', ''];
-  const pairs = parts.flatMap((iss) => parts.map((sub) => principalOf(iss, sub)));
-  assert.equal(new Set(pairs).size, pairs.length);
+  const owners = parts.flatMap((iss) =>
+    parts.flatMap((sub) => [undefined, ...parts].map((client) => ({ iss, sub, client }))),
+  );
+  assert.equal(new Set(owners.map(ownerOf)).size, owners.length);
+  for (const { iss, sub, client } of owners)
+    assert.deepEqual(
+      parseOwner(ownerOf({ iss, sub, client })),
+      client === undefined ? { iss, sub } : { iss, sub, client },
+    );
+  for (const text of ['local', '[]', '["a"]', '["a","b","c","d"]', '["a",7]', '{}'])
+    assert.equal(parseOwner(text), null);
+});
+
+test('[iso-iss-sub] clients share only where the policy names them', () => {
+  const policy = { sharedClients: ['phone', 'desktop'] };
+  const owner = (client_id: string): string =>
+    callerOf(http({ iss: 'https://a', sub: 'x', client_id }), policy).principal;
+  assert.equal(owner('phone'), owner('desktop'));
+  assert.equal(owner('chat'), '["https://a","x","chat"]');
 });
 
 test('a subject named local is not the local principal', () => {

@@ -162,7 +162,7 @@ test('[log-stable] a row that was altered in a sound file is rejected when it is
     ],
     ['UPDATE progress SET acked = acked + 1 WHERE row = 2', (store) => store.load([2])],
     ['UPDATE progress SET due_at = 1 WHERE row = 2', (store) => store.load([2])],
-    ["UPDATE subscriptions SET principal = 'mallory' WHERE row = 2", (store) => store.load([2])],
+    ["UPDATE subscriptions SET owner = 'mallory' WHERE row = 2", (store) => store.load([2])],
     [
       "UPDATE subscriptions SET select_json = '[' WHERE row = 2",
       async (store) => {

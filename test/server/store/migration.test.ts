@@ -26,6 +26,41 @@ test('a second run changes nothing', () => {
   );
 });
 
+test('the owners of a store of version 1 keep what they have', () => {
+  const database = new DatabaseSync(':memory:');
+  const owner = '["https://issuer.example","ann"]';
+  const fill = (table: string, row: Readonly<Record<string, string | number>>): unknown =>
+    database
+      .prepare(
+        `INSERT INTO ${table} (${Object.keys(row).join()}) VALUES (${Object.keys(row)
+          .map(() => '?')
+          .join()})`,
+      )
+      .run(...Object.values(row));
+  database.exec(`${initial}; PRAGMA user_version = 1; PRAGMA application_id = 0x6d637074`);
+  fill('subscriptions', {
+    ...{ row: 1, subscription_id: 's', principal: owner, key: 'k', created_at: 1 },
+    ...{ created_offset: 0, select_json: '[]', on_failure: 'skip', paused: 0, suspended: 0 },
+    ...{ version: 1, retention_max_age_ms: 1, retention_max_events: 1, checksum: 7 },
+  });
+  fill('tombstones', {
+    ...{ subscription_id: 't', principal: owner, reason: 'expired', epoch: 'e' },
+    ...{ head: 1, acked: 1, forget_at: 1 },
+  });
+  fill('verifications', { principal: owner, url_hash: 'h', verified_at: 1 });
+  migrate(database);
+  for (const table of ['subscriptions', 'tombstones', 'verifications'])
+    assert.deepEqual(
+      database
+        .prepare(`SELECT owner FROM ${table}`)
+        .all()
+        .map((row) => ({ ...row })),
+      [{ owner }],
+      table,
+    );
+  assert.throws(() => fill('subscriptions', { row: 2, owner, key: 'k' }), /constraint/);
+});
+
 test('a migration that fails half-way leaves nothing behind and runs completely the next time', () => {
   const database = new DatabaseSync(':memory:');
   // Space for some of the tables only.

@@ -49,7 +49,7 @@ export const isolation: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'iso-no-data',
+    check: 'iso-not-found',
     wrong: 'reports the reason of an ended subscription to others',
     fault: errors((error) =>
       error.data?.kind === 'subscription'
@@ -69,6 +69,37 @@ export const isolation: readonly BrokenServer[] = [
         )
           proxied.headers['authorization'] = proxied.memory['first'];
       },
+    },
+  },
+  {
+    check: 'iso-iss-sub',
+    wrong: 'takes two clients of one user as one owner',
+    fault: {
+      request: (proxied) => {
+        asFirst(proxied);
+        if (
+          foreign(proxied) &&
+          userOf(proxied.headers) === userOf({ authorization: proxied.memory['first'] })
+        )
+          proxied.headers['authorization'] = proxied.memory['first'];
+      },
+    },
+  },
+  {
+    check: 'iso-scopes',
+    wrong: 'accepts a selection and a callback for which the request has no permission',
+    fault: {
+      result: (result, { memory }) => {
+        if (typeof result.subscriptionId === 'string') memory[result.subscriptionId] = result;
+        return result;
+      },
+      error: (error, { method, params, memory }) =>
+        method === 'triggers/update' &&
+        (params.select !== undefined || params.callback !== undefined) &&
+        (error.code === -32024 || error.code === -32023) &&
+        memory[params.subscriptionId] !== undefined
+          ? { result: memory[params.subscriptionId] }
+          : { error },
     },
   },
   {
@@ -98,14 +129,23 @@ export const isolation: readonly BrokenServer[] = [
   },
 ];
 
-const subjectOf = ({ authorization = '' }: Record<string, string>): unknown => {
+interface Claims {
+  readonly iss?: unknown;
+  readonly sub?: unknown;
+}
+
+const claimsOf = ({ authorization = '' }: Record<string, string>): Claims | null => {
   try {
-    return (
-      JSON.parse(Buffer.from(authorization.split('.')[1] ?? '', 'base64url').toString()) as {
-        readonly sub?: unknown;
-      }
-    ).sub;
+    return JSON.parse(
+      Buffer.from(authorization.split('.')[1] ?? '', 'base64url').toString(),
+    ) as Claims;
   } catch {
-    return Symbol('none');
+    return null;
   }
+};
+const subjectOf = (headers: Record<string, string>): unknown =>
+  claimsOf(headers)?.sub ?? Symbol('none');
+const userOf = (headers: Record<string, string>): unknown => {
+  const claims = claimsOf(headers);
+  return claims === null ? Symbol('none') : JSON.stringify([claims.iss, claims.sub]);
 };

@@ -23,7 +23,7 @@ export type Row = Record<string, SQLOutputValue>;
 /** Columns of `subscriptions` that never change, after `row`. */
 export const IDENTITY_COLUMNS = [
   'subscription_id',
-  'principal',
+  'owner',
   'key',
   'created_at',
   'created_offset',
@@ -178,7 +178,7 @@ export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
   const subscriptionId = row['subscription_id'] as string;
   const state: Subscription = {
     subscriptionId,
-    principal: row['principal'] as string,
+    principal: row['owner'] as string,
     key: row['key'] as string,
     createdAt: row['created_at'] as number,
     select: decodeSelect(row['select_json']),

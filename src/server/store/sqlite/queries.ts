@@ -46,7 +46,7 @@ export function prepareQueries(database: DatabaseSync) {
     deleteProgress: sql('DELETE FROM progress WHERE row = ?'),
     deleteSubscription: sql('DELETE FROM subscriptions WHERE row = ?'),
     insertTombstone: sql(
-      'INSERT OR REPLACE INTO tombstones (subscription_id, principal, reason, epoch, head, acked, forget_at) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      'INSERT OR REPLACE INTO tombstones (subscription_id, owner, reason, epoch, head, acked, forget_at) VALUES (?, ?, ?, ?, ?, ?, ?)',
     ),
 
     event: sql(
@@ -80,7 +80,7 @@ export function prepareQueries(database: DatabaseSync) {
     ),
     renumberBack: sql('UPDATE log_entries SET sequence = -sequence WHERE row = ? AND sequence < 0'),
     verified: sql(
-      'INSERT INTO verifications (principal, url_hash, verified_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET verified_at = excluded.verified_at',
+      'INSERT INTO verifications (owner, url_hash, verified_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET verified_at = excluded.verified_at',
     ),
 
     sweepWindow: bulk(
@@ -91,8 +91,8 @@ export function prepareQueries(database: DatabaseSync) {
     sweepTombstones: sql(
       'DELETE FROM tombstones WHERE subscription_id IN (SELECT subscription_id FROM tombstones WHERE forget_at <= ? LIMIT ?)',
     ),
-    sweepVerifications: sql(`DELETE FROM verifications WHERE (principal, url_hash) IN
-      (SELECT principal, url_hash FROM verifications WHERE verified_at <= ? LIMIT ?)`),
+    sweepVerifications: sql(`DELETE FROM verifications WHERE (owner, url_hash) IN
+      (SELECT owner, url_hash FROM verifications WHERE verified_at <= ? LIMIT ?)`),
 
     index: bulk(
       'SELECT row, principal, created_offset, select_json FROM subscriptions WHERE row > ? ORDER BY row LIMIT ?',
@@ -100,11 +100,9 @@ export function prepareQueries(database: DatabaseSync) {
     load: sql(`SELECT subscriptions.*, progress.*, subscriptions.checksum AS configuration_checksum, progress.checksum AS progress_checksum
       FROM subscriptions JOIN progress USING (row) WHERE row = ?`),
     rowOf: bulk('SELECT row FROM subscriptions WHERE subscription_id = ?'),
-    rowOfKey: bulk('SELECT row FROM subscriptions WHERE principal = ? AND key = ?'),
-    rowsOf: bulk(
-      'SELECT row FROM subscriptions WHERE principal = ? AND row > ? ORDER BY row LIMIT ?',
-    ),
-    countOf: bulk('SELECT count(*) FROM subscriptions WHERE principal = ?'),
+    rowOfKey: bulk('SELECT row FROM subscriptions WHERE owner = ? AND key = ?'),
+    rowsOf: bulk('SELECT row FROM subscriptions WHERE owner = ? AND row > ? ORDER BY row LIMIT ?'),
+    countOf: bulk('SELECT count(*) FROM subscriptions WHERE owner = ?'),
     due: bulk('SELECT row FROM progress WHERE due_at <= ? ORDER BY due_at, row LIMIT ?'),
     nextDueAt: bulk('SELECT min(due_at) FROM progress WHERE due_at IS NOT NULL'),
     backlog: bulk(`SELECT row FROM progress JOIN subscriptions USING (row)
@@ -139,9 +137,7 @@ export function prepareQueries(database: DatabaseSync) {
       'SELECT offset FROM accepted_events WHERE name = ? AND event_id = ? AND (scope = ? OR scope IS NULL) ORDER BY offset DESC LIMIT 1',
     ),
     tombstone: sql('SELECT * FROM tombstones WHERE subscription_id = ?'),
-    verification: bulk(
-      'SELECT verified_at FROM verifications WHERE principal = ? AND url_hash = ?',
-    ),
+    verification: bulk('SELECT verified_at FROM verifications WHERE owner = ? AND url_hash = ?'),
     count: bulk(
       'SELECT (SELECT count(*) FROM subscriptions), (SELECT count(*) FROM accepted_events), (SELECT count(*) FROM log_entries)',
     ),

@@ -227,7 +227,7 @@ export function tombstone(queries: Queries, subscriptionId: string): Tombstone |
   if (row === undefined) return null;
   return {
     subscriptionId,
-    principal: row['principal'] as string,
+    principal: row['owner'] as string,
     reason: row['reason'] as TerminationReason,
     epoch: row['epoch'] as string,
     head: row['head'] as number,

@@ -9,12 +9,13 @@ import { sql as initial } from './migrations/0001-initial.sql.ts';
 import { sql as eventScope } from './migrations/0002-event-scope.sql.ts';
 import { sql as retentionBytes } from './migrations/0003-retention-bytes.sql.ts';
 import { sql as gapsAndAudience } from './migrations/0004-gaps-and-audience.sql.ts';
+import { sql as owners } from './migrations/0005-owners.sql.ts';
 
 /**
  * The position in this list, from 1, is the schema version. Append only: a published migration
  * never changes.
  */
-const MIGRATIONS: readonly string[] = [initial, eventScope, retentionBytes, gapsAndAudience];
+const MIGRATIONS: readonly string[] = [initial, eventScope, retentionBytes, gapsAndAudience, owners];
 
 /**
  * Identifies a store in the database header ("mcpt"), so that no other database is migrated by
