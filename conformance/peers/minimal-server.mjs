@@ -76,7 +76,7 @@ const HOUR_MS = 3_600_000;
 const TOMBSTONE_MS = 25 * HOUR_MS;
 const PULL = { events: 1000, bytes: 1_000_000, waitMs: 25_000 };
 const QUOTAS = { subscriptions: 300, streams: 100, waiting_pulls: 100 };
-const FAILURES = { max: 20, withinMs: 60_000 };
+const FAILURES = { maxOfOwner: 20, max: 200, withinMs: 60_000 };
 const PAGE = 50;
 const BODY_BYTES_MAX = 4_194_304;
 
@@ -145,7 +145,7 @@ function forget() {
   ended = new Map();
   /** For revisions with a handshake: session id → open streams by request id. */
   sessions = new Map();
-  /** Failed verifications by host. */
+  /** Failed verifications, `{ owner, at }`, by host. */
   failures = new Map();
   /** The last queued call for each key or id, see `oneByOne`. */
   queues = new Map();
@@ -385,19 +385,26 @@ function requireCallback(callback, select) {
     throw new WireError('Unsupported', { feature: 'callback' });
 }
 
-/** Throws unless the endpoint consents. Failures are limited for each host. */
+/**
+ * Throws unless the endpoint consents. Failures are limited for each pair of owner and host, and
+ * with a larger bound for each host.
+ */
 async function requireConsent(sub, callback) {
   const { host } = new URL(callback.url);
-  const recent = (failures.get(host) ?? []).filter((at) => at > now() - FAILURES.withinMs);
-  if (recent.length >= FAILURES.max)
+  const recent = (failures.get(host) ?? []).filter(({ at }) => at > now() - FAILURES.withinMs);
+  const own = recent.filter(({ owner }) => owner === sub.principal);
+  const full = [
+    [own, FAILURES.maxOfOwner],
+    [recent, FAILURES.max],
+  ].find(([list, max]) => list.length >= max);
+  if (full !== undefined)
     throw new WireError('ResourceExhausted', {
       limit: 'verifications',
-      max: FAILURES.max,
-      retryAfterMs: Math.max(1, recent[0] + FAILURES.withinMs - now()),
+      retryAfterMs: Math.max(1, full[0][0].at + FAILURES.withinMs - now()),
     });
   const category = await verify(sub, callback);
   if (category === null) return;
-  failures.set(host, [...recent, now()]);
+  failures.set(host, [...recent, { owner: sub.principal, at: now() }]);
   throw new WireError('CallbackEndpointError', { category });
 }
 

@@ -157,7 +157,7 @@ describe('triggers/subscribe', () => {
     assert.deepEqual((await w.refused('triggers/subscribe', { select })).data, {
       kind: 'invalid',
       path: '/key',
-      expected: 'this required member',
+      expected: 'a value: this member is required',
     });
     const { subscriptions } = await w.ok('triggers/subscriptions');
     assert.deepEqual(
@@ -244,7 +244,7 @@ describe('triggers/subscribe', () => {
     const select = [{ name: 'mail.arrived' }];
     const unsupported = { code: -32026, data: { kind: 'feature', feature: 'callback' } };
     assert.partialDeepStrictEqual(
-      await w.refused('triggers/subscribe', { select, callback: endpoint.callback }),
+      await w.refused('triggers/subscribe', { key: 'k', select, callback: endpoint.callback }),
       unsupported,
     );
     assert.deepEqual((await w.ok('triggers/subscriptions'))['subscriptions'], []);

@@ -192,7 +192,7 @@ export class ReferenceServer {
     }
   }
 
-  /** The server identifies a principal by issuer and subject. */
+  /** The server identifies an owner by issuer, subject and client. */
   #principalOf(name: string): string {
     return JSON.stringify([this.#issuer, name, CLIENT]);
   }

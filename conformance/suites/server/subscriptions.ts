@@ -209,6 +209,21 @@ export const subscriptions = [
         assert.deepEqual([code, kind], [-32023, 'trigger']);
       });
       await t.check(
+        'subs-unknown-trigger',
+        'a type that the list does not show is rejected like an unknown one',
+        async () => {
+          const stranger = await t.as('stranger');
+          const shown = (await stranger.pages('triggers/list')).flatMap(({ triggers }) => triggers);
+          if (shown.some((one: Json) => one.name === name))
+            throw new NotShown('the list shows every type to everybody');
+          assert.deepEqual(
+            await refused({ select: [{ name }] }, stranger),
+            await refused({ select: [{ name: 'conformance.no_such_type' }] }, stranger),
+            'the error:',
+          );
+        },
+      );
+      await t.check(
         'subs-arguments',
         'an argument of the wrong type and an unknown argument are rejected',
         async () => {

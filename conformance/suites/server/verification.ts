@@ -324,7 +324,58 @@ export const verification = [
       );
     },
   }),
+
+  scenario({
+    name: 'verification: failures of one owner',
+    about:
+      'Failed verifications are limited, and the limit of one owner locks the host for no other.',
+    checks: ['cbv-rate'],
+    needs: NEEDS,
+    // These failures fill the quota for failed verifications.
+    alone: true,
+    async run(t) {
+      const endpoint = await t.endpoint();
+      const proves = endpoint.consent;
+      endpoint.consent = () => ({ status: 404 });
+      const register = (mcp = t.mcp): ReturnType<typeof t.mcp.ask> =>
+        mcp.ask('triggers/subscribe', {
+          key: t.unique(),
+          select: quiet(t),
+          callback: endpoint.callback,
+        });
+      const exhausted = await t.check(
+        'cbv-rate',
+        'after a number of failures the server asks the client to wait',
+        async () => {
+          for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
+            const { error } = await register();
+            if (error?.code === -32025) {
+              assert.ok(
+                Number(
+                  (error.data as { readonly retryAfterMs?: number } | undefined)?.retryAfterMs,
+                ) > 0,
+                '`data.retryAfterMs` is missing',
+              );
+              return true;
+            }
+          }
+          throw new Error(`the server still sends challenges after ${ATTEMPTS_MAX} failures`);
+        },
+      );
+      if (exhausted !== true) return;
+      endpoint.consent = proves;
+      await t.check('cbv-rate', 'another owner can register at the same host', async () => {
+        const other = await t.as('other');
+        const { result, error } = await register(other);
+        assert.equal(error?.code, undefined, 'the code of the error:');
+        t.defer(() => other.ask('triggers/unsubscribe', { subscriptionId: result.subscriptionId }));
+      });
+    },
+  }),
 ];
+
+/** Failures after which a server that limits them has reached its limit. */
+const ATTEMPTS_MAX = 50;
 
 /** Subscribes with callbacks that cannot be reached. Returns the errors. */
 async function unreachable(t: ServerTest): Promise<RpcError[]> {

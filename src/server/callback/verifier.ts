@@ -1,7 +1,9 @@
 /**
  * Verifies consent: a callback receives only a challenge until its endpoint has proved that it
- * knows the secret. The store keeps each proof by principal, URL and secret. Limits failed challenges per
- * host, so that nobody can use the server to flood a third party (SEP: Verification).
+ * knows the secret. The store keeps each proof by principal, URL and secret. Limits failed challenges for
+ * each pair of principal and host, and with a larger bound for each host: nobody can use the server
+ * to flood a third party, and the failures of one principal lock a shared host for no other (SEP:
+ * Verification).
  */
 import { needsVerification } from '../../protocol/core/index.ts';
 import type { Callback, Subscription } from '../../protocol/core/types.ts';
@@ -16,31 +18,47 @@ import type { Egress, Log, Meter, Random } from '../engine/ports.ts';
 import type { Store } from '../store/port.ts';
 import type { MessageSigner } from './message-signer.ts';
 
-/** Most failed challenges to one host within `WINDOW_MS`. */
-const FAILURES_MAX = 3;
-const WINDOW_MS = 60_000;
+/** Most failed challenges within `WINDOW_MS`. */
+interface FailuresMax {
+  /** Of one principal to one host. */
+  readonly ofPair: number;
+  /** Of all principals to one host. */
+  readonly ofHost: number;
+}
+
+const FAILURES_MAX: FailuresMax = { ofPair: 3, ofHost: 30 };
 /**
- * Most failed challenges to one host within `WINDOW_MS` after which it is still probed. Lower than
- * `FAILURES_MAX`, so that probes of a host that is down leave room for the calls of clients.
+ * The failures after which a host is still probed. Fewer, so that probes of a host that is down
+ * leave room for the calls of clients.
  */
-const PROBE_FAILURES_MAX = 1;
+const PROBE_FAILURES_MAX: FailuresMax = { ofPair: 1, ofHost: 10 };
+const WINDOW_MS = 60_000;
 /** Most challenges in flight or waiting for one host. */
 const PENDING_MAX = 256;
-/** Most hosts tracked at once. */
-const HOSTS_MAX = 10_000;
+/** Most hosts, and most pairs of principal and host, tracked at once. */
+const TARGETS_MAX = 10_000;
 
-interface Host {
+/** Failed challenges to a host, or of one principal to a host. */
+interface Budget {
   /** Failed challenges since `since`. */
   failures: number;
   /** Start of the window, in epoch milliseconds. */
   since: number;
   /** Challenges in flight or waiting. */
   pending: number;
-  /** Whether a callback of this host has proved consent; challenges may then run concurrently. */
+}
+
+interface Host extends Budget {
+  /** Challenges in flight whose pair is not proven: each of them can become a failure. */
+  unproven: number;
+}
+
+interface Pair extends Budget {
+  /** Whether a callback of this pair has proved consent; challenges may then run concurrently. */
   proven: boolean;
   /**
-   * Serializes challenges to an unproven host, so that a host that never consents receives at most
-   * `FAILURES_MAX` per window.
+   * Serializes challenges of an unproven pair, so that a host that never consents receives at most
+   * `FAILURES_MAX.ofPair` per window from it.
    */
   turn: Promise<void>;
 }
@@ -61,6 +79,7 @@ export interface VerifierOptions {
 export class Verifier {
   readonly #o: VerifierOptions;
   readonly #hosts = new Map<string, Host>();
+  readonly #pairs = new Map<string, Pair>();
 
   constructor(options: VerifierOptions) {
     this.#o = options;
@@ -88,7 +107,8 @@ export class Verifier {
   /**
    * Challenges the callback. Resolves with the time of the proof, in epoch milliseconds. Rejects
    * with `CallbackEndpointError` and the category, or with `ResourceExhausted` after too many
-   * recent failures of this host. A probe, which no call waits for, is rejected earlier.
+   * recent failures of this principal at this host, or of all principals. A probe, which no call
+   * waits for, is rejected earlier.
    */
   async challenge(
     state: Subscription,
@@ -97,12 +117,15 @@ export class Verifier {
   ): Promise<number> {
     const { clock, random, dialects, egress, signer, log, meter } = this.#o;
     const dialect = dialects.of(callback);
-    const name = new URL(callback.url).host;
     const most = isProbe ? PROBE_FAILURES_MAX : FAILURES_MAX;
-    const host = this.#admit(name, most);
-    const release = await this.#waitForTurn(host);
+    const { host, pair } = this.#admit(state.principal, new URL(callback.url).host, most);
+    const release = await this.#waitForTurn(pair);
+    const isUnproven = !pair.proven;
+    if (isUnproven) host.unproven += 1;
     try {
-      this.#rejectFailing(host, most);
+      // The other challenges in flight count as failures until they are answered.
+      this.#rejectFailing(host, most.ofHost - host.unproven + 1);
+      this.#rejectFailing(pair, most.ofPair);
       const challenge = random.token(32);
       const message = dialect.challenge({ state, callback, random }, challenge);
       const signed = await signer.sign(
@@ -126,68 +149,89 @@ export class Verifier {
       );
       meter.count('triggers_verifications_total', 1, { result: reason ?? 'ok' });
       if (reason === null) {
-        host.proven = true;
+        pair.proven = true;
         return clock.now();
       }
       log.info({ reason }, 'verification failed; the callback receives no events');
       this.#recordFailure(host);
+      this.#recordFailure(pair);
+      pair.proven = false;
       throw callbackEndpointError(reason);
     } finally {
+      if (isUnproven) host.unproven -= 1;
       host.pending -= 1;
+      pair.pending -= 1;
       release();
     }
   }
 
   /**
-   * Waits until this host may be challenged; the returned function lets the next challenge start.
+   * Waits until this pair may be challenged; the returned function lets the next challenge start.
    */
-  async #waitForTurn(host: Host): Promise<() => void> {
-    host.pending += 1;
-    if (host.proven) return () => undefined;
+  async #waitForTurn(pair: Pair): Promise<() => void> {
+    if (pair.proven) return () => undefined;
     let release = (): void => undefined;
-    const before = host.turn;
-    host.turn = new Promise((resolve) => {
+    const before = pair.turn;
+    pair.turn = new Promise((resolve) => {
       release = resolve;
     });
     await before;
     return release;
   }
 
-  #admit(name: string, failuresMax: number): Host {
-    const now = this.#o.clock.now();
-    let host = this.#hosts.get(name);
-    if (host === undefined) {
-      if (this.#hosts.size >= HOSTS_MAX)
-        for (const [other, one] of this.#hosts)
-          if (one.pending === 0 && now - one.since >= WINDOW_MS) this.#hosts.delete(other);
-      if (this.#hosts.size >= HOSTS_MAX)
-        throw resourceExhausted({ limit: 'verifications', retryAfterMs: WINDOW_MS });
-      host = { failures: 0, since: now, pending: 0, proven: false, turn: Promise.resolve() };
-      this.#hosts.set(name, host);
-    }
-    if (now - host.since >= WINDOW_MS) {
-      host.failures = 0;
-      host.since = now;
-    }
-    this.#rejectFailing(host, failuresMax);
+  /** Counts one more pending challenge. Throws `ResourceExhausted` for a budget that is used up. */
+  #admit(
+    principal: string,
+    name: string,
+    most: FailuresMax,
+  ): { readonly host: Host; readonly pair: Pair } {
+    const fresh = { failures: 0, since: this.#o.clock.now(), pending: 0 };
+    const host = this.#budget(this.#hosts, name, { ...fresh, unproven: 0 });
+    const pair = this.#budget(this.#pairs, JSON.stringify([principal, name]), {
+      ...fresh,
+      proven: false,
+      turn: Promise.resolve(),
+    });
+    this.#rejectFailing(host, most.ofHost);
+    this.#rejectFailing(pair, most.ofPair);
     if (host.pending >= PENDING_MAX)
       throw resourceExhausted({ limit: 'verifications', max: PENDING_MAX, retryAfterMs: 1000 });
-    return host;
+    host.pending += 1;
+    pair.pending += 1;
+    return { host, pair };
   }
 
-  #rejectFailing(host: Host, max: number): void {
-    if (host.failures < max) return;
+  /** The budget under this name, in its current window. */
+  #budget<B extends Budget>(budgets: Map<string, B>, name: string, fresh: B): B {
+    const now = this.#o.clock.now();
+    let budget = budgets.get(name);
+    if (budget === undefined) {
+      if (budgets.size >= TARGETS_MAX)
+        for (const [other, one] of budgets)
+          if (one.pending === 0 && now - one.since >= WINDOW_MS) budgets.delete(other);
+      if (budgets.size >= TARGETS_MAX)
+        throw resourceExhausted({ limit: 'verifications', retryAfterMs: WINDOW_MS });
+      budget = fresh;
+      budgets.set(name, budget);
+    }
+    if (now - budget.since >= WINDOW_MS) {
+      budget.failures = 0;
+      budget.since = now;
+    }
+    return budget;
+  }
+
+  #rejectFailing(budget: Budget, max: number): void {
+    if (budget.failures < max) return;
     throw resourceExhausted({
       limit: 'verifications',
-      max,
-      retryAfterMs: Math.max(0, host.since + WINDOW_MS - this.#o.clock.now()),
+      retryAfterMs: Math.max(1, budget.since + WINDOW_MS - this.#o.clock.now()),
     });
   }
 
-  #recordFailure(host: Host): void {
-    if (host.failures === 0) host.since = this.#o.clock.now();
-    host.failures += 1;
-    host.proven = false;
+  #recordFailure(budget: Budget): void {
+    if (budget.failures === 0) budget.since = this.#o.clock.now();
+    budget.failures += 1;
   }
 }
 

@@ -139,7 +139,7 @@ export function createEngine(options: EngineOptions): Engine {
 
   const catalog = new Catalog(options.triggers);
   const { authorize, visible, reauthorize } = options;
-  const permissions = new Permissions({ catalog, authorize, visible });
+  const permissions = new Permissions({ catalog, authorize, visible, reauthorize });
   const cache = new SubscriptionCache({ store, maxLoaded: quotas.loaded ?? 20_000 });
   const listeners = new LogListeners({
     cache,
@@ -185,7 +185,15 @@ export function createEngine(options: EngineOptions): Engine {
     refusal: () => lifecycle.refusal(),
     chunk: options.sequencerChunk,
   });
-  const subscriptions = new Subscriptions({ store, cache, unitOfWork, sequencer, clock, random });
+  const subscriptions = new Subscriptions({
+    store,
+    cache,
+    unitOfWork,
+    sequencer,
+    permissions,
+    clock,
+    random,
+  });
 
   const signer = new MessageSigner({ clock, deliveryKey: options.deliveryKey });
   const dialects = new Dialects(options.dialects ?? {}, log);
@@ -240,7 +248,6 @@ export function createEngine(options: EngineOptions): Engine {
     unitOfWork,
     catalog,
     subscriptions,
-    permissions,
     listeners,
     clock,
     meter,
@@ -254,7 +261,6 @@ export function createEngine(options: EngineOptions): Engine {
     unitOfWork,
     catalog,
     subscriptions,
-    permissions,
     listeners,
     clock,
     meter,

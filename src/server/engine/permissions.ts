@@ -1,7 +1,7 @@
 /** Decides which trigger types a caller sees and may follow (SEP: Isolation). */
 import type { Selection as WireSelection } from '../../../spec-schema/draft/schema.ts';
 import type { Selection } from '../../protocol/core/types.ts';
-import { forbidden, notFound } from '../../protocol/wire/errors.ts';
+import { forbidden, notFound, type WireError } from '../../protocol/wire/errors.ts';
 import type { Catalog } from './catalog.ts';
 import type { Caller } from './verbs.ts';
 
@@ -19,8 +19,9 @@ export type Authorize = (
 export type Visible = (caller: Caller, name: string) => boolean | Promise<boolean>;
 
 /**
- * Decides whether an owner may still follow a selection. Called in the background, where there is
- * no request and thus no claims. `parseOwner` returns the parts of `principal`.
+ * Decides whether an owner may still follow a selection. Called in the background, and when
+ * `authorize` denies a call on a subscription: without claims, since it is about the owner and not
+ * about one of its tokens. If it says no, the subscription ends as `revoked`. `parseOwner` returns the parts of `principal`.
  */
 export type Reauthorize = (
   principal: string,
@@ -33,17 +34,21 @@ export interface PermissionsOptions {
   readonly authorize: Authorize | undefined;
   /** Default: the types that `authorize` permits without arguments. */
   readonly visible: Visible | undefined;
+  /** Default: only requests are checked, and no permission ends a subscription. */
+  readonly reauthorize: Reauthorize | undefined;
 }
 
 export class Permissions {
   readonly #catalog: Catalog;
   readonly #authorize: Authorize | undefined;
   readonly #visible: Visible | undefined;
+  readonly #reauthorize: Reauthorize | undefined;
 
-  constructor({ catalog, authorize, visible }: PermissionsOptions) {
+  constructor({ catalog, authorize, visible, reauthorize }: PermissionsOptions) {
     this.#catalog = catalog;
     this.#authorize = authorize;
     this.#visible = visible;
+    this.#reauthorize = reauthorize;
   }
 
   /** Whether the list of trigger types is the same for all callers. */
@@ -60,11 +65,8 @@ export class Permissions {
     const select = this.#catalog.find(wanted);
     if (this.#authorize !== undefined) {
       for (const selection of select) {
-        if (await this.#authorize(caller, selection)) continue;
-        // A caller must not learn of types that its list does not show.
-        throw (await this.isVisible(caller, selection.name))
-          ? forbidden({ kind: 'trigger', name: selection.name })
-          : notFound({ kind: 'trigger' });
+        if (!(await this.#authorize(caller, selection)))
+          throw await this.#rejection(caller, selection.name);
       }
     }
     return this.#catalog.select(select);
@@ -77,13 +79,30 @@ export class Permissions {
   }
 
   /**
-   * Rejects with `WireError` `Forbidden` if the caller may no longer follow one of the selections.
+   * Why the caller may not follow these selections: `Forbidden`, or `NotFound` for a type that its
+   * list does not show. Null = it may follow all of them.
    */
-  async assertPermitted(caller: Caller, select: readonly Selection[]): Promise<void> {
-    if (this.#authorize === undefined) return;
+  async rejectionOf(caller: Caller, select: readonly Selection[]): Promise<WireError | null> {
+    if (this.#authorize === undefined) return null;
     for (const selection of select) {
       if (!(await this.#authorize(caller, selection)))
-        throw forbidden({ kind: 'trigger', name: selection.name });
+        return this.#rejection(caller, selection.name);
     }
+    return null;
+  }
+
+  /** Whether the owner has lost the permission, and not only this request. */
+  async isRevoked(principal: string, select: readonly Selection[]): Promise<boolean> {
+    if (this.#reauthorize === undefined) return false;
+    for (const selection of select)
+      if (!(await this.#reauthorize(principal, selection))) return true;
+    return false;
+  }
+
+  /** A caller must not learn of types that its list does not show. */
+  async #rejection(caller: Caller, name: string): Promise<WireError> {
+    return (await this.isVisible(caller, name))
+      ? forbidden({ kind: 'trigger', name })
+      : notFound({ kind: 'trigger' });
   }
 }

@@ -19,6 +19,7 @@ import { conflict, invalidParams, notFound } from '../../protocol/wire/errors.ts
 import { TOMBSTONE_MS } from '../../protocol/wire/limits.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import type { Store } from '../store/port.ts';
+import type { Permissions } from './permissions.ts';
 import type { Random } from './ports.ts';
 import { instant } from './reader.ts';
 import type { Sequencer } from './sequencer.ts';
@@ -36,6 +37,7 @@ export interface SubscriptionsOptions {
   readonly cache: SubscriptionCache;
   readonly unitOfWork: UnitOfWork;
   readonly sequencer: Sequencer;
+  readonly permissions: Permissions;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -75,6 +77,28 @@ export class Subscriptions {
       throw notFound({ kind: 'subscription', reason, final: { epoch, head, acked } });
     }
     throw notFound({ kind: 'subscription' });
+  }
+
+  /**
+   * As {@link own}, for a call that also needs the permission for the selections. Rejects with
+   * `Forbidden`, or with `NotFound` for what the caller may not see. If the owner, and not only this
+   * request, has lost the permission, the subscription ends as `revoked` (SEP: Ending).
+   */
+  async permitted(caller: Caller, subscriptionId: string): Promise<LoadedSubscription> {
+    const { cache, permissions, unitOfWork } = this.#o;
+    const loaded = await this.own(caller, subscriptionId);
+    const { select, principal } = loaded.state;
+    const rejection = await permissions.rejectionOf(caller, select);
+    if (rejection === null) return loaded;
+    if (!(await permissions.isRevoked(principal, select))) throw rejection;
+    const current = await cache.getOrLoad(loaded.row);
+    // An update may have changed the selections meanwhile.
+    if (current !== undefined && !current.ended && current.state.select === select) {
+      unitOfWork.step(current, { type: 'terminate', reason: 'revoked' });
+      await unitOfWork.commit();
+    }
+    await this.own(caller, subscriptionId);
+    throw rejection;
   }
 
   /** The caller's live subscription with this key; null = none. */

@@ -106,9 +106,9 @@ export class UpdateHandler {
     params: UpdateParams,
     state: Subscription,
   ): Promise<Selection[] | undefined> {
-    const { permissions } = this.#o;
+    const { permissions, subscriptions } = this.#o;
     if (params.select !== undefined) return permissions.resolve(caller, params.select);
-    await permissions.assertPermitted(caller, state.select);
+    await subscriptions.permitted(caller, state.subscriptionId);
     return undefined;
   }
 

@@ -19,7 +19,6 @@ import {
   PULL_WAIT_MAX_MS,
 } from '../../protocol/wire/limits.ts';
 import { assertDrain, type Catalog } from '../engine/catalog.ts';
-import type { Permissions } from '../engine/permissions.ts';
 import type { Meter } from '../engine/ports.ts';
 import { PrincipalQuota } from '../engine/quota.ts';
 import {
@@ -52,7 +51,6 @@ export interface PullsOptions {
   readonly catalog: Catalog;
   readonly listeners: LogListeners;
   readonly subscriptions: Subscriptions;
-  readonly permissions: Permissions;
   readonly clock: Clock;
   readonly meter: Meter;
   /** Pulls of one principal that may wait at once. */
@@ -131,9 +129,8 @@ export class Pulls {
 
   /** See `Logs.watch`. */
   async watch(caller: Caller, subscriptionId: string, listener: LogListener): Promise<() => void> {
-    const { subscriptions, permissions, listeners } = this.#o;
-    const first = await subscriptions.own(caller, subscriptionId);
-    await permissions.assertPermitted(caller, first.state.select);
+    const { subscriptions, listeners } = this.#o;
+    await subscriptions.permitted(caller, subscriptionId);
     return listeners.watch(await subscriptions.own(caller, subscriptionId), listener);
   }
 
@@ -143,10 +140,9 @@ export class Pulls {
     signal?: AbortSignal,
     eventBytes = Infinity,
   ): Promise<PullResult> {
-    const { cache, unitOfWork, catalog, clock, subscriptions, permissions } = this.#o;
+    const { cache, unitOfWork, catalog, clock, subscriptions } = this.#o;
     const { subscriptionId } = params;
-    const first = await subscriptions.own(caller, subscriptionId);
-    await permissions.assertPermitted(caller, first.state.select);
+    const first = await subscriptions.permitted(caller, subscriptionId);
     assertDrain(catalog, first.state.select, 'pull');
     const acknowledged = await this.#acknowledge(caller, subscriptionId, (state) => {
       // An invalid `after` rejects the call before `ack` changes anything.

@@ -10,7 +10,6 @@ import {
   STREAM_EVENTS_MAX,
 } from '../../protocol/wire/limits.ts';
 import { assertDrain, type Catalog } from '../engine/catalog.ts';
-import type { Permissions } from '../engine/permissions.ts';
 import type { Meter } from '../engine/ports.ts';
 import { PrincipalQuota } from '../engine/quota.ts';
 import { assertPosition } from '../engine/reader.ts';
@@ -28,7 +27,6 @@ export interface StreamsOptions {
   readonly unitOfWork: UnitOfWork;
   readonly catalog: Catalog;
   readonly subscriptions: Subscriptions;
-  readonly permissions: Permissions;
   readonly listeners: LogListeners;
   readonly clock: Clock;
   readonly meter: Meter;
@@ -56,9 +54,8 @@ export class Streams {
     sink: StreamSink,
     signal: AbortSignal,
   ): Promise<void> {
-    const { catalog, subscriptions, permissions } = this.#o;
-    const first = await subscriptions.own(caller, params.subscriptionId);
-    await permissions.assertPermitted(caller, first.state.select);
+    const { catalog, subscriptions } = this.#o;
+    const first = await subscriptions.permitted(caller, params.subscriptionId);
     assertDrain(catalog, first.state.select, 'stream');
     const { row, state } = await subscriptions.own(caller, params.subscriptionId);
     if (params.after !== undefined) assertPosition(params.after, state);

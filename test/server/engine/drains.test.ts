@@ -321,9 +321,10 @@ describe('a pull', () => {
     await w.close();
   });
 
-  test('[subs-permission] checks the permission each time', async () => {
+  test('[subs-permission subs-unknown-trigger] checks the permission each time, and hides a type that the caller may not see', async () => {
     let allowed = true;
-    const w = await world({ authorize: () => allowed });
+    let visible = true;
+    const w = await world({ authorize: () => allowed, visible: () => visible });
     const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select });
     allowed = false;
     for (const call of [
@@ -337,6 +338,9 @@ describe('a pull', () => {
     ]) {
       assert.deepEqual((await refusal(call)).data, { kind: 'trigger', name: 'tick' });
     }
+    visible = false;
+    const hidden = await refusal(pull(w, subscriptionId));
+    assert.deepEqual([hidden.code, hidden.data], [-32023, { kind: 'trigger' }]);
     await w.close();
   });
 });

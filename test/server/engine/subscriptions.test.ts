@@ -761,6 +761,53 @@ describe('verification', () => {
     await w.close();
   });
 
+  test('[cbv-rate] the failures of one owner do not lock the host for another, up to the larger bound of the host', async () => {
+    const w = await world();
+    w.endpoints.prove = () => response(404);
+    const subscribe = (principal: string, key: string) =>
+      w.engine.subscribe({ principal }, { key, select, callback: CALLBACK });
+    const failing = async (principal: string): Promise<string[]> => {
+      const names = [];
+      for (let n = 0; n < 5; n += 1)
+        names.push(
+          await subscribe(principal, `k${n}`).then(
+            () => 'created',
+            ({ name }: Error) => name,
+          ),
+        );
+      return names;
+    };
+    const [failed, full] = ['CallbackEndpointError', 'ResourceExhausted'];
+    assert.deepEqual(await failing('ann'), [failed, failed, failed, full, full]);
+    assert.deepEqual(await failing('bob'), [failed, failed, failed, full, full]);
+    w.endpoints.prove = (request) => response(200, w.endpoints.proof(request));
+    assert.equal((await subscribe('eve', 'k')).created, true);
+    w.endpoints.prove = () => response(404);
+    for (let n = 0; n < 20; n += 1) await failing(`another ${n}`);
+    assert.ok(w.endpoints.challenges.length <= 31, 'the host gets a bounded number of challenges');
+    assert.deepEqual(await failing('last'), Array(5).fill(full));
+    await w.pass(MINUTE);
+    w.endpoints.prove = (request) => response(200, w.endpoints.proof(request));
+    assert.equal((await subscribe('last', 'k')).created, true);
+    await w.close();
+  });
+
+  test('[cbv-rate] an endpoint that answers slowly delays the challenges of its owner only', async () => {
+    const w = await world();
+    w.endpoints.prove = (request) =>
+      request.url.endsWith('/slow')
+        ? new Promise(() => undefined)
+        : response(200, w.endpoints.proof(request));
+    const slow = { ...CALLBACK, url: `${CALLBACK.url}/slow` };
+    void w.engine.subscribe(ann, { key: 'k', select, callback: slow }).catch(() => undefined);
+    await turns();
+    assert.equal(
+      (await w.engine.subscribe(bob, { key: 'k', select, callback: CALLBACK })).created,
+      true,
+    );
+    await w.close();
+  });
+
   test('[cbv-rate] a host that consented once and then fails is challenged no more often than any other', async () => {
     const w = await world();
     const callbackTo = (n: number) => ({ ...CALLBACK, url: `${CALLBACK.url}/${n}` });
@@ -872,6 +919,19 @@ test('[end-revoked] a permission check that finds a selection forbidden ends no 
 });
 
 describe('permission of a request', () => {
+  test('[end-revoked] a call that finds the permission of the owner gone ends the subscription', async () => {
+    let allowed = true;
+    const w = await world({ authorize: () => allowed, reauthorize: () => allowed });
+    const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select });
+    await w.emit(1);
+    allowed = false;
+    const gone = { kind: 'subscription', reason: 'revoked', final: { epoch, head: 1, acked: 0 } };
+    assert.deepEqual((await refusal(w.engine.pull(ann, { subscriptionId }))).data, gone);
+    allowed = true;
+    assert.deepEqual((await refusal(w.engine.get(ann, { subscriptionId }))).data, gone);
+    await w.close();
+  });
+
   test('[iso-scopes] a new selection and a new callback need the scopes of the request that brings them', async () => {
     const w = await world({
       authorize: ({ claims }, { name }) =>

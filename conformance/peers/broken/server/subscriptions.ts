@@ -236,6 +236,24 @@ export const subscriptions: readonly BrokenServer[] = [
     ),
   },
   {
+    check: 'subs-unknown-trigger',
+    wrong: 'answers Forbidden for a type that it hides from the caller',
+    fault: {
+      request: (proxied) => {
+        proxied.memory['first'] ??= proxied.headers['authorization'];
+      },
+      error: (error, { method, params, headers, memory }) => ({
+        error:
+          method === 'triggers/subscribe' &&
+          error.data?.kind === 'trigger' &&
+          headers['authorization'] !== memory['first'] &&
+          params.select?.[0]?.name !== 'conformance.no_such_type'
+            ? { code: -32024, message: 'No permission.', data: { kind: 'trigger' } }
+            : error,
+      }),
+    },
+  },
+  {
     check: 'subs-permission',
     wrong: 'does not check permissions',
     fault: {

@@ -9,6 +9,8 @@ import type {
   ProxiedRequest,
 } from '../proxy.ts';
 
+const hostOf = ({ callback }: Json): string =>
+  callback === undefined ? '' : new URL(callback.url).host;
 const challengeOf = ({ body }: CallbackRequest): string | undefined => body.params.challenge;
 /** The answer that the correct server expects. */
 const consent = ({ callback }: CallbackRequest, challenge: string): CallbackAnswer => ({
@@ -48,6 +50,32 @@ const reason = (name: (reason: string) => string): BrokenServer['fault'] =>
   refusals((error) => ({ ...error, data: { ...error.data, category: name(error.data.category) } }));
 
 export const verification: readonly BrokenServer[] = [
+  {
+    check: 'cbv-rate',
+    wrong: 'locks a host for everybody after the failures of one owner',
+    fault: {
+      request: ({ method, params, memory }) =>
+        method === 'triggers/subscribe' && memory[hostOf(params)] !== undefined
+          ? { error: memory[hostOf(params)] }
+          : undefined,
+      error: (error, { params, memory }) => {
+        if (error.code === -32025 && params.callback !== undefined) memory[hostOf(params)] = error;
+        return { error };
+      },
+    },
+  },
+  {
+    check: 'cbv-rate',
+    wrong: 'never says how long to wait after failed verifications',
+    fault: {
+      error: (error) => ({
+        error:
+          error.code === -32025
+            ? { ...error, data: { ...error.data, retryAfterMs: undefined } }
+            : error,
+      }),
+    },
+  },
   {
     check: 'cbv-before-events',
     wrong: 'reuses a proof for another secret',
