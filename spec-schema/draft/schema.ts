@@ -6,7 +6,8 @@
  *
  * Conventions: instants are RFC 3339 strings in UTC with milliseconds. Durations are whole milliseconds, and their
  * names end in `Ms`. Counts are integers. Members that are not declared here are allowed and ignored, unless stated
- * otherwise.
+ * otherwise. Enumerations with {@link LaterValue} are open: a peer handles a value that it does not know as the general
+ * case.
  */
 
 /* ------------------------------------------------------------------ identifiers ------------------------------------------------------------------ */
@@ -79,6 +80,13 @@ export type ETag = string;
  * @pattern ^[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}$
  */
 export type TriggerName = string;
+
+/**
+ * A value that a later revision adds to an open enumeration. A peer handles it as the general case of that enumeration
+ * and never rejects a message because of it.
+ * @pattern ^[a-z][a-z0-9_]{0,63}$
+ */
+export type LaterValue = string & Record<never, never>;
 
 /** A position in a log. Always both members, because a number alone could be of another epoch. */
 export interface Position {
@@ -203,9 +211,10 @@ export interface TriggerType {
   /** Present if the server honors `since`, at most this far back. */
   history?: { maxAgeMs: DurationMs };
   /**
-   * The order of events in the log. `source`: as the upstream orders them. `arrival`: as they reached the server.
+   * The order of events in the log. `source`: as the upstream orders them. `arrival`: as they reached the server. Open:
+   * an unknown order is handled as `arrival`.
    */
-  ordering: 'source' | 'arrival';
+  ordering: 'source' | 'arrival' | LaterValue;
   /** True: the type describes a state, and the first event of every log is the present state. Absent means false. */
   initial?: boolean;
   _meta?: Meta;
@@ -219,10 +228,16 @@ export interface Selection {
 
 /* ------------------------------------------------------------------- subscription ----------------------------------------------------------------- */
 
-/** `paused` by the client, or `suspended` by the server after failures. Events get numbers in every status. */
-export type SubscriptionStatus = 'active' | 'paused' | 'suspended';
+/**
+ * `paused` by the client, or `suspended` by the server after failures. Events get numbers in every status. Open: in an
+ * unknown status, the callback delivers nothing that a client can rely on.
+ */
+export type SubscriptionStatus = 'active' | 'paused' | 'suspended' | LaterValue;
 
-/** Why a callback attempt failed. A fixed list, so that no text of an endpoint reaches the client. */
+/**
+ * Why a callback attempt failed: a word of the server, so that no text of an endpoint reaches the client. Open: an
+ * unknown category is a failure like any other.
+ */
 export type FailureCategory =
   | 'connection_refused'
   | 'timeout'
@@ -231,7 +246,8 @@ export type FailureCategory =
   | 'http_5xx'
   | 'gone'
   | 'challenge_failed'
-  | 'no_ack';
+  | 'no_ack'
+  | LaterValue;
 
 /** The URL and the secret of a callback. Both are secrets: they never appear in an answer, log or error. */
 export interface Callback {
@@ -333,9 +349,9 @@ export interface Event {
   _meta?: Meta;
 }
 
-/** Why a range of numbers will never be delivered. */
+/** Why a range of numbers will never be delivered. Open: an unknown reason is reported as a gap like any other. */
 export type GapReason =
-  'retention' | 'skipped' | 'rejected' | 'too_large' | 'invalid' | 'unwatched' | 'redacted';
+  'retention' | 'skipped' | 'rejected' | 'too_large' | 'invalid' | 'unwatched' | 'redacted' | LaterValue;
 
 /** A range of numbers, both ends included, that will never be delivered. */
 export interface Gap {
@@ -344,9 +360,15 @@ export interface Gap {
   reason: GapReason;
 }
 
-/** Why a subscription ended. */
+/** Why a subscription ended. Open: an unknown reason is handled as `failed`. */
 export type TerminationReason =
-  'unsubscribed' | 'expired' | 'revoked' | 'trigger_removed' | 'schema_changed' | 'failed';
+  | 'unsubscribed'
+  | 'expired'
+  | 'revoked'
+  | 'trigger_removed'
+  | 'schema_changed'
+  | 'failed'
+  | LaterValue;
 
 /**
  * The message that carries events and gaps, the same on every drain. It covers a range that starts at `after + 1`.

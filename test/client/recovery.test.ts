@@ -179,6 +179,29 @@ describe('recovery', () => {
     await assert.rejects(within(items.next()), { code: 'terminated', reason: 'schema_changed' });
   });
 
+  test('[gen-ignore-unknown] a gap, a status, an order and an ending of a later revision are the general case', async (t) => {
+    await using peer = await startPeer();
+    peer.log.append(1);
+    peer.log.replaced.set('triggers/stream', async (_params, { send }) => {
+      await send({
+        ...peer.log.delivery(0),
+        status: 'draining',
+        gaps: [{ from: 2, to: 3, reason: 'quarantined' }],
+        head: 3,
+      });
+      await send({
+        ...peer.log.delivery(1),
+        after: 3,
+        head: 3,
+        terminated: { reason: 'merged' },
+      });
+      return {};
+    });
+    const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'stream' });
+    assert.deepEqual(words(await take(items, 2)), ['1', '2-3 quarantined']);
+    await assert.rejects(within(items.next()), { code: 'terminated', reason: 'merged' });
+  });
+
   test('a subscription that exists under the key gets the requested configuration when its selections are the same', async (t) => {
     await using peer = await startPeer();
     Object.assign(peer.log, { alive: true, key: 'k' });

@@ -65,6 +65,28 @@ describe('answers', () => {
     assert.deepEqual(await mounted.receiver.position(WHO), { epoch: EPOCH, sequence: 7 });
   });
 
+  test('[gen-ignore-unknown] handles unknown values of open enumerations as the general case', async () => {
+    const { items, apply } = keeper();
+    await using mounted = await mount({ apply });
+    const to = await mounted.receiver.register(WHO);
+    const members = {
+      gaps: [{ from: 2, to: 3, reason: 'quarantined' }],
+      status: 'draining',
+      head: 4,
+    };
+    assert.deepEqual(await answer(post(deliveryOf(0, [1, 4], members), to)), { ack: 4 });
+    assert.deepEqual(
+      items.flatMap((item) => (item.type === 'gap' ? [item.gap] : [])),
+      members.gaps,
+    );
+    const terminated = { reason: 'merged' };
+    assert.equal((await post(deliveryOf(4, [], { terminated, head: 4 }), to)).status, 200);
+    assert.deepEqual(
+      items.flatMap((item) => (item.type === 'terminated' ? [item.reason] : [])),
+      ['merged'],
+    );
+  });
+
   test('[recv-duplicate, ans-receiver-ack] acknowledges items that were applied before, never above the delivery, and does not apply them again', async () => {
     const { items, apply } = keeper();
     await using mounted = await mount({ apply });

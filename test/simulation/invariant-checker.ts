@@ -25,7 +25,7 @@ export interface SeenDelivery {
   readonly gaps?: readonly {
     readonly from: number;
     readonly to: number;
-    readonly reason: GapReason;
+    readonly reason: string;
   }[];
   readonly head: number;
   readonly acked: number;

@@ -335,7 +335,7 @@ export class SimulatedClients {
           caller: { principal: log.state.principal },
           key: '',
           subscriptionId: log.subscriptionId,
-          made: { select: [] },
+          made: { key: 'k', select: [] },
           etag: '',
           streams: [],
         };

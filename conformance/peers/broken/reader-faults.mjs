@@ -37,3 +37,9 @@ export const READER_FAULTS = [
     overrides: { isLeft: () => false },
   },
 ];
+
+/** Whether every gap has a reason of this revision. */
+export const hasKnownReasons = ({ gaps = [] }) =>
+  gaps.every(({ reason }) =>
+    ['retention', 'skipped', 'rejected', 'too_large', 'redacted'].includes(reason),
+  );

@@ -9,7 +9,8 @@ import { clientScenario } from '../../runner/client/scenario.ts';
 const newer = (['stream', 'pull'] as const).map((drain) =>
   clientScenario({
     name: `${drain}: following a newer server`,
-    about: 'The client applies and acknowledges events, gaps and heartbeats with unknown members.',
+    about:
+      'The client applies and acknowledges events, gaps and heartbeats with unknown members and gaps for unknown reasons.',
     checks: ['gen-ignore-unknown', 'gap-client-tells'],
     eras: 'each',
     async run(t) {
@@ -25,16 +26,16 @@ const newer = (['stream', 'pull'] as const).map((drain) =>
         'the client acknowledges events in deliveries with unknown members',
         () => t.untilAcked(3),
       );
-      t.server.log.appendGap(2);
+      t.server.log.appendGap(2, 'quarantined');
       t.server.append(1);
       await t.check(
         'gen-ignore-unknown',
-        'the client acknowledges gaps with unknown members and the events after them',
+        'the client acknowledges gaps with unknown members and an unknown reason, and the events after them',
         () => t.untilAcked(6),
       );
       await t.check('gap-client-tells', 'the application learns of the gap', () => {
         const { from, to, reason } = t.applied.find(({ applied }) => applied === 'gap') ?? {};
-        assert.deepEqual({ from, to, reason }, { from: 4, to: 5, reason: 'too_large' });
+        assert.deepEqual({ from, to, reason }, { from: 4, to: 5, reason: 'quarantined' });
       });
     },
   }),

@@ -136,7 +136,8 @@ export const applying = [
   }),
   receiverScenario({
     name: 'applying: a newer server',
-    about: 'Deliveries with unknown members in every object.',
+    about:
+      'Deliveries with unknown members in every object, and unknown values of open enumerations.',
     checks: ['gen-ignore-unknown'],
     async run(t) {
       const { log } = t;
@@ -155,6 +156,17 @@ export const applying = [
           });
           const { status, body } = await t.settled(log.delivery(0), { raw });
           assert.deepEqual({ status, ack: body?.ack }, { status: 200, ack: 4 });
+        },
+      );
+      log.appendGap(2, 'quarantined');
+      log.append(1);
+      await t.check(
+        'gen-ignore-unknown',
+        'the receiver applies a delivery with an unknown status and a gap for an unknown reason',
+        async () => {
+          const delivery = { ...log.delivery(4), status: 'draining' };
+          const { status, body } = await t.settled(delivery);
+          assert.deepEqual({ status, ack: body?.ack }, { status: 200, ack: 7 });
         },
       );
     },

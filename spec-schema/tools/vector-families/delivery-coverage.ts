@@ -41,6 +41,16 @@ function delivery({
     ...(challenge ? { challenge } : {}),
   };
 }
+/** The delivery of a later revision, which has added values to the open enumerations. */
+const later = (shape: Shape): Readonly<Record<string, unknown>> => {
+  const { gaps, ...rest } = delivery(shape);
+  return {
+    ...rest,
+    gaps: (gaps as readonly object[]).map((gap) => ({ ...gap, reason: 'quarantined' })),
+    status: 'draining',
+    terminated: { reason: 'merged' },
+  };
+};
 const valid = (comment: string, last: number, shape: Shape): VectorCase => ({
   comment,
   flags: [],
@@ -159,5 +169,13 @@ export const deliveryCoverage: VectorFamily = {
       head: 1,
       challenge: 'c3VjaC1hLXJhbmRvbS1jaGFsbGVuZ2U',
     }),
+    {
+      ...valid('a status and reasons that a later revision has added', 3, {
+        after: 0,
+        gaps: [[1, 3]],
+        head: 3,
+      }),
+      delivery: later({ after: 0, gaps: [[1, 3]], head: 3 }),
+    },
   ],
 };

@@ -3,7 +3,7 @@
  * entries in order, each number once (SEP: Applying a delivery). Pure functions, which the client and
  * the callback receiver share.
  */
-import type { GapReason, Position } from './types.ts';
+import type { Position } from './types.ts';
 
 /** A receiver's position in one subscription: everything up to `sequence` is applied. */
 export interface Cursor extends Position {
@@ -16,7 +16,8 @@ export interface Cursor extends Position {
 export interface GapRange {
   readonly from: number;
   readonly to: number;
-  readonly reason: GapReason;
+  /** Open: a later revision can add reasons. */
+  readonly reason: string;
 }
 
 /** The members of a delivery that {@link receive} reads. */

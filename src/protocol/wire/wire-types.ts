@@ -12,6 +12,7 @@ export interface WireTypes {
   SubscriptionKey: wire.SubscriptionKey;
   ETag: wire.ETag;
   TriggerName: wire.TriggerName;
+  LaterValue: wire.LaterValue;
   Position: wire.Position;
   JsonObject: wire.JsonObject;
   Meta: wire.Meta;

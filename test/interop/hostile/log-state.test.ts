@@ -161,7 +161,7 @@ describe('state of a log', { concurrent: true }, () => {
     {
       name: 'ended for an unknown reason',
       ...reads(() => gone({ reason: 'boredom' })),
-      always: 'RemoteError -32023',
+      always: 'terminated boredom',
       healed: false,
     },
 

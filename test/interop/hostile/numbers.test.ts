@@ -38,9 +38,9 @@ const shapeless: readonly [string, object][] = [
   ],
   ['a gap from 0', { events: [], gaps: [gap(0, 2)] }],
   ['a gap without an end', { events: [], gaps: [gap(1, null)] }],
-  ['a gap for an unknown reason', { events: [], gaps: [gap(1, 2, 'because')] }],
+  ['a gap whose reason is a sentence', { events: [], gaps: [gap(1, 2, 'It was lost.')] }],
   ['an epoch that is a number', { epoch: 1 }],
-  ['an unknown status', { status: 'asleep' }],
+  ['a status that is a number', { status: 7 }],
   ['expiresAt without decimals', { expiresAt: '2030-01-01T00:00:00Z' }],
 ];
 

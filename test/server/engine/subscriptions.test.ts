@@ -120,7 +120,10 @@ describe('subscribe', () => {
         { kind: 'trigger', name: 'tock' },
       ],
       [{ key, select: [{ name: 'hidden' }] }, { kind: 'trigger' }],
-      [{ key, select: [{ name: 'pullable' }], callback: CALLBACK }, { kind: 'feature', feature: 'callback' }],
+      [
+        { key, select: [{ name: 'pullable' }], callback: CALLBACK },
+        { kind: 'feature', feature: 'callback' },
+      ],
     ];
     for (const [params, data] of cases)
       assert.deepEqual((await refusal(w.engine.subscribe(ann, params))).data, data);

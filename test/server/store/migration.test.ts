@@ -32,9 +32,11 @@ test('the owners of a store of version 1 keep what they have', () => {
   /** Inserts a row; columns that must have a value and are not given get one of their type. */
   const fill = (table: string, given: Readonly<Record<string, string | number>>): void => {
     const row: Record<string, string | number> = { ...given };
-    for (const column of database.prepare(`PRAGMA table_info(${table})`).all())
-      if (column['notnull'] === 1 && column['dflt_value'] === null)
-        row[String(column['name'])] ??= column['type'] === 'TEXT' ? 'x' : 0;
+    for (const [, name, type, mustHave, preset] of database
+      .prepare(`PRAGMA table_info(${table})`)
+      .all()
+      .map((column) => Object.values(column)))
+      if (mustHave === 1 && preset === null) row[String(name)] ??= type === 'TEXT' ? 'x' : 0;
     const names = Object.keys(row);
     database
       .prepare(`INSERT INTO ${table} (${names.join()}) VALUES (${names.map(() => '?').join()})`)

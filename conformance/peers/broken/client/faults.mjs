@@ -1,6 +1,6 @@
 // Faults of the minimal client. Each row replaces some of its decisions so that it breaks one
 // requirement. `check` is the requirement without prefix; `wrong` describes the fault.
-import { byName, READER_FAULTS } from '../reader-faults.mjs';
+import { byName, READER_FAULTS, hasKnownReasons } from '../reader-faults.mjs';
 
 const FAR = 2 ** 31 - 1;
 const SETTINGS = new Set(['revision', 'levels', 'options', 'minTtlMs', 'maxTtlMs', 'jwksUri']);
@@ -26,6 +26,11 @@ const DELIVERY = new Set([
 const isAll = (known) => (object) => Object.keys(object).every((name) => known.has(name));
 
 const ROWS = [
+  {
+    check: 'gen-ignore-unknown',
+    wrong: 'rejects a gap for an unknown reason',
+    overrides: { canRead: hasKnownReasons },
+  },
   {
     check: 'gen-ignore-unknown',
     wrong: 'rejects a delivery with an unknown member',

@@ -2,7 +2,7 @@
 // requirement. `check` is the requirement without prefix; `wrong` describes the fault.
 import { createHmac } from 'node:crypto';
 import { RECEIVER } from '../../minimal-receiver.mjs';
-import { byName, READER_FAULTS } from '../reader-faults.mjs';
+import { byName, READER_FAULTS, hasKnownReasons } from '../reader-faults.mjs';
 
 const DELIVERY = new Set([
   'subscriptionId',
@@ -38,6 +38,11 @@ const isFirst = ({ eventId }) => had.size < had.add(eventId).size;
 const fetched = async (uri) => (await (await fetch(uri)).json()).keys;
 
 const ROWS = [
+  {
+    check: 'gen-ignore-unknown',
+    wrong: 'rejects a gap for an unknown reason',
+    overrides: { canRead: hasKnownReasons },
+  },
   {
     check: 'gen-ignore-unknown',
     wrong: 'rejects a delivery with an unknown member',

@@ -18,9 +18,9 @@ import type { Profile } from './profiles.ts';
 /** A poll or stream named a log that the server has ended. */
 export class LogEnded extends Error {
   override readonly name = 'LogEnded';
-  readonly reason: TerminationReason;
+  readonly reason: string;
 
-  constructor(reason: TerminationReason) {
+  constructor(reason: string) {
     super(`The log has ended: ${reason}. Start without a cursor to get a new one.`);
     this.reason = reason;
   }
@@ -148,10 +148,14 @@ export function eventsError(error: WireError, profile: Profile): EventsErrorObje
 }
 
 /** The error object for the end of a subscription; null = the client gets no error. */
-export function endingError(reason: TerminationReason, profile: Profile): EventsErrorObject | null {
-  const body = TERMINATIONS[reason];
+export function endingError(reason: string, profile: Profile): EventsErrorObject | null {
+  const body = isKnown(reason) ? TERMINATIONS[reason] : TERMINATIONS.failed;
   return body === null ? null : errorObject(body, profile);
 }
+
+/** The reasons are an open enumeration, whose general case is `failed`. */
+const isKnown = (reason: string): reason is TerminationReason =>
+  Object.hasOwn(TERMINATIONS, reason);
 
 /** Converts a failure category into one of the six that SEP-3415 defines. */
 export const callbackReason = (category: string): string =>

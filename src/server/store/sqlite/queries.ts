@@ -118,7 +118,7 @@ export function prepareQueries(database: DatabaseSync) {
       bulk(`SELECT e.sequence, CASE WHEN e.gap IS NULL AND a.redacted = 0 THEN octet_length(a.encoded) END
       FROM log_entries e LEFT JOIN accepted_events a ON a.offset = e.offset WHERE e.row = ? ORDER BY e.sequence DESC`),
     bytesOf: bulk(
-      'SELECT coalesce(sum(log_bytes), 0) FROM subscriptions JOIN progress USING (row) WHERE principal = ?',
+      'SELECT coalesce(sum(log_bytes), 0) FROM subscriptions JOIN progress USING (row) WHERE owner = ?',
     ),
     acceptedAt: bulk(
       'SELECT a.accepted_at FROM log_entries e JOIN accepted_events a ON a.offset = e.offset WHERE e.row = ? AND e.sequence = ?',
