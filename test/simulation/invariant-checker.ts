@@ -7,7 +7,6 @@
 import { createHash } from 'node:crypto';
 import { receive, type Cursor } from '../../src/protocol/core/apply.ts';
 import type {
-  GapReason,
   Retention,
   Selection,
   Subscription,
