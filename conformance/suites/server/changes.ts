@@ -455,13 +455,17 @@ export const changes = [
       'list-subs-own',
       'list-subs-paging',
     ],
-    needs: { types: ['plain'], verbs: ['emit'] },
+    needs: { types: ['plain'] },
     eras: 'each',
     async run(t) {
       const made = await t.subscribe({ ttlMs: 60_000 });
       const { subscriptionId, etag } = made;
-      await t.emit(t.topicOf(made), 2);
-      await t.until('two sequence numbers', async () => (await get(t, subscriptionId)).head === 2);
+      const count = t.control.has('emit') ? 2 : 0;
+      if (count > 0) await t.emit(t.topicOf(made), count);
+      await t.until(
+        `${count} sequence numbers`,
+        async () => (await get(t, subscriptionId)).head === count,
+      );
       await t.check('get-not-modified', 'a matching ETag returns the counters only', async () => {
         const { resultType, _meta, ...answer } = await t.mcp.request('triggers/get', {
           subscriptionId,
@@ -471,7 +475,7 @@ export const changes = [
           notModified: true,
           etag,
           epoch: made.epoch,
-          head: 2,
+          head: count,
           acked: 0,
           expiresAt: made.expiresAt,
         });

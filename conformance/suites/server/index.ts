@@ -3,12 +3,16 @@ import type { ServerScenario } from '../../runner/server/scenario.ts';
 import { answers } from './answers.ts';
 import { callback } from './callback.ts';
 import { catalog } from './catalog.ts';
+import { catalogChanges } from './catalog-changes.ts';
 import { changes } from './changes.ts';
+import { concurrency } from './concurrency.ts';
 import { degradation } from './degradation.ts';
 import { delivery } from './delivery.ts';
 import { destination } from './destination.ts';
+import { durability } from './durability.ts';
 import { ending } from './ending.ts';
 import { failure } from './failure.ts';
+import { failureLimits } from './failure-limits.ts';
 import { gaps } from './gaps.ts';
 import { general } from './general.ts';
 import { isolation } from './isolation.ts';
@@ -26,13 +30,16 @@ export const triggersServer: readonly ServerScenario[] = [
   ...callback,
   ...general,
   ...catalog,
+  ...catalogChanges,
   ...isolation,
   ...subscriptions,
   ...changes,
+  ...concurrency,
   ...lifetime,
   ...ending,
   ...log,
   ...sources,
+  ...durability,
   ...positions,
   ...gaps,
   ...delivery,
@@ -43,5 +50,6 @@ export const triggersServer: readonly ServerScenario[] = [
   ...destination,
   ...answers,
   ...failure,
+  ...failureLimits,
   ...degradation,
 ];

@@ -376,7 +376,13 @@ export const log = [
     name: 'log: lost writes',
     about:
       'After a store lost writes, the log starts a new epoch with the remaining events and rejects positions of the old one.',
-    checks: ['log-epoch-rotate', 'log-epoch-renumber', 'log-epoch-streams', 'log-epoch-shape'],
+    checks: [
+      'log-epoch-rotate',
+      'log-epoch-renumber',
+      'log-epoch-streams',
+      'log-epoch-shape',
+      'etag-epoch',
+    ],
     needs: { verbs: ['emit', 'remember', 'lose', 'redact'], types: ['plain'] },
     alone: true,
     async run(t) {
@@ -408,6 +414,9 @@ export const log = [
 
       const now = await t.mcp.request('triggers/get', { subscriptionId });
       const { epoch } = now;
+      await t.check('etag-epoch', 'the ETag changes with the epoch', () =>
+        assert.notEqual(now.etag, subscription.etag, '`etag`:'),
+      );
       await t.check('log-epoch-rotate', 'the log has another epoch', () =>
         assert.notEqual(epoch, old, 'the epoch is the same'),
       );

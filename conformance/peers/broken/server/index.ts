@@ -3,12 +3,16 @@ import type { BrokenServer } from '../proxy.ts';
 import { answers } from './answers.ts';
 import { callback } from './callback.ts';
 import { catalog } from './catalog.ts';
+import { catalogChanges } from './catalog-changes.ts';
 import { changes } from './changes.ts';
+import { concurrency } from './concurrency.ts';
 import { degradation } from './degradation.ts';
 import { delivery } from './delivery.ts';
 import { destination } from './destination.ts';
+import { durability } from './durability.ts';
 import { ending } from './ending.ts';
 import { failure } from './failure.ts';
+import { failureLimits } from './failure-limits.ts';
 import { gaps } from './gaps.ts';
 import { general } from './general.ts';
 import { isolation } from './isolation.ts';
@@ -24,12 +28,15 @@ import { verification } from './verification.ts';
 export const brokenServers: readonly BrokenServer[] = [
   ...general,
   ...catalog,
+  ...catalogChanges,
   ...isolation,
   ...subscriptions,
   ...changes,
+  ...concurrency,
   ...lifetime,
   ...ending,
   ...log,
+  ...durability,
   ...positions,
   ...gaps,
   ...delivery,
@@ -41,5 +48,6 @@ export const brokenServers: readonly BrokenServer[] = [
   ...destination,
   ...answers,
   ...failure,
+  ...failureLimits,
   ...degradation,
 ];

@@ -201,6 +201,14 @@ export const log: readonly BrokenServer[] = [
     },
   },
   {
+    check: 'etag-epoch',
+    wrong: 'keeps the ETag in a new epoch',
+    fault: onResult(['subscribe', 'get'], (result, { memory }) => {
+      const first = `etag of ${result.subscriptionId}`;
+      return { ...result, etag: (memory[first] ??= result.etag) };
+    }),
+  },
+  {
     check: 'log-epoch-renumber',
     wrong: 'keeps acked in a new epoch',
     fault: inNewEpoch((result) => ({ ...result, acked: 2 })),

@@ -1,4 +1,5 @@
 /** Servers whose streams are broken. */
+import { delayed } from '../fault-builders.ts';
 import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
 
 const isStream = ({ method }: ProxiedRequest): boolean => method === 'triggers/stream';
@@ -156,6 +157,18 @@ export const stream: readonly BrokenServer[] = [
         message.params.events.length === 0 &&
         (memory['heard'] = (memory['heard'] ?? 0) + 1) > 1
           ? null
+          : message,
+    },
+  },
+  {
+    check: 'stream-heartbeat',
+    wrong: 'sends a heartbeat every 20 seconds',
+    fault: {
+      notification: (message, { memory }) =>
+        delivery(message) &&
+        message.params.events.length === 0 &&
+        (memory['heard'] = (memory['heard'] ?? 0) + 1) > 1
+          ? delayed(message)
           : message,
     },
   },

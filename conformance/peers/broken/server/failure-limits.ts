@@ -1,0 +1,58 @@
+/** Servers that wait too long, give up too early or never, and verify once only. */
+import { hmac } from '../../../runner/server/callback-endpoint.ts';
+import type { BrokenServer } from '../proxy.ts';
+import { onResult } from '../fault-builders.ts';
+
+export const failureLimits: readonly BrokenServer[] = [
+  {
+    check: 'retry-cap',
+    wrong: 'waits much longer after ten failures',
+    fault: {
+      callback: ({ body: { params }, memory }) => {
+        if (params.challenge !== undefined) return undefined;
+        const attempts = `attempts of ${params.subscriptionId}`;
+        memory[attempts] = (memory[attempts] ?? 0) + 1;
+        // The endpoint does not see this attempt.
+        return memory[attempts] > 10 ? { status: 503, headers: {}, body: '' } : undefined;
+      },
+    },
+  },
+  {
+    check: 'retry-time-limit',
+    wrong: 'never gives up',
+    fault: onResult(['get'], (result) =>
+      result.status === 'suspended' ? { ...result, status: 'active' } : result,
+    ),
+  },
+  {
+    check: 'retry-time-limit',
+    wrong: 'gives up after ten failures',
+    fault: onResult(['get'], (result) =>
+      result.callback?.health.attempts >= 10 ? { ...result, status: 'suspended' } : result,
+    ),
+  },
+  {
+    check: 'cbv-daily',
+    wrong: 'verifies a callback once only',
+    fault: {
+      callback: ({ body: { params }, callback: { secret }, memory }) => {
+        const { challenge, subscriptionId } = params;
+        if (challenge === undefined) return undefined;
+        const challenges = `challenges of ${subscriptionId}`;
+        memory[challenges] = (memory[challenges] ?? 0) + 1;
+        if (memory[challenges] === 1) return undefined;
+        // The endpoint does not see this challenge.
+        const proof = hmac(secret, `challenge.${challenge}`);
+        const headers = { 'content-type': 'application/json' };
+        return { status: 200, headers, body: JSON.stringify({ challenge, proof }) };
+      },
+    },
+  },
+  {
+    check: 'cbv-daily',
+    wrong: 'goes on after a failed verification',
+    fault: onResult(['get'], (result) =>
+      result.status === 'suspended' ? { ...result, status: 'active' } : result,
+    ),
+  },
+];

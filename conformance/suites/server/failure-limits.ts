@@ -1,0 +1,136 @@
+/**
+ * Limits of hours and days: the longest wait between attempts, the end of retrying, and daily
+ * verifications (SEP: Failure and suspension, Verification).
+ */
+import assert from 'node:assert/strict';
+import { NotApplicable } from '../../runner/observations.ts';
+import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
+import type { Json } from '../../runner/wire/session.ts';
+import { arrived, delivery, failures, MINUTE_MS } from './following.ts';
+
+const NEEDS = { drains: ['callback'], verbs: ['emit', 'advance'], types: ['plain'] } as const;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+/** The longest wait between two attempts. */
+const WAIT_MAX_MS = 5 * MINUTE_MS;
+/** Failures after which an unbounded backoff waits much longer than five minutes. */
+const ROUNDS = 13;
+/** Time in which something that must not happen would. */
+const QUIET_MS = 400;
+
+const stateOf = async (t: ServerTest, { subscriptionId }: Json): Promise<Json> =>
+  t.mcp.request('triggers/get', { subscriptionId });
+const isSuspended = ({ status }: Json): boolean => status === 'suspended';
+
+export const failureLimits = [
+  scenario({
+    name: 'failure: the longest wait',
+    about: 'However often attempts fail, the next one comes within five minutes.',
+    checks: ['retry-cap'],
+    needs: NEEDS,
+    alone: true,
+    async run(t) {
+      const endpoint = await t.endpoint();
+      endpoint.answer = () => ({ status: 503 });
+      const made = await t.subscribe({ callback: endpoint.callback, ttlMs: 2 * DAY_MS });
+      await t.emit(t.topicOf(made), 1);
+      await delivery(t, endpoint, 1);
+      for (let round = 1; round <= ROUNDS; round += 1) {
+        // The failure has to be recorded before the clock can reach the next attempt.
+        await failures(t, made, round);
+        const came = await t.check(
+          'retry-cap',
+          `the attempt after failure ${round} comes within five minutes`,
+          async () => {
+            const count = endpoint.deliveries.length;
+            await t.control.do('advance', { ms: WAIT_MAX_MS });
+            return delivery(t, endpoint, count + 1);
+          },
+        );
+        if (came === undefined) return;
+      }
+    },
+  }),
+
+  scenario({
+    name: 'failure: a day',
+    about: 'After 24 hours of failures the server gives up; before, it does not.',
+    checks: ['retry-time-limit'],
+    needs: NEEDS,
+    alone: true,
+    async run(t) {
+      const endpoint = await t.endpoint();
+      endpoint.answer = () => ({ status: 503 });
+      const made = await t.subscribe({ callback: endpoint.callback, ttlMs: 3 * DAY_MS });
+      if (made.ttlMs < 2 * DAY_MS)
+        throw new NotApplicable('The server grants no lifetime of two days.');
+      await t.emit(t.topicOf(made), 1);
+      await failures(t, made, 1);
+      const fail = async (ms: number): Promise<void> => {
+        const count = endpoint.deliveries.length;
+        await t.control.do('advance', { ms });
+        await delivery(t, endpoint, count + 1);
+      };
+      for (let hours = 0; hours < 23; hours += 1) await fail(HOUR_MS);
+      await t.check('retry-time-limit', 'after 23 hours the callback is not suspended', async () =>
+        assert.equal(isSuspended(await stateOf(t, made)), false, 'suspended:'),
+      );
+      // A server may challenge a suspended endpoint, and a proof would resume the callback.
+      endpoint.consent = () => ({ status: 503 });
+      await t.check('retry-time-limit', 'after 24 hours it is suspended', async () => {
+        await t.control.do('advance', { ms: HOUR_MS + WAIT_MAX_MS });
+        await t.until('the callback to be suspended', async () =>
+          isSuspended(await stateOf(t, made)),
+        );
+      });
+      await t.check('retry-time-limit', 'and no further attempt is made', async () => {
+        const count = endpoint.deliveries.filter(
+          ({ delivery: { events } }) => events?.length > 0,
+        ).length;
+        await t.control.do('advance', { ms: HOUR_MS });
+        await t.pause(QUIET_MS);
+        assert.equal(
+          endpoint.deliveries.filter(({ delivery: { events } }) => events?.length > 0).length,
+          count,
+          'attempts with events:',
+        );
+      });
+    },
+  }),
+
+  scenario({
+    name: 'verification: every day',
+    about: 'The callback of a subscription without expiry is verified again every day.',
+    checks: ['cbv-daily'],
+    needs: NEEDS,
+    alone: true,
+    async run(t) {
+      const endpoint = await t.endpoint();
+      const made = await t.subscribe({ callback: endpoint.callback, ttlMs: null });
+      if (made.ttlMs !== null)
+        throw new NotApplicable('The server grants no subscription without expiry.');
+      await t.check('cbv-daily', 'a challenge arrives within 24 hours', async () => {
+        const count = endpoint.challenges.length;
+        await t.control.do('advance', { ms: DAY_MS });
+        await t.until('another challenge', () => endpoint.challenges.length > count);
+      });
+      await t.check('cbv-daily', 'after the proof, events are delivered', async () => {
+        await t.emit(t.topicOf(made), 1);
+        await arrived(t, endpoint, 1);
+      });
+      endpoint.consent = () => ({ status: 200, body: {} });
+      await t.check('cbv-daily', 'a failed verification suspends the callback', async () => {
+        await t.control.do('advance', { ms: DAY_MS });
+        await t.until('the callback to be suspended', async () =>
+          isSuspended(await stateOf(t, made)),
+        );
+      });
+      await t.check('cbv-daily', 'and no event is sent any more', async () => {
+        const count = endpoint.events.length;
+        await t.emit(t.topicOf(made), 1, { from: 2 });
+        await t.pause(QUIET_MS);
+        assert.equal(endpoint.events.length, count, 'events at the callback:');
+      });
+    },
+  }),
+];
