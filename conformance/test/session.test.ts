@@ -90,7 +90,7 @@ async function record(
   const post = async (
     method: string,
     params: Json,
-    { notification = false, headers = {} as Record<string, string> } = {},
+    { notification = false, headers = {} } = {},
   ): Promise<Response> => {
     const _meta = {
       [`${META}/protocolVersion`]: revision,
