@@ -60,7 +60,6 @@ const SETTINGS = {
   levels: DRAINS.map((drain) => (drain === 'pull' ? 'log' : drain)),
   options: [
     ...['conditionalReads', 'history', 'multiSelect'],
-    ...(DRAINS.includes('stream') ? ['listChanged'] : []),
     ...(DRAINS.includes('callback') ? ['pause', 'skip', 'reject'] : []),
   ],
   minTtlMs: 1000,

@@ -84,7 +84,7 @@ export type TriggerName = string;
 /**
  * A value that a later revision adds to an open enumeration. A peer handles it as the general case of that enumeration
  * and never rejects a message because of it.
- * @pattern ^[a-z][a-z0-9_]{0,63}$
+ * @pattern ^[A-Za-z][A-Za-z0-9_]{0,63}$
  */
 export type LaterValue = string & Record<never, never>;
 
@@ -116,7 +116,7 @@ export type Drain = 'callback' | 'stream' | 'pull';
  * @minLength 1
  * @maxLength 64
  */
-export type Level = 'log' | 'stream' | 'callback' | 'durable' | (string & {});
+export type Level = 'log' | 'stream' | 'callback' | 'durable' | LaterValue;
 
 /**
  * An option of the specification. Open: later revisions can add options.
@@ -135,7 +135,7 @@ export type Option =
   | 'limits'
   | 'serverIdentity'
   | 'trace'
-  | (string & {});
+  | LaterValue;
 
 /**
  * The server's settings for the extension: under `capabilities.extensions[EXTENSION_ID]` from 2026-07-28 on, and under
@@ -351,7 +351,14 @@ export interface Event {
 
 /** Why a range of numbers will never be delivered. Open: an unknown reason is reported as a gap like any other. */
 export type GapReason =
-  'retention' | 'skipped' | 'rejected' | 'too_large' | 'invalid' | 'unwatched' | 'redacted' | LaterValue;
+  | 'retention'
+  | 'skipped'
+  | 'rejected'
+  | 'too_large'
+  | 'invalid'
+  | 'unwatched'
+  | 'redacted'
+  | LaterValue;
 
 /** A range of numbers, both ends included, that will never be delivered. */
 export interface Gap {
