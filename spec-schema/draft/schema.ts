@@ -113,15 +113,11 @@ export type Drain = 'callback' | 'stream' | 'pull';
  * A level of the specification. Open: later revisions can add levels. `log`: logs that are read by pull; `stream` and
  * `callback`: two more drains; `durable`: accepted events, numbers, grants and acknowledgements survive a crash, and
  * without it a crash may lose them; then the epoch changes.
- * @minLength 1
- * @maxLength 64
  */
 export type Level = 'log' | 'stream' | 'callback' | 'durable' | LaterValue;
 
 /**
  * An option of the specification. Open: later revisions can add options.
- * @minLength 1
- * @maxLength 64
  */
 export type Option =
   | 'conditionalReads'

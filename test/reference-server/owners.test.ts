@@ -12,7 +12,7 @@ const through =
   async (method: string, params: object = {}): Promise<Answer> =>
     server.call(method, params, { as: await server.token('alice', claims) });
 
-/** What `triggers/subscriptions` lists, by key. */
+/** The keys that `triggers/subscriptions` lists. */
 const keysOf = ({ result }: Answer): string[] =>
   (result?.['subscriptions'] as { readonly key: string }[]).map(({ key }) => key);
 

@@ -38,7 +38,7 @@ const LEVEL_OF: Readonly<Record<Drain, Level>> = {
 export const offersDrain = ({ levels }: ServerCapability, drain: Drain): boolean =>
   levels.includes(LEVEL_OF[drain]);
 
-/** What a server promises about a crash: without the level `durable` it may lose its logs. */
+/** The promise of a server about a crash: without the level `durable` it may lose its logs. */
 export const durabilityOf = ({ levels }: ServerCapability): 'durable' | 'volatile' =>
   levels.includes('durable') ? 'durable' : 'volatile';
 

@@ -9,7 +9,7 @@ import { forbidden } from '../../protocol/wire/errors.ts';
 /** The owner on a pipe: a server that was started as a child process has exactly one user. */
 export const LOCAL_PRINCIPAL = 'local';
 
-/** What makes an owner. */
+/** The parts of an owner. */
 export interface Owner {
   readonly iss: string;
   readonly sub: string;

@@ -95,7 +95,7 @@ export function prepareQueries(database: DatabaseSync) {
       (SELECT owner, url_hash FROM verifications WHERE verified_at <= ? LIMIT ?)`),
 
     index: bulk(
-      'SELECT row, principal, created_offset, select_json FROM subscriptions WHERE row > ? ORDER BY row LIMIT ?',
+      'SELECT row, owner, created_offset, select_json FROM subscriptions WHERE row > ? ORDER BY row LIMIT ?',
     ),
     load: sql(`SELECT subscriptions.*, progress.*, subscriptions.checksum AS configuration_checksum, progress.checksum AS progress_checksum
       FROM subscriptions JOIN progress USING (row) WHERE row = ?`),
