@@ -52,7 +52,7 @@ class Names {
   in(text: string, token: string): string {
     return text
       .replaceAll(token, 'TOKEN')
-      .replace(/("(?:main|other|stranger|namesake)": )"[^"]+"/g, '$1"TOKEN"')
+      .replace(/("(?:main|other|stranger|namesake|sibling)": )"[^"]+"/g, '$1"TOKEN"')
       .replace(
         /("(subscriptionId|epoch|etag)": )"([^"]+)"/g,
         (_, member: string, kind: string, value: string) =>

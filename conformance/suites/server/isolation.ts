@@ -165,7 +165,7 @@ export const isolation = [
     async run(t) {
       const name = t.control.type('plain');
       const { subscriptionId } = await t.subscribe();
-      const endpoint = t.settings.drains.includes('callback') ? await t.endpoint() : undefined;
+      const endpoint = t.offers('callback') ? await t.endpoint() : undefined;
       await t.control.do('permit', { principal: 'main', name, allowed: false, told: false });
       t.defer(() => t.control.do('permit', { principal: 'main', name, allowed: true }));
       const changes: readonly (readonly [what: string, change: object])[] = [

@@ -27,7 +27,7 @@ function placesOf(protocolVersion: string | undefined): Place[] {
   return protocolVersion >= FIRST_EXTENSIONS_REVISION ? ['extensions'] : ['experimental'];
 }
 
-/** The level that offers each drain (SEP: Levels and options). */
+/** The level that offers each drain (SEP: Capability). */
 const LEVEL_OF: Readonly<Record<Drain, Level>> = {
   pull: 'log',
   stream: 'stream',

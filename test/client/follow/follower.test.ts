@@ -322,7 +322,7 @@ for (const era of [MODERN, SESSIONS] as const) {
 }
 
 describe('changes of the list of events/*', () => {
-  test('[SEP-3415 D8 R7] are asked for on subscriptions/listen, once for all selections, and make the client read the list again', async (t) => {
+  test('[SEP-3415 D8] are asked for on subscriptions/listen, once for all selections, and make the client read the list again', async (t) => {
     const listening: Asked[] = [];
     const { server, log } = await everything(t, (raw) => {
       takeOff(raw, 'triggers/');

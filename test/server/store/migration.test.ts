@@ -88,7 +88,7 @@ test('[log-once] a store of version 1 keeps its events, and an event of any scop
   });
   const entry = old.prepare('INSERT INTO log_entries VALUES (?, ?, ?, ?)');
   entry.run(1, 1, 1, null);
-  entry.run(1, 2, 0, 'abandoned');
+  entry.run(1, 2, 0, 'skipped');
   old.close();
   const store = sqliteStore({ path, key: KEY });
   await store.open(0);
@@ -113,7 +113,7 @@ test('[log-once] a store of version 1 keeps its events, and an event of any scop
     (await store.read(1, 0, 10, 1000)).map(({ gap, encoded }) => [gap, encoded]),
     [
       [null, '{"eventId":"e1"}'],
-      ['abandoned', null],
+      ['skipped', null],
     ],
   );
   const known = async (): Promise<(number | null)[]> =>

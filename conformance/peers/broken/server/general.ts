@@ -87,10 +87,9 @@ export const general: readonly BrokenServer[] = [
   {
     check: 'subs-unsupported',
     wrong: 'accepts a parameter of an option that it does not declare',
-    fault: declared((settings) => ({
-      ...settings,
-      options: settings.options.filter((option: string) => option !== 'pause'),
-    })),
+    fault: declared((settings) => {
+      settings.options = settings.options.filter((option: string) => option !== 'pause');
+    }),
   },
   {
     check: 'cap-result-type',

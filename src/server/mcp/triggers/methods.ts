@@ -30,7 +30,7 @@ interface Row {
   call(verbs: Verbs, params: unknown, request: TriggersRequest): Promise<object>;
 }
 
-/** The params that belong to a level or an option (SEP: Levels and options). */
+/** The params that belong to a level or an option (SEP: Capability). */
 const FEATURES: Readonly<Record<string, Level | Option>> = {
   callback: 'callback',
   ifNoneMatch: 'conditionalReads',

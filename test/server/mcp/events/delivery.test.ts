@@ -298,7 +298,8 @@ describe('a refused delivery', () => {
     await w.open(1, { text: 'bad' });
     await w.open(1, { text: 'good' });
     await passing(w, 'the next event', () => hook.events.find((hit) => textOf(hit) === 'good'));
-    assert.equal(hook.messages.filter(({ body }) => body['type'] === 'gap').length, 5);
+    const attempts = hook.messages.filter(({ body }) => body['type'] === 'gap').length;
+    assert.ok(attempts >= 5 && attempts <= 20, `${attempts} attempts in ten minutes`);
   });
 });
 
@@ -332,7 +333,7 @@ describe('the end', () => {
       [
         () =>
           w.engine.terminate(
-            { principal: JSON.stringify(['https://issuer.example', 'alice']) },
+            { principal: JSON.stringify(['https://issuer.example', 'alice', 'test']) },
             'revoked',
           ),
         { code: -32024, data: { reason: 'revoked' } },

@@ -391,7 +391,7 @@ describe('a poll is rejected', () => {
     });
     const { cursor: fresh } = await w.poll({});
     await w.engine.terminate(
-      { principal: JSON.stringify(['https://issuer.example', 'alice']) },
+      { principal: JSON.stringify(['https://issuer.example', 'alice', 'test']) },
       'revoked',
     );
     assert.partialDeepStrictEqual(await w.refused('events/poll', { name, cursor: fresh }, SEP), {

@@ -245,7 +245,7 @@ describe('a stream ends', () => {
 
   test('with terminated and the error, then the result, when the server ends what it follows [SEP-3415 R8 D9 D22 D26 D58]', async (t) => {
     const w = await eventsWorld(t);
-    const principal = JSON.stringify(['https://issuer.example', 'alice']);
+    const principal = JSON.stringify(['https://issuer.example', 'alice', 'test']);
     for (const [end, error] of [
       [
         () => w.engine.terminate({ principal }, 'revoked'),

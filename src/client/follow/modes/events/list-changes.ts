@@ -1,7 +1,7 @@
 /**
  * Asks a server of `events/*` to announce changes of its list of event types. From 2026-07-28 on it
  * does so only on a `subscriptions/listen` whose filter has `eventsListChanged`; before that, on the
- * session (SEP-3415). Whoever listens for notifications on the connection receives the announcement.
+ * session (SEP-3415). A client that listens for notifications on the connection receives the announcement.
  */
 import { EVENTS_LIST_CHANGED } from '../../../../protocol/events/names.ts';
 import { sleep, TIMER_MAX_MS, type Clock } from '../../../../protocol/lib/clock.ts';
