@@ -12,7 +12,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, test, type TestContext } from 'vitest';
 import { REVISION as SCHEMA_REVISION } from '../../spec-schema/draft/schema.ts';
-import { declaredLevels, LEVELS, readLevels, REVISION } from '../runner/levels.ts';
+import { declaredLevels, type LEVELS, readLevels, REVISION } from '../runner/levels.ts';
 import { main, missingIn } from '../runner/main.ts';
 import { TimedOut, Observations } from '../runner/observations.ts';
 import { readOptions } from '../runner/options.ts';

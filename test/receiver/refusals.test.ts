@@ -512,7 +512,7 @@ describe('[sig-refusal] state that cannot be read or written', () => {
         const good = await (async () => {
           await using first = await mount({ apply: () => undefined, ledger });
           await first.receiver.register(WHO);
-          return first.receiver.rotate(WHO);
+          return await first.receiver.rotate(WHO);
         })();
         await using mounted = await mount({ apply: () => undefined, ledger: failing });
         const url = `${mounted.endpoint}?${good.url.split('?')[1]}`;

@@ -6,11 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import { receive, type Cursor } from '../../src/protocol/core/apply.ts';
-import type {
-  Retention,
-  Selection,
-  Subscription,
-} from '../../src/protocol/core/types.ts';
+import type { Retention, Selection, Subscription } from '../../src/protocol/core/types.ts';
 import type { ModelEvent, ModelLog, ModelWatch } from './reference-model.ts';
 import { ReferenceModel } from './reference-model.ts';
 

@@ -152,7 +152,7 @@ const SABOTAGES: readonly Sabotage[] = [
   },
   {
     what: 'a number without its entry',
-    rule: /^H1 /,
+    rule: /^H[12] /,
     how: {
       store: (store) =>
         edited(store, (write) =>

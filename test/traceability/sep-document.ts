@@ -17,7 +17,7 @@ export const KEYWORD = /\b(?:MUST|REQUIRED|SHALL|SHOULD|RECOMMENDED|MAY|OPTIONAL
 export const AMBIGUOUS = /\b(?:must|shall|should|may)\b/i;
 
 /** The folder of the modules; each names its level, option or module in a line near its top. */
-export const MODULES_PATH = 'sep/specification';
+const MODULES_PATH = 'sep/specification';
 /** The levels, then the options and modules that a peer can have on top of them. */
 export const LEVELS = [
   'log',

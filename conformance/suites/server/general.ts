@@ -174,7 +174,7 @@ export const general = [
           `\`${parameter}\` is rejected by a server that does not declare "${feature}"`,
           async () => {
             const { code, data } = await t.mcp.errorOf(method, params);
-            assert.deepEqual([code, (data as Json)?.feature], [-32026, parameter]);
+            assert.deepEqual([code, data?.feature], [-32026, parameter]);
           },
         );
     },

@@ -58,14 +58,14 @@ export function capabilityOf(
     if (settings === undefined) continue;
     if (member(settings, 'revision') !== REVISION) return null;
     const checked = check('ServerCapability', settings);
-    if (!checked.ok) throw misdeclared(checked.expected, checked.path);
-    if (!checked.value.levels.includes('log')) throw misdeclared('"log" among them', '/levels');
+    if (!checked.ok) throw invalidSettings(checked.expected, checked.path);
+    if (!checked.value.levels.includes('log')) throw invalidSettings('"log" among them', '/levels');
     return checked.value;
   }
   return null;
 }
 
-const misdeclared = (expected: string, path: string): LocalError =>
+const invalidSettings = (expected: string, path: string): LocalError =>
   new LocalError(
     'peer_misbehaved',
     `The server's settings for ${EXTENSION_ID} are not valid: expected ${expected} at "${path}". Report this to the operator of the server.`,

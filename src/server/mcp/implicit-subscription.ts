@@ -6,6 +6,7 @@
 import type { Selection, Subscription } from '../../../spec-schema/draft/schema.ts';
 import type { BindableEngine, Caller } from '../engine/verbs.ts';
 import { selectName } from '../../protocol/wire/canonical.ts';
+import { WireError } from '../../protocol/wire/errors.ts';
 
 /**
  * The binding that made the subscription. Each binding has its own log for a selection, so reading
@@ -64,3 +65,8 @@ export async function implicitSubscription(
   });
   return { subscription, created };
 }
+
+/** Whether the caller may no longer follow the type of a log: a type that it cannot see is not found. */
+export const isDenied = (error: unknown): error is WireError =>
+  error instanceof WireError &&
+  (error.is('Forbidden') || (error.is('NotFound') && error.data.kind === 'trigger'));

@@ -103,7 +103,7 @@ describe('errors of events/*', () => {
       -32015,
       'CallbackEndpointError',
       { reason: 'nonsense' },
-      { kind: 'callback', category: 'challenge_failed' },
+      { kind: 'callback', category: 'nonsense' },
     ],
   ] as const;
   for (const [sep, sketch, name, data, expected] of rows) {

@@ -32,7 +32,11 @@ const TABLE: readonly [name: ParamsName, params: unknown, path: string, expected
   ['SubscribeParams', { key: 'k', select: SELECT, ttlMs: 2 ** 53 }, '/ttlMs', /^an integer/],
   [
     'SubscribeParams',
-    { key: 'k', select: SELECT, callback: { url: 'https://a.example/', secret: SECRET, skipAfterMs: 0 } },
+    {
+      key: 'k',
+      select: SELECT,
+      callback: { url: 'https://a.example/', secret: SECRET, skipAfterMs: 0 },
+    },
     '/callback/skipAfterMs',
     /^an integer of at least 1 and at most 86400000$/,
   ],

@@ -54,7 +54,7 @@ function source(): {
 const select = (...topics: string[]) =>
   topics.map((topic) => ({ name: 'status', arguments: { topic } }));
 const pull = async (w: World, subscriptionId: string, who = ann): Promise<Delivery> =>
-  (await w.engine.pull(who, { subscriptionId, maxEvents: 1000 })) as Delivery;
+  await w.engine.pull(who, { subscriptionId, maxEvents: 1000 });
 const states = ({ events }: Delivery): string[] =>
   events.map(({ sequence, data }) => `${sequence} ${(data as Status).topic}@${(data as Status).n}`);
 const change = (w: World, s: ReturnType<typeof source>, topic: string, n: number) => {
@@ -181,11 +181,10 @@ describe('level-triggered types', () => {
   });
 
   test('[type-reserved] types that describe a state are declared with it, and a type with a state has no history', async () => {
-    const declared = (name: string, more: object = {}, initial?: () => null): DeclaredTrigger =>
-      ({
-        type: { ...tock.type, name, inputSchema: { type: 'object', properties: {} }, ...more },
-        ...(initial === undefined ? {} : { initial }),
-      }) as DeclaredTrigger;
+    const declared = (name: string, more: object = {}, initial?: () => null): DeclaredTrigger => ({
+      type: { ...tock.type, name, inputSchema: { type: 'object', properties: {} }, ...more },
+      ...(initial === undefined ? {} : { initial }),
+    });
     const uri = { inputSchema: { type: 'object', properties: { uri: { type: 'string' } } } };
     const w = await world({ triggers: [tock] });
     for (const wrong of [

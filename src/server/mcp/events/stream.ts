@@ -5,10 +5,9 @@
  */
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import type { Log } from '../../engine/ports.ts';
-import { WireError } from '../../../protocol/wire/errors.ts';
 import type { Delivery, Event } from '../../../protocol/wire/schema.ts';
 import { tagged, untilUnauthorized, type RequestContext } from '../request-context.ts';
-import { needsRenewal } from '../implicit-subscription.ts';
+import { isDenied, needsRenewal } from '../implicit-subscription.ts';
 import { endingError, eventsError } from './errors.ts';
 import { begin, logOf, selectionOf, type Start } from './start.ts';
 import { cursorOf, lastOf, occurrence } from './occurrence.ts';
@@ -139,7 +138,7 @@ class EventsSink {
     try {
       await logOf(engine, caller, selectionOf(this.#params), engine.clock.now());
     } catch (error) {
-      if (!(error instanceof WireError) || !error.is('Forbidden')) throw error;
+      if (!isDenied(error)) throw error;
       await this.#terminated(eventsError(error, profile));
       this.#ended.abort();
     }

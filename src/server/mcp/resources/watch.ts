@@ -6,6 +6,7 @@ import type { Position, Subscription } from '../../../../spec-schema/draft/schem
 import type { TerminationReason } from '../../../protocol/core/types.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { WireError } from '../../../protocol/wire/errors.ts';
+import { isDenied } from '../implicit-subscription.ts';
 import { ChangeNotifier } from './change-notifier.ts';
 import type { ResolvedFeedOptions } from './options.ts';
 
@@ -165,7 +166,7 @@ export class Watch {
         { err: error, subscriptionId: this.subscriptionId },
         'reading the head of a watched log failed; no notification sent',
       );
-      if (error instanceof WireError && error.is('Forbidden')) this.#revoke();
+      if (isDenied(error)) this.#revoke();
       return null;
     }
   }

@@ -15,7 +15,13 @@ import { sql as owners } from './migrations/0005-owners.sql.ts';
  * The position in this list, from 1, is the schema version. Append only: a published migration
  * never changes.
  */
-const MIGRATIONS: readonly string[] = [initial, eventScope, retentionBytes, gapsAndAudience, owners];
+const MIGRATIONS: readonly string[] = [
+  initial,
+  eventScope,
+  retentionBytes,
+  gapsAndAudience,
+  owners,
+];
 
 /**
  * Identifies a store in the database header ("mcpt"), so that no other database is migrated by

@@ -291,6 +291,7 @@ describe('subscriptions/listen', () => {
     for (let n = 0; n < 32; n += 1) open.push(await listen([BOX], { as, id: n }));
     for (const one of open) await one.acknowledged();
     assert.deepEqual((await answered(await listen([BOX], { as }))).error?.data, {
+      kind: 'limit',
       limit: 'listen_streams',
       max: 32,
     });
@@ -327,7 +328,7 @@ for (const kind of READERS.filter(
         reader.listen(`${BOX}?box=64`),
         (error: { code?: number; data?: unknown }) =>
           error.code === -32025 &&
-          JSON.stringify(error.data) === '{"limit":"watched_resources","max":64}',
+          JSON.stringify(error.data) === '{"kind":"limit","limit":"watched_resources","max":64}',
       );
       // The same URI again does not count twice.
       await reader.listen(`${BOX}?box=0`);

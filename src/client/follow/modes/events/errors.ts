@@ -48,16 +48,16 @@ export function eventsError(error: unknown): unknown {
 function fromCode(code: number, message: string, data: unknown): WireError | undefined {
   const name = NAMES.get(code);
   if (name === undefined) return undefined;
-  const given = Object(data) as Record<string, unknown>;
+  const { reason, ...given } = Object(data) as Record<string, unknown>;
   const { kinds } = registryRow(name);
   const kind = kinds.length === 1 ? kinds[0] : (KINDS[String(given['kind'])] ?? given['kind']);
   const checked = check(typeOf(name), {
     ...DEFAULT_DATA[name],
     ...given,
     ...(kind === undefined ? {} : { kind }),
-    ...(name === 'CallbackEndpointError' && given['reason'] !== undefined
-      ? { category: given['reason'] }
-      : {}),
+    ...(reason === undefined
+      ? {}
+      : { [name === 'CallbackEndpointError' ? 'category' : 'reason']: reason }),
   });
   return new WireError(
     name,
