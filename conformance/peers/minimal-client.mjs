@@ -46,6 +46,8 @@ const RIGHT = {
   onMissing: () => {
     throw new Error('Sequence numbers are missing. Drain again from the applied position.');
   },
+  /** Whether to pull what is missing before a delivery of a callback. */
+  catchesUp: (_delivery) => true,
   isUnsubscribed: ({ data }) => data?.kind === 'subscription',
   onListChanged: async (list, call) => {
     list.etag = (await call('triggers/list', { ifNoneMatch: list.etag })).etag;
@@ -187,7 +189,9 @@ async function subscribe() {
     receiver ??= await new Receiver({
       reader,
       decisions: { ...RECEIVER, ...decisions },
-      onMissing: () => catchUp().catch(() => {}),
+      onMissing: (delivery) => {
+        if (decisions.catchesUp(delivery)) catchUp().catch(() => {});
+      },
     }).listen();
     params.callback = receiver.register({ audience: url, key: 'minimal' });
   }

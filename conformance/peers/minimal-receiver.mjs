@@ -300,7 +300,7 @@ export class Receiver {
         },
       };
     const { ack, refused } = registration.reader.apply(delivery);
-    if (refused === 'missing') this.onMissing();
+    if (refused === 'missing') this.onMissing(delivery);
     demand(refused === undefined, refused);
     if (decisions.stores) this.#store();
     return decisions.answered(ack, delivery);

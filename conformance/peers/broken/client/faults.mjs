@@ -106,7 +106,10 @@ const ROWS = [
   {
     check: 'recv-elsewhere',
     wrong: 'refuses what follows numbers that another reader has acknowledged',
-    overrides: { isMissing: ({ after }, { sequence }) => after > sequence, onMissing: () => {} },
+    overrides: {
+      isMissing: ({ after }, { sequence }) => after > sequence,
+      catchesUp: ({ after, acked }) => after > acked,
+    },
   },
   {
     check: 'sig-raw-bytes',
