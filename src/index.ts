@@ -11,6 +11,7 @@ export {
   WireError,
   type LocalErrorCode,
   type WireErrorData,
+  type WireErrorInput,
   type WireErrorName,
 } from './protocol/wire/errors.ts';
 export { RemoteError } from './protocol/wire/remote-error.ts';

@@ -94,6 +94,8 @@ export type {
   AcceptedEvent,
   Checkpoint,
   Continuity,
+  EventGap,
+  EventIdentity,
   IndexRow,
   LogEntry,
   Opened,
@@ -121,5 +123,6 @@ export {
   WireError,
   type LocalErrorCode,
   type WireErrorData,
+  type WireErrorInput,
   type WireErrorName,
 } from '../protocol/wire/errors.ts';

@@ -81,7 +81,8 @@ export const delivery = [
       await untilHead(t, subscriptionId, HEAD);
       if (stream !== undefined) await untilStreamed(t, stream, HEAD);
       await t.control.do('redact', { name, eventId });
-      await t.mcp.request('triggers/update', { subscriptionId, paused: false });
+      if (t.declares('pause'))
+        await t.mcp.request('triggers/update', { subscriptionId, paused: false });
       if (endpoint !== undefined)
         await t.until(
           'the callback to receive everything',
