@@ -278,7 +278,8 @@ peerTest(
     ]);
     assert.deepEqual([named(listed), created], [['watch', 'check', 'unwatch'], true]);
     assert.deepEqual((await call<Checked>('check', { watchId })).events, []);
-    assert.deepEqual(await call('unwatch', { watchId }), { watchId, ended: true, discarded: 0 });
+    // Each start of the server leaves a gap, because nobody watched the folder before it.
+    assert.deepEqual(await call('unwatch', { watchId }), { watchId, ended: true, discarded: 2 });
     assert.deepEqual((await feed('triggers://feeds/file.changed')).events, []);
   },
 );
