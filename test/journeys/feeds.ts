@@ -16,6 +16,8 @@ export interface Feed {
    */
   happen(): Promise<string>;
   identify(event: Event): string;
+  /** Whether each start of the server leaves a gap, because nobody watched the source before it. */
+  readonly isUnwatchedAtStart?: boolean;
   /** Sends the first event again, where the upstream can. */
   readonly repeat?: () => Promise<void>;
 }
@@ -46,6 +48,7 @@ export function folderFeed(folder: string, watched: string): Feed {
   let count = 0;
   return {
     select: [{ name: 'file.changed' }],
+    isUnwatchedAtStart: true,
     async happen() {
       const name = `note-${++count}.txt`;
       // A file is moved into place whole, so that it is one event however slowly it is written.
