@@ -98,7 +98,7 @@ export function selections(text: string): Selection[] {
     throw new UsageError('--select must be JSON, for example [{"name":"github.push"}].');
   }
   const list = Array.isArray(parsed) ? parsed : [parsed];
-  const checked = check('SubscribeParams', { select: list });
+  const checked = check('SubscribeParams', { key: 'selection', select: list });
   if (!checked.ok)
     throw new UsageError(
       `--select is not valid: expected ${checked.expected} at ${checked.path || 'the root'}.`,
