@@ -80,10 +80,8 @@ export const gaps: readonly BrokenServer[] = [
     wrong: 'keeps fewer bytes than announced',
     fault: onResult(['pull'], (result) => {
       const [first, ...events] = result.events;
-      if (first?.data.pad === undefined || result.gaps?.at(-1)?.reason !== 'retention')
-        return result;
-      const at = result.gaps.at(-1);
-      return at.to === first.sequence - 1 && result.head - first.sequence < 4
+      const at = result.gaps?.at(-1);
+      return first?.data.pad !== undefined && at?.reason === 'retention'
         ? { ...result, events, gaps: [{ ...at, to: first.sequence }] }
         : result;
     }),
