@@ -25,23 +25,25 @@ const list = () =>
       .map((item) => item.trim())
       .filter((item) => item !== ''),
   );
-const url = () =>
+/** A text that `parse` turns into a value; undefined = the text is not valid, as `message` says. */
+const parsed = <T>(parse: (text: string) => T | undefined, message: string) =>
   z.string().transform((text, context) => {
-    const parsed = URL.canParse(text) ? new URL(text) : null;
-    if (
-      parsed &&
-      /^https?:$/.test(parsed.protocol) &&
-      parsed.username === '' &&
-      parsed.password === '' &&
-      parsed.hash === ''
-    )
-      return parsed;
-    context.addIssue({
-      code: 'custom',
-      message: 'must be an absolute http or https URL without credentials or fragment',
-    });
+    const value = parse(text);
+    if (value !== undefined) return value;
+    context.addIssue({ code: 'custom', message });
     return z.NEVER;
   });
+const url = () =>
+  parsed((text) => {
+    const value = URL.canParse(text) ? new URL(text) : null;
+    return value &&
+      /^https?:$/.test(value.protocol) &&
+      value.username === '' &&
+      value.password === '' &&
+      value.hash === ''
+      ? value
+      : undefined;
+  }, 'must be an absolute http or https URL without credentials or fragment');
 const authorityOf = (host: string, port: number): string =>
   `${host.includes(':') ? `[${host}]` : host}:${port}`;
 const host = () =>
@@ -53,53 +55,34 @@ const host = () =>
     );
 const path = () => z.string().transform((text) => resolve(text));
 const storeKey = () =>
-  z.string().transform((text, context) => {
+  parsed((text) => {
     const bytes = Buffer.from(text, 'base64');
-    if (bytes.length === 32 && bytes.toString('base64') === text) return new Uint8Array(bytes);
-    context.addIssue({
-      code: 'custom',
-      message: 'must be base64 of exactly 32 bytes; make one with: openssl rand -base64 32',
-    });
-    return z.NEVER;
-  });
+    return bytes.length === 32 && bytes.toString('base64') === text
+      ? new Uint8Array(bytes)
+      : undefined;
+  }, 'must be base64 of exactly 32 bytes; make one with: openssl rand -base64 32');
 const privateJwk = () =>
-  z.string().transform((text, context) => {
-    const checked = PrivateJwk.safeParse(jsonOrNull(text));
-    if (checked.success) return checked.data;
-    context.addIssue({
-      code: 'custom',
-      message:
-        'must be an Ed25519 private key as a JWK: {"kty":"OKP","crv":"Ed25519","x":"…","d":"…"}',
-    });
-    return z.NEVER;
-  });
+  parsed(
+    (text) => PrivateJwk.safeParse(jsonOrNull(text)).data,
+    'must be an Ed25519 private key as a JWK: {"kty":"OKP","crv":"Ed25519","x":"…","d":"…"}',
+  );
 const schedules = () =>
-  z.string().transform((text, context) => {
+  parsed((text) => {
     const pairs = text
       .split(';')
       .map((pair) => pair.trim())
       .filter((pair) => pair !== '')
       .map((pair) => /^([A-Za-z0-9_.-]{1,64})=(.+)$/.exec(pair));
-    if (pairs.every((pair) => pair !== null))
-      return pairs.map(([, name, cron]) => ({ name: name ?? '', cron: (cron ?? '').trim() }));
-    context.addIssue({
-      code: 'custom',
-      message: 'must have the form name=cron;name=cron, for example nightly=0 3 * * *',
-    });
-    return z.NEVER;
-  });
+    return pairs.every((pair) => pair !== null)
+      ? pairs.map(([, name, cron]) => ({ name: name ?? '', cron: (cron ?? '').trim() }))
+      : undefined;
+  }, 'must have the form name=cron;name=cron, for example nightly=0 3 * * *');
 
 const publicJwks = () =>
-  z.string().transform((text, context) => {
-    const checked = z.array(PublicJwk).max(8).safeParse(jsonOrNull(text));
-    if (checked.success) return checked.data;
-    context.addIssue({
-      code: 'custom',
-      message:
-        'must be a list of at most 8 Ed25519 public keys as JWK: [{"kty":"OKP","crv":"Ed25519","x":"…"}]',
-    });
-    return z.NEVER;
-  });
+  parsed(
+    (text) => z.array(PublicJwk).max(8).safeParse(jsonOrNull(text)).data,
+    'must be a list of at most 8 Ed25519 public keys as JWK: [{"kty":"OKP","crv":"Ed25519","x":"…"}]',
+  );
 
 /** A strict object: a private key here would be a mistake. */
 const PublicJwk = z.strictObject({

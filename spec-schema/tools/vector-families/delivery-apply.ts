@@ -1,11 +1,12 @@
-/** A reader's state and a delivery, with the items, the position and the acknowledgement after it. */
+/**
+ * A reader's state and a delivery, with the items, the position and the acknowledgement after it.
+ */
+import { deliveryOf, EPOCH, type Gap } from './delivery.ts';
 import type { VectorCase, VectorFamily } from './types.ts';
 
-const EPOCH = 'mF3kQ0sZy8T1vXb6RnE2cw';
 const NEWER = 'pT7dW4hLq2K9yVc1XuB5oA';
 const OLDER = 'aR8nJ6gZx3M0sFe4YwD7iQ';
 
-type Gap = readonly [from: number, to: number, reason?: string];
 interface Shape {
   readonly epoch?: string;
   readonly after: number;
@@ -20,29 +21,14 @@ type Told =
   | { readonly told: 'elsewhere'; readonly from: number; readonly to: number }
   | { readonly told: 'lost'; readonly epoch: string; readonly sequence: number };
 
-function delivery({ epoch = EPOCH, after, acked, head, events = [], gaps = [] }: Shape): object {
-  const last = Math.max(after, ...events, ...gaps.map(([, to]) => to));
-  return {
-    subscriptionId: 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU',
-    key: 'deploys-prod',
-    epoch,
-    after,
-    events: events.map((sequence) => ({
-      sequence,
-      eventId: `deploy-${sequence}`,
-      name: 'deploy.finished',
-      timestamp: '2026-11-21T09:30:00.000Z',
-      data: {},
-    })),
-    ...(gaps.length > 0
-      ? { gaps: gaps.map(([from, to, reason = 'retention']) => ({ from, to, reason })) }
-      : {}),
-    head: head ?? Math.max(last, acked),
-    acked,
-    etag: 'mF3kQ0sZ-3',
-    status: 'active',
-    expiresAt: null,
-  };
+function delivery({ head, events = [], gaps = [], ...shape }: Shape): object {
+  const last = Math.max(shape.after, ...events, ...gaps.map(([, to]) => to));
+  return deliveryOf({
+    ...shape,
+    events,
+    gaps: gaps.length > 0 ? gaps : undefined,
+    head: head ?? Math.max(last, shape.acked),
+  });
 }
 
 interface Result {

@@ -1,7 +1,7 @@
 /** Deliveries that are valid against the schema, and that the coverage rule accepts or rejects. */
+import { deliveryOf, type Gap } from './delivery.ts';
 import type { VectorCase, VectorFamily } from './types.ts';
 
-type Gap = readonly [from: number, to: number];
 interface Shape {
   readonly after: number;
   readonly events?: readonly number[];
@@ -11,36 +11,14 @@ interface Shape {
   readonly challenge?: string;
 }
 
-function delivery({
-  after,
-  events = [],
-  gaps,
-  head,
+const delivery = ({
   acked = 0,
   challenge,
-}: Shape): Readonly<Record<string, unknown>> {
-  return {
-    subscriptionId: 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU',
-    key: 'deploys-prod',
-    epoch: 'mF3kQ0sZy8T1vXb6RnE2cw',
-    after,
-    events: events.map((sequence) => ({
-      sequence,
-      eventId: `deploy-${sequence}`,
-      name: 'deploy.finished',
-      timestamp: '2026-11-21T09:30:00.000Z',
-      acceptedAt: '2026-11-21T09:30:01.250Z',
-      data: {},
-    })),
-    ...(gaps ? { gaps: gaps.map(([from, to]) => ({ from, to, reason: 'retention' })) } : {}),
-    head,
-    acked,
-    etag: 'mF3kQ0sZ-3',
-    status: 'active',
-    expiresAt: null,
-    ...(challenge ? { challenge } : {}),
-  };
-}
+  ...shape
+}: Shape): Readonly<Record<string, unknown>> => ({
+  ...deliveryOf({ ...shape, acked }),
+  ...(challenge ? { challenge } : {}),
+});
 /** The delivery of a later revision, which has added values to the open enumerations. */
 const later = (shape: Shape): Readonly<Record<string, unknown>> => {
   const { gaps, ...rest } = delivery(shape);

@@ -246,8 +246,7 @@ export class Catalog {
   needsAudience(name: string): boolean {
     return (
       this.#types.get(name)?.declared.audience === 'required' ||
-      name === 'mcp.task.updated' ||
-      (name.startsWith('mcp.') && name.endsWith('.list_changed'))
+      RESERVED[name]?.needsAudience === true
     );
   }
 
@@ -267,11 +266,25 @@ export function assertDrain(catalog: Catalog, select: readonly Selection[], drai
   }
 }
 
-/** Types that the protocol defines as level-triggered (SEP: Reserved names). */
-const RESERVED_INITIAL: ReadonlySet<string> = new Set(['mcp.resource.updated', 'mcp.task.updated']);
+/** A type that the protocol defines (SEP: Reserved names). */
+interface ReservedType {
+  readonly arguments: readonly string[];
+  /** Whether the first event of a log is the present state. */
+  readonly isInitial?: true;
+  /** Whether each event concerns some owners only. */
+  readonly needsAudience?: true;
+}
+
+const RESERVED: Readonly<Record<string, ReservedType>> = {
+  'mcp.resource.updated': { arguments: ['uri'], isInitial: true },
+  'mcp.tools.list_changed': { arguments: [], needsAudience: true },
+  'mcp.prompts.list_changed': { arguments: [], needsAudience: true },
+  'mcp.resources.list_changed': { arguments: [], needsAudience: true },
+  'mcp.task.updated': { arguments: ['taskId'], isInitial: true, needsAudience: true },
+};
 
 function assertInitial(type: TriggerType, { initial }: DeclaredTrigger): void {
-  if (initial === undefined && (type.initial === true || RESERVED_INITIAL.has(type.name)))
+  if (initial === undefined && (type.initial === true || RESERVED[type.name]?.isInitial === true))
     throw invalidType(
       type.name,
       'describes a state. Declare it with the function "initial", which reads the present state.',
@@ -283,15 +296,6 @@ function assertInitial(type: TriggerType, { initial }: DeclaredTrigger): void {
     );
 }
 
-/** Types that the protocol defines, with their arguments (SEP: Reserved names). */
-const RESERVED: Readonly<Record<string, readonly string[]>> = {
-  'mcp.resource.updated': ['uri'],
-  'mcp.tools.list_changed': [],
-  'mcp.prompts.list_changed': [],
-  'mcp.resources.list_changed': [],
-  'mcp.task.updated': ['taskId'],
-};
-
 function assertType(type: TriggerType): void {
   const checked = check('TriggerType', type);
   if (!checked.ok)
@@ -302,7 +306,7 @@ function assertType(type: TriggerType): void {
   if (!type.drains.includes('pull'))
     throw invalidType(type.name, 'must offer the drain "pull". Clients need it to recover.');
   if (!type.name.startsWith('mcp.')) return;
-  const reserved = RESERVED[type.name];
+  const reserved = RESERVED[type.name]?.arguments;
   const named = Object.keys(type.inputSchema['properties'] ?? {});
   if (reserved === undefined)
     throw invalidType(

@@ -332,21 +332,8 @@ export const logs: readonly Behavior[] = [
     async ({ store }) => {
       const elsewhere = event(5, 'issue.opened', '{}', { scope: 'hook-7' });
       await store.commit([event(3), event(4, 'build.done'), elsewhere]);
-      await store.commit([
-        {
-          type: 'event',
-          event: {
-            offset: 6,
-            scope: 'hook-7',
-            name: 'issue.opened',
-            eventId: 'e3',
-            gap: null,
-            audience: null,
-            acceptedAt: NOW,
-            encoded: '{}',
-          },
-        },
-      ]);
+      const sameId = { scope: 'hook-7', eventId: 'e3' };
+      await store.commit([event(6, 'issue.opened', '{}', sameId)]);
       const ids = [
         { scope: '', name: 'issue.opened', eventId: 'e3' },
         { scope: '', name: 'build.done', eventId: 'e3' },
@@ -364,25 +351,7 @@ export const logs: readonly Behavior[] = [
           ['hook-7', 'e3'],
         ],
       );
-      await assertRejected(
-        store,
-        [
-          {
-            type: 'event',
-            event: {
-              offset: 9,
-              scope: 'hook-7',
-              name: 'issue.opened',
-              eventId: 'e3',
-              gap: null,
-              audience: null,
-              acceptedAt: NOW,
-              encoded: '{}',
-            },
-          },
-        ],
-        'store_failed',
-      );
+      await assertRejected(store, [event(9, 'issue.opened', '{}', sameId)], 'store_failed');
       assert.deepEqual(await store.known([]), []);
     },
   ),

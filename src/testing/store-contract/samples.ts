@@ -118,14 +118,14 @@ export const event = (
   offset: number,
   name = 'issue.opened',
   encoded: string | null = `{"eventId":"e${offset}","name":"${name}"}`,
-  { scope = '', gap = null, audience = null }: Partial<AcceptedEvent> = {},
+  { scope = '', eventId = `e${offset}`, gap = null, audience = null }: Partial<AcceptedEvent> = {},
 ): Write => ({
   type: 'event',
   event: {
     offset,
     scope,
     name,
-    eventId: `e${offset}`,
+    eventId,
     gap,
     audience,
     acceptedAt: NOW + offset,
@@ -140,7 +140,9 @@ export const entry = (
   gap: GapReason | null = null,
 ): Write => ({ type: 'entry', row, entry: { sequence, offset, gap } });
 
-/** Returns the writes of events `from…to` and of their entries in the log of `row`, from number 1. */
+/**
+ * Returns the writes of events `from…to` and of their entries in the log of `row`, from number 1.
+ */
 export const filled = (row: number, from: number, to: number): Write[] =>
   Array.from({ length: to - from + 1 }, (_, at) => [
     event(from + at),
