@@ -164,8 +164,8 @@ const idOf = ({ scope = '', name, eventId }) => JSON.stringify([scope, name, eve
 
 /**
  * Accepts an event once and appends it to every log that it concerns. Data that violate the schema
- * make it a gap, as does `gap`, which says that nobody watched the source; `known` has the arguments
- * that the gap concerns.
+ * make it a gap, as does `gap`, which says that nobody watched the source; `known` has the
+ * arguments that the gap concerns.
  */
 function accept({
   scope,

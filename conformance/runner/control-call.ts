@@ -38,7 +38,8 @@ export async function offerAt(url: string, role: ControlledRole): Promise<Json> 
 }
 
 /**
- * Runs a verb. Throws `NotShown` when the control interface does not know it, `Error` when it fails.
+ * Runs a verb. Throws `NotShown` when the control interface does not know it, `Error` when it
+ * fails.
  */
 export async function callVerb(
   url: string,

@@ -39,7 +39,9 @@ export class ControlProxy {
   readonly #server: Server;
   #child: ChildProcess | undefined;
   #aheadMs = 0;
-  /** The state of permissions and types, as requests that make it, in order, by what they change. */
+  /**
+   * The state of permissions and types, as requests that make it, in order, by what they change.
+   */
   readonly #kept = new Map<string, Json>();
   /** One request at a time. */
   #turn: Promise<unknown> = Promise.resolve();

@@ -73,8 +73,8 @@ export interface ControlTypes {
   /** As `plain`, but with the drain `pull` only. */
   readonly pullOnly?: string;
   /**
-   * As `plain`, with `initial`, and `topic` is required. The present state of a topic is the data of
-   * its last event, and `{ topic, n: 0 }` before the first.
+   * As `plain`, with `initial`, and `topic` is required. The present state of a topic is the data
+   * of its last event, and `{ topic, n: 0 }` before the first.
    */
   readonly initial?: string;
 }
@@ -85,7 +85,8 @@ export interface ControlOffer {
   readonly types: ControlTypes;
   /**
    * Access tokens by principal. `main` is the principal of `--token`; `other` is another one;
-   * `stranger` may follow nothing; `namesake` has the subject of `main` at another issuer, and `sibling` is another client of the user `main`.
+   * `stranger` may follow nothing; `namesake` has the subject of `main` at another issuer, and
+   * `sibling` is another client of the user `main`.
    */
   readonly tokens: Readonly<Record<string, string>>;
   /**

@@ -1,6 +1,6 @@
 /**
- * Runs scenarios in parallel and turns their observations into one verdict for each requirement of a
- * role.
+ * Runs scenarios in parallel and turns their observations into one verdict for each requirement of
+ * a role.
  */
 import type { Level } from './levels.ts';
 import { lineOf, NothingToTest, type Observations } from './observations.ts';
@@ -56,7 +56,9 @@ export interface SuiteRun {
   readonly requirements: Requirements;
   /** Runs only scenarios with this text in their name or in one of their checks. */
   readonly only?: string | undefined;
-  /** Only checks of these levels are part of the run. Default: the levels that the peer declares. */
+  /**
+   * Only checks of these levels are part of the run. Default: the levels that the peer declares.
+   */
   readonly levels?: ReadonlySet<Level> | undefined;
   /** Scenarios that run in parallel. Default 4. */
   readonly atOnce?: number;
@@ -75,7 +77,9 @@ export interface Suite<Scenario extends Selectable> {
   /** The name of the peer in reports, without secrets. */
   readonly subject: string;
   readonly scenarios: readonly Scenario[];
-  /** The levels that the peer declares; undefined = it declares none, so that every check applies. */
+  /**
+   * The levels that the peer declares; undefined = it declares none, so that every check applies.
+   */
   readonly declared?: ReadonlySet<Level> | undefined;
   /** The tasks of one scenario. */
   readonly tasksOf: (scenario: Scenario) => Task | readonly Task[];
@@ -90,9 +94,9 @@ export interface Selection<Scenario extends Selectable> {
 }
 
 /**
- * Selects by text and by level. A scenario runs when it decides a check of one of the levels; a
- * requirement is asked when a selected scenario decides it, or without a text always.
- * Throws `NothingToTest` when nothing is left.
+ * Selects by text and by level. A scenario runs when it decides a check of one of the levels. With
+ * a text, only the requirements that a selected scenario decides are part of the run; without one,
+ * all of them are. Throws `NothingToTest` when nothing is left.
  */
 export function select<Scenario extends Selectable>(
   role: Role,

@@ -1,6 +1,6 @@
 /**
- * A trace of a run: every message between the kit and the peer as one JSON object on a line, without
- * secrets. The scenario that a message belongs to follows the asynchronous calls.
+ * A trace of a run: every message between the kit and the peer as one JSON object on a line,
+ * without secrets. The scenario that a message belongs to follows the asynchronous calls.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { createWriteStream, type WriteStream } from 'node:fs';

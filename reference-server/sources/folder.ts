@@ -111,7 +111,10 @@ export function folderSource(options: FolderSourceOptions): Source {
   const unseen = new Set<string>();
   let watcher: FSWatcher | null = null;
   let emit: Emit | null = null;
-  /** Identifies the watched folder, so that the files of another folder have identities of their own. */
+  /**
+   * Identifies the watched folder, so that the files of another folder have identities of their
+   * own.
+   */
   let scope = '';
   let checking: Promise<void> | null = null;
   let cancelRetry: (() => void) | null = null;
@@ -226,7 +229,8 @@ export function folderSource(options: FolderSourceOptions): Source {
 
     async start(to) {
       emit = to;
-      // Nobody watched before this start: deletions, and all but the last version of a file, are lost.
+      // Nobody watched before this start: deletions, and all but the last version of a file, are
+      // lost.
       unseen.add(WHOLE_FOLDER);
       let scanning = true;
       const root = await realpath(options.folder).catch((cause: NodeJS.ErrnoException) => {

@@ -1,9 +1,9 @@
 /**
- * A source of named cron schedules. A tick is one moment at which a schedule is due. The event id of
- * a tick is made from the schedule and that moment, so a restart emits no tick twice. After downtime
- * each schedule emits its last missed tick, if it is recent. If earlier ones were missed, logs get a
- * gap of reason `unwatched` with the identity of the last of them: if that tick was emitted after
- * all, the gap is a repetition and appends nothing.
+ * A source of named cron schedules. A tick is one moment at which a schedule is due. The event id
+ * of a tick is made from the schedule and that moment, so a restart emits no tick twice. After
+ * downtime each schedule emits its last missed tick, if it is recent. If earlier ones were missed,
+ * logs get a gap of reason `unwatched` with the identity of the last of them: if that tick was
+ * emitted after all, the gap is a repetition and appends nothing.
  */
 import { Cron } from 'croner';
 import {
@@ -176,7 +176,8 @@ export function scheduleSource({
           const lost = isRecent ? before : last;
           const next = (): Promise<void> | void =>
             isRecent ? emitTick(plan, last, now - last > LATE_MS) : arm(plan, now);
-          // The store forgets the identity of an older tick, and could not tell that it was emitted.
+          // The store forgets the identity of an older tick, and could not tell that it was
+          // emitted.
           if (lost !== undefined && now - lost < RETENTION.maxAgeMs - HOUR_MS)
             await emitLost(plan, lost, next);
           else await next();

@@ -13,8 +13,8 @@ import type { Ledger } from '../protocol/ledger/ledger.ts';
 import type { BackoffOptions } from './recovery.ts';
 
 /**
- * One value of the iterator. An event, a gap or a range that was acknowledged elsewhere is finished by
- * its `ack()`, or, with `ack: 'auto'`, when the application asks for the next item.
+ * One value of the iterator. An event, a gap or a range that was acknowledged elsewhere is finished
+ * by its `ack()`, or, with `ack: 'auto'`, when the application asks for the next item.
  */
 export type Item =
   | (EventItem & Acknowledgeable)
@@ -102,9 +102,9 @@ export interface SubscribeOptions {
   readonly callback?: CallbackEndpoint;
   /**
    * For a callback that starts after numbers which another reader of the subscription has
-   * acknowledged. `read`: pull them first, as far as the server still has them. `skip`: yield an item
-   * `elsewhere` instead of them. Default `read`. Streams and pulls always start at the client's own
-   * position.
+   * acknowledged. `read`: pull them first, as far as the server still has them. `skip`: yield an
+   * item `elsewhere` instead of them. Default `read`. Streams and pulls always start at the
+   * client's own position.
    */
   readonly acknowledgedElsewhere?: 'read' | 'skip';
   /**

@@ -50,8 +50,9 @@ export type PullMissed = (
  *
  * `missing_numbers`: the numbers `expected` to `after` never arrived, and nobody has acknowledged
  * them; pull them and pass them to `accept`. `pull_failed`: `pullMissed` threw `error`, or its
- * deliveries do not continue; it is called again when the delivery is repeated. `stale`: a message of a former log or epoch was
- * rejected. `apply_failed`: `apply` threw `error`; the item comes again.
+ * deliveries do not continue; it is called again when the delivery is repeated. `stale`: a message
+ * of a former log or epoch was rejected. `apply_failed`: `apply` threw `error`; the item comes
+ * again.
  */
 export type Problem = SubscriptionRef & { readonly subscriptionId: string } & (
     | {
@@ -241,7 +242,10 @@ export class Applier {
     this.#ended.set(name, logOf(delivery));
   }
 
-  /** Applies one event, gap or range. Returns the reason if the application can never accept the event. */
+  /**
+   * Applies one event, gap or range. Returns the reason if the application can never accept the
+   * event.
+   */
   async #applyItem(
     name: string,
     item: EventItem | GapItem | ElsewhereItem,

@@ -67,15 +67,16 @@ export interface ReceiverOptions {
   /**
    * Returns the keys of an MCP server, which must come from the `jwksUri` of its settings: see
    * {@link createServerKeys}. Undefined = the server publishes none. If there are keys, a delivery
-   * without a signature by one of them is rejected; while they cannot be had, it is answered with 503.
+   * without a signature by one of them is rejected; while they cannot be had, it is answered with
+   * 503.
    */
   readonly serverKeys?: (audience: string) => DeliveryKeyLookup | undefined;
   /** Applies the items of all keys that have no sink. */
   readonly apply?: Apply;
   /**
    * Called before a delivery that starts after numbers which another reader of the subscription has
-   * acknowledged, until they are read. The deliveries go to `apply`. Without it, `apply` gets an item
-   * `elsewhere` instead of these numbers. Concerns keys without a sink.
+   * acknowledged, until they are read. The deliveries go to `apply`. Without it, `apply` gets an
+   * item `elsewhere` instead of these numbers. Concerns keys without a sink.
    */
   readonly pullMissed?: PullMissed;
   /**
@@ -116,15 +117,15 @@ export interface Receiver {
   register(ref: SubscriptionRef & { readonly secret?: string }): Promise<Registration>;
   /**
    * Generates a new secret, which you pass to `triggers/update`. An earlier secret is valid until 5
-   * minutes after the server has first delivered with a later one, however often you rotate. Rejects
-   * with `LocalError` `config_invalid` for a key that is not registered.
+   * minutes after the server has first delivered with a later one, however often you rotate.
+   * Rejects with `LocalError` `config_invalid` for a key that is not registered.
    */
   rotate(ref: SubscriptionRef): Promise<Registration>;
   /**
    * Ends every secret but the present one, for example because an earlier one has leaked. Call it
    * after a `triggers/update` with the present secret and `revokePrevious: true`; before that, the
-   * deliveries of the server would be rejected. Rejects with `LocalError` `config_invalid` for a key
-   * that is not registered.
+   * deliveries of the server would be rejected. Rejects with `LocalError` `config_invalid` for a
+   * key that is not registered.
    */
   revokePrevious(ref: SubscriptionRef): Promise<void>;
   /** Forgets a key and its position. From then on its deliveries are rejected. */

@@ -34,11 +34,10 @@ export interface ServerKeysOptions {
 
 /**
  * Returns the lookup for `serverKeys` of a receiver. It fetches the key set when it needs a key,
- * keeps it for ten minutes, and fetches it again for an unknown `kid` at most once per minute. Throws
- * `LocalError` `config_invalid` unless `jwksUri` has the origin of the server, and `https` except on
- * loopback. The lookup rejects with
- * `LocalError` `unreachable` or `peer_misbehaved` if the set cannot be fetched, and with
- * `key_unknown` if the set may be older than the key.
+ * keeps it for ten minutes, and fetches it again for an unknown `kid` at most once per minute.
+ * Throws `LocalError` `config_invalid` unless `jwksUri` has the origin of the server, and `https`
+ * except on loopback. The lookup rejects with `LocalError` `unreachable` or `peer_misbehaved` if
+ * the set cannot be fetched, and with `key_unknown` if the set may be older than the key.
  */
 export function createServerKeys(options: ServerKeysOptions): DeliveryKeyLookup {
   const keys = new ServerKeys(options);
@@ -77,7 +76,9 @@ class ServerKeys {
     this.#clock = clock;
   }
 
-  /** The key with this `kid`; undefined = a set that was fetched after the call does not have it. */
+  /**
+   * The key with this `kid`; undefined = a set that was fetched after the call does not have it.
+   */
   async find(kid: string): Promise<KeyObject | undefined> {
     const before = this.#set;
     const age = before ? this.#clock.now() - before.fetchedAt : Infinity;

@@ -1,4 +1,6 @@
-/** Tests who owns a subscription: two applications of one user, and operators that let them share. */
+/**
+ * Tests who owns a subscription: two applications of one user, and operators that let them share.
+ */
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { boxOpened, startServer, type Answer, type Claims, type Running } from './harness.ts';

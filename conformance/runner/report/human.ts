@@ -1,6 +1,6 @@
 /**
- * The report as text: violations first, with the expected and the seen value; then what could not be
- * shown, by reason; then one line for what does not apply, and the totals.
+ * The report as text: violations first, with the expected and the seen value; then what could not
+ * be shown, by reason; then one line for what does not apply, and the totals.
  */
 import { standing, type Expected } from '../expected.ts';
 import type { CheckResult, Observation, Outcome, Verdict } from '../verdict.ts';

@@ -52,8 +52,8 @@ async function failing(
 }
 
 /**
- * Advances the clock until each callback has failed this often in a row; `waitMs` is the advance after
- * a failure.
+ * Advances the clock until each callback has failed this often in a row; `waitMs` is the advance
+ * after a failure.
  */
 async function upToFailure(
   t: ServerTest,

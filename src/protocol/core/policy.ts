@@ -14,9 +14,9 @@ export const BACKOFF_MAX_MS = 300 * SECOND_MS;
 export const RETRY_AFTER_MAX_MS = HOUR_MS;
 
 /**
- * A callback is suspended after this many consecutive failures that look like a configuration error, if
- * the first of them is at least `CONFIG_FAILING_MS` ago. A restart of the endpoint or of what it
- * depends on takes less time.
+ * A callback is suspended after this many consecutive failures that look like a configuration
+ * error, if the first of them is at least `CONFIG_FAILING_MS` ago. A restart of the endpoint or of
+ * what it depends on takes less time.
  */
 export const CONFIG_FAILURES_MAX = 5;
 export const CONFIG_FAILING_MS = 600 * SECOND_MS;

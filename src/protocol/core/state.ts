@@ -148,8 +148,8 @@ export function trimDueAt(subscription: Subscription): number | null {
 /**
  * Returns the earliest instant at which something is due; null = never. Due can be: expiry, the end
  * of a lease, a retry, the end of a secret's rotation window (all handled by `tick`), retention by
- * age or bytes (`trimDueAt`, handled by `trim`) and a new proof of consent (`reverifyAt`, handled by
- * `verified`).
+ * age or bytes (`trimDueAt`, handled by `trim`) and a new proof of consent (`reverifyAt`, handled
+ * by `verified`).
  */
 export function dueAt(subscription: Subscription): number | null {
   if (subscription.terminated !== null) return null;

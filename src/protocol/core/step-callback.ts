@@ -260,8 +260,8 @@ function refused(subscription: Subscription, attempt: Attempt, jitter: number, n
 }
 
 /**
- * Handles 410: suspends the callback at once. Keeps URL and secret, because a gateway in front of the
- * endpoint can answer 410 by mistake.
+ * Handles 410: suspends the callback at once. Keeps URL and secret, because a gateway in front of
+ * the endpoint can answer 410 by mistake.
  */
 function gone(subscription: Subscription, jitter: number, now: number): Step {
   const { health: before } = subscription;

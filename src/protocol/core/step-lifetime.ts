@@ -12,8 +12,8 @@ type InputOf<T extends Input['type']> = Extract<Input, { type: T }>;
 
 /**
  * Applies a renewal or an update. Increments the version once if anything that the ETag covers
- * differs; a repeated call with the same values is not a change (SEP: ETags). The ETag does not cover
- * a suspension and its end.
+ * differs; a repeated call with the same values is not a change (SEP: ETags). The ETag does not
+ * cover a suspension and its end.
  */
 export function configure(
   subscription: Subscription,
@@ -63,8 +63,8 @@ function withCallback(subscription: Subscription, callback: Callback | null): Su
       probeAt: null,
     };
   const next = { ...subscription, callback };
-  // The endpoint is the same, so `Retry-After` still applies. The attempt in flight continues unless
-  // a secret that may have signed its request is no longer in use.
+  // The endpoint is the same, so `Retry-After` still applies. The attempt in flight continues
+  // unless a secret that may have signed its request is no longer in use.
   const inUse = [callback?.secret, callback?.previousSecret];
   const isDropped = [before?.secret, before?.previousSecret].some(
     (secret) => secret !== null && !inUse.includes(secret),

@@ -56,8 +56,8 @@ export interface Callback {
   readonly previousUntil: number | null;
   readonly verifiedAt: number;
   /**
-   * After how long an event that the endpoint keeps failing to take is skipped; absent = never (SEP:
-   * Failure and suspension).
+   * After how long an event that the endpoint keeps failing to take is skipped; absent = never
+   * (SEP: Failure and suspension).
    */
   readonly skipAfterMs?: number;
   /** The dialect of its messages; absent = `triggers/*`. The core only compares it. */

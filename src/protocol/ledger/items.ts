@@ -25,9 +25,9 @@ export interface GapItem {
 }
 
 /**
- * Numbers that another reader of this subscription has acknowledged, and that this one did not read:
- * `from` to `to`, both included. `position` is the last of them. It happens with several readers that
- * have their own ledgers, and after a ledger was restored from a backup.
+ * Numbers that another reader of this subscription has acknowledged, and that this one did not
+ * read: `from` to `to`, both included. `position` is the last of them. It happens with several
+ * readers that have their own ledgers, and after a ledger was restored from a backup.
  */
 export interface ElsewhereItem {
   readonly type: 'elsewhere';

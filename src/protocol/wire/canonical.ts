@@ -1,8 +1,8 @@
 /**
- * The canonical form of JSON (RFC 8785) and what is computed from content: names of selections, their
- * equality and the `webhook-id` (SEP: triggers/subscribe, Message identity). `events/*` needs the
- * form for its keys and ids; in `triggers/*` no peer has to reproduce it.
- * Signatures cover the bytes as sent, never a canonical form.
+ * The canonical form of JSON (RFC 8785) and what is computed from content: names of selections,
+ * their equality and the `webhook-id` (SEP: triggers/subscribe, Message identity). `events/*` needs
+ * the form for its keys and ids; in `triggers/*` no peer has to reproduce it. Signatures cover the
+ * bytes as sent, never a canonical form.
  */
 import { hash, randomBytes } from 'node:crypto';
 import canonicalize from 'canonicalize';
@@ -32,8 +32,8 @@ const normalSelect = (select: readonly SelectionLike[]) =>
 
 /**
  * Returns a name for these selections, 43 characters, from which a caller makes a `key`. It depends
- * on the order of the selections but not on the order of members. Throws `LocalError` `json_refused`
- * if an argument is not JSON.
+ * on the order of the selections but not on the order of members. Throws `LocalError`
+ * `json_refused` if an argument is not JSON.
  */
 export function selectName(select: readonly SelectionLike[]): string {
   return sha256(canonicalJson(normalSelect(select)));

@@ -95,8 +95,8 @@ function thumbprint(publicKey: KeyObject): string {
 export type PublishedKey = Pick<DeliveryKey, 'kid' | 'publicKey'>;
 
 /**
- * Imports the public half of an Ed25519 key as JWK, for {@link publicJwks}. Its `kid` is the RFC 7638
- * thumbprint. Throws `LocalError` `config_invalid`.
+ * Imports the public half of an Ed25519 key as JWK, for {@link publicJwks}. Its `kid` is the RFC
+ * 7638 thumbprint. Throws `LocalError` `config_invalid`.
  */
 export function publishedKey(jwk: JsonWebKey): PublishedKey {
   try {
@@ -109,8 +109,8 @@ export function publishedKey(jwk: JsonWebKey): PublishedKey {
 }
 
 /**
- * The JWK Set to serve at `jwksUri`. Contains the next key at least ten minutes before its first use,
- * and the previous one until ten minutes after its last (SEP: Server identity).
+ * The JWK Set to serve at `jwksUri`. Contains the next key at least ten minutes before its first
+ * use, and the previous one until ten minutes after its last (SEP: Server identity).
  */
 export function publicJwks(keys: readonly PublishedKey[]): {
   readonly keys: readonly PublicDeliveryJwk[];
@@ -176,8 +176,8 @@ export async function signDelivery(
 }
 
 /**
- * Finds a trusted key by `kid`. Rejects when that cannot be decided at the moment: the keys cannot be
- * fetched, or may be older than the wanted one. Compatible with `createRemoteJWKSet` of `jose`.
+ * Finds a trusted key by `kid`. Rejects when that cannot be decided at the moment: the keys cannot
+ * be fetched, or may be older than the wanted one. Compatible with `createRemoteJWKSet` of `jose`.
  */
 export type DeliveryKeyLookup = (header: {
   readonly alg: string;

@@ -1,7 +1,7 @@
 /**
  * Encodes and decodes deliveries. An event is encoded once, without its number and the time of its
- * acceptance, and reused in the deliveries of every subscription. These two are the first members, so
- * that one concatenation adds them (SEP: Delivery).
+ * acceptance, and reused in the deliveries of every subscription. These two are the first members,
+ * so that one concatenation adds them (SEP: Delivery).
  */
 import type { Delivery, Event } from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from './errors.ts';
@@ -24,8 +24,8 @@ const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/
 const [YEAR_0, YEAR_10000] = [Date.parse('0000-01-01T00:00:00Z'), Date.UTC(10_000, 0)];
 
 /**
- * The `timestamp` of an event, from epoch milliseconds, an RFC 3339 instant, or the present time. Throws
- * `LocalError` `payload_invalid` for anything else.
+ * The `timestamp` of an event, from epoch milliseconds, an RFC 3339 instant, or the present time.
+ * Throws `LocalError` `payload_invalid` for anything else.
  */
 export function instantOf(given: number | string | undefined, now: number): string {
   const at =
@@ -39,8 +39,8 @@ export function instantOf(given: number | string | undefined, now: number): stri
 }
 
 /**
- * Returns the event's JSON without `sequence` and `acceptedAt`. Throws `LocalError` `json_refused` if `data` cannot be
- * sent as JSON.
+ * Returns the event's JSON without `sequence` and `acceptedAt`. Throws `LocalError` `json_refused`
+ * if `data` cannot be sent as JSON.
  */
 export function encodeEvent(event: UnnumberedEvent): string {
   const { eventId, name, timestamp, data, _meta } = event;

@@ -1,9 +1,9 @@
 /**
  * Verifies consent: a callback receives only a challenge until its endpoint has proved that it
- * knows the secret. The store keeps each proof by principal, URL and secret. Limits failed challenges for
- * each pair of principal and host, and with a larger bound for each host: nobody can use the server
- * to flood a third party, and the failures of one principal lock a shared host for no other (SEP:
- * Verification).
+ * knows the secret. The store keeps each proof by principal, URL and secret. Limits failed
+ * challenges for each pair of principal and host, and with a larger bound for each host: nobody can
+ * use the server to flood a third party, and the failures of one principal lock a shared host for
+ * no other (SEP: Verification).
  */
 import { needsVerification } from '../../protocol/core/index.ts';
 import type { Callback, Subscription } from '../../protocol/core/types.ts';
@@ -236,9 +236,9 @@ export class Verifier {
 }
 
 /**
- * The name under which the store keeps a proof: a hash, because URL and secret are secrets. A native
- * proof shows that the endpoint knows the secret, and an echo in another dialect does not, so that
- * it counts for every secret. Dialects whose names are equal before the dot share proofs.
+ * The name under which the store keeps a proof: a hash, because URL and secret are secrets. A
+ * native proof shows that the endpoint knows the secret, and an echo in another dialect does not,
+ * so that it counts for every secret. Dialects whose names are equal before the dot share proofs.
  */
 export const consentName = ({
   url,

@@ -75,9 +75,9 @@ export class CallbackConsent {
   }
 
   /**
-   * Like `recentOrProve`, for a callback that the subscription has already; null = the endpoint does
-   * not prove its consent now. Its failure is not the error of the call, because nothing else in the
-   * call depends on the endpoint.
+   * Like `recentOrProve`, for a callback that the subscription has already; null = the endpoint
+   * does not prove its consent now. Its failure is not the error of the call, because nothing else
+   * in the call depends on the endpoint.
    */
   async again(loaded: LoadedSubscription, callback: Callback): Promise<number | null> {
     try {

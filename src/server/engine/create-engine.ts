@@ -111,8 +111,8 @@ export interface EngineOptions {
   /** Silence on a stream before a heartbeat, in milliseconds. Default 15,000; for tests. */
   readonly streamHeartbeatMs?: number;
   /**
-   * Longest wait for the client of a stream to read a message, in milliseconds; then the server ends
-   * the stream. Default 60,000; for tests.
+   * Longest wait for the client of a stream to read a message, in milliseconds; then the server
+   * ends the stream. Default 60,000; for tests.
    */
   readonly streamStalledMs?: number;
 }

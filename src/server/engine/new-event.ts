@@ -31,9 +31,10 @@ export interface EventCheckParts {
 }
 
 /**
- * Checks and encodes an event. Data that do not match the schema of the type make it a gap of reason
- * `invalid`. Throws `LocalError`: `trigger_unknown`, `payload_invalid` or `json_refused`. Reports
- * both to the log and the meter, because no client learns of the second (SEP: Trigger types).
+ * Checks and encodes an event. Data that do not match the schema of the type make it a gap of
+ * reason `invalid`. Throws `LocalError`: `trigger_unknown`, `payload_invalid` or `json_refused`.
+ * Reports both to the log and the meter, because no client learns of the second (SEP: Trigger
+ * types).
  */
 export function checkEvent(event: NewEvent | NewGap, parts: EventCheckParts): CheckedEvent {
   const { log, meter } = parts;
@@ -146,8 +147,8 @@ function audienceOf(
 }
 
 /**
- * Throws `LocalError` `payload_invalid` unless it is well-formed text of 1 to 256 characters. A lone
- * surrogate would be stored as another character, which equals that of every other one.
+ * Throws `LocalError` `payload_invalid` unless it is well-formed text of 1 to 256 characters. A
+ * lone surrogate would be stored as another character, which equals that of every other one.
  */
 function assertId(member: 'eventId' | 'scope', value: string): void {
   if (value.length < 1 || value.length > ID_CHARS_MAX)

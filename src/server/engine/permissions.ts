@@ -21,7 +21,8 @@ export type Visible = (caller: Caller, name: string) => boolean | Promise<boolea
 /**
  * Decides whether an owner may still follow a selection. Called in the background, and when
  * `authorize` denies a call on a subscription: without claims, since it is about the owner and not
- * about one of its tokens. If it says no, the subscription ends as `revoked`. `parseOwner` returns the parts of `principal`.
+ * about one of its tokens. If it says no, the subscription ends as `revoked`. `parseOwner` returns
+ * the parts of `principal`.
  */
 export type Reauthorize = (
   principal: string,

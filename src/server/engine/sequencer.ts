@@ -168,7 +168,9 @@ export class Sequencer {
     this.#o.unitOfWork.afterCommit(() => void this.#undo.splice(this.#undo.indexOf(undo), 1));
   }
 
-  /** Adds an earlier event to a log that has just been created, if one of the selections matches. */
+  /**
+   * Adds an earlier event to a log that has just been created, if one of the selections matches.
+   */
   replay(loaded: LoadedSubscription, event: AcceptedEvent, select: readonly Selection[]): void {
     const whole = { ...event, data: dataOf(event) };
     if (this.#matcher.matches({ ...loaded.state, select }, whole)) this.#append(loaded, whole);

@@ -1,7 +1,7 @@
 /**
  * `triggers/subscribe`: creates a subscription, or renews the one with the same key. Slow work
- * (authorization, challenge, reading history or states) comes first; the decision and its commit come last
- * and use the state of that moment, so that concurrent calls cannot undo each other (SEP:
+ * (authorization, challenge, reading history or states) comes first; the decision and its commit
+ * come last and use the state of that moment, so that concurrent calls cannot undo each other (SEP:
  * triggers/subscribe).
  */
 import type { SubscribeParams, SubscribeResult } from '../../../spec-schema/draft/schema.ts';
@@ -107,8 +107,9 @@ export class SubscribeHandler {
   }
 
   /**
-   * Renews the lifetime, without asking the endpoint. Resolves with null when the subscription ended
-   * during the call. Rejects with `Conflict` (key) when the call differs from the subscription.
+   * Renews the lifetime, without asking the endpoint. Resolves with null when the subscription
+   * ended during the call. Rejects with `Conflict` (key) when the call differs from the
+   * subscription.
    */
   async #renew(
     found: LoadedSubscription,
@@ -151,8 +152,8 @@ export class SubscribeHandler {
   }
 
   /**
-   * Resumes a suspended callback whose endpoint consents, and suspends one whose consent has lapsed.
-   * For bindings only: their clients cannot ask for it.
+   * Resumes a suspended callback whose endpoint consents, and suspends one whose consent has
+   * lapsed. For bindings only: their clients cannot ask for it.
    */
   async #refreshConsent(row: number): Promise<void> {
     const { cache, consent, random, unitOfWork } = this.#o;

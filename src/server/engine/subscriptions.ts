@@ -81,8 +81,8 @@ export class Subscriptions {
 
   /**
    * As {@link own}, for a call that also needs the permission for the selections. Rejects with
-   * `Forbidden`, or with `NotFound` for what the caller may not see. If the owner, and not only this
-   * request, has lost the permission, the subscription ends as `revoked` (SEP: Ending).
+   * `Forbidden`, or with `NotFound` for what the caller may not see. If the owner, and not only
+   * this request, has lost the permission, the subscription ends as `revoked` (SEP: Ending).
    */
   async permitted(caller: Caller, subscriptionId: string): Promise<LoadedSubscription> {
     const { cache, permissions, unitOfWork } = this.#o;

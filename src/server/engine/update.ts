@@ -1,7 +1,7 @@
 /**
  * `triggers/update`: changes the given members of a subscription in one step, and resumes its
- * callback if the client asks for it. As in `subscribe`, slow work comes first and the decision last
- * (SEP: triggers/update).
+ * callback if the client asks for it. As in `subscribe`, slow work comes first and the decision
+ * last (SEP: triggers/update).
  */
 import type { UpdateParams, UpdateResult } from '../../../spec-schema/draft/schema.ts';
 import { grantTtl, type TtlPolicy } from '../../protocol/core/index.ts';
@@ -113,8 +113,9 @@ export class UpdateHandler {
   }
 
   /**
-   * The new callback; null = the call sets none, or repeats the current one. Throws `Unsupported` if the subscription has a
-   * callback after the change but a selected type does not offer that drain.
+   * The new callback; null = the call sets none, or repeats the current one. Throws `Unsupported`
+   * if the subscription has a callback after the change but a selected type does not offer that
+   * drain.
    */
   #callback(
     params: UpdateParams,

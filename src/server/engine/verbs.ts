@@ -57,7 +57,8 @@ export interface SubscribeAs {
   /**
    * Dialect of the callback: a name in `EngineOptions.dialects`. A repeated call that names a
    * dialect replaces the callback; for the same URL, the previous secret also signs for five
-   * minutes. The same callback is resumed if it is suspended. Without a dialect, a repeated call with another callback rejects with `Conflict`.
+   * minutes. The same callback is resumed if it is suspended. Without a dialect, a repeated call
+   * with another callback rejects with `Conflict`.
    */
   readonly dialect: string;
 }
@@ -119,8 +120,8 @@ export interface Verbs {
   subscribe(caller: Caller, params: SubscribeParams, as?: SubscribeAs): Promise<SubscribeResult>;
   /**
    * Changes the given members in one step, and resumes a suspended callback if the caller asks for
-   * it and the endpoint consents (SEP: triggers/update). Rejects like `subscribe`, or with `Conflict` (etag) when `ifMatch` is stale, and then changes
-   * nothing.
+   * it and the endpoint consents (SEP: triggers/update). Rejects like `subscribe`, or with
+   * `Conflict` (etag) when `ifMatch` is stale, and then changes nothing.
    */
   update(caller: Caller, params: UpdateParams): Promise<UpdateResult>;
   /** One subscription; not modified = `ifNoneMatch` is the current ETag (SEP: triggers/get). */

@@ -1,7 +1,8 @@
 /**
- * Bounds on what a client leaves unread of an event stream: bytes, and time. The SDK's response stream buffers without limit.
- * The window of a stream does not bound the buffer: a client that does not read can still
- * acknowledge on another connection, and the server then sends more (SEP: Stream).
+ * Bounds on what a client leaves unread of an event stream: bytes, and time. The SDK's response
+ * stream buffers without limit. The window of a stream does not bound the buffer: a client that
+ * does not read can still acknowledge on another connection, and the server then sends more (SEP:
+ * Stream).
  */
 
 import { backgroundClock, systemClock, type Clock } from '../../protocol/lib/clock.ts';
@@ -25,10 +26,10 @@ export interface BacklogOptions {
 }
 
 /**
- * Wraps the response of the SDK's handler and bounds what is unread of it, for a program that serves
- * the handler over HTTP. Calls `drop` once when too many bytes of an event stream are unread, or when
- * the connection has taken no bytes for too long; `drop` must close the connection, which cancels the
- * response and its request (SEP: Stream).
+ * Wraps the response of the SDK's handler and bounds what is unread of it, for a program that
+ * serves the handler over HTTP. Calls `drop` once when too many bytes of an event stream are
+ * unread, or when the connection has taken no bytes for too long; `drop` must close the connection,
+ * which cancels the response and its request (SEP: Stream).
  */
 export function withBoundedBacklog(
   response: Response,

@@ -66,7 +66,10 @@ export async function implicitSubscription(
   return { subscription, created };
 }
 
-/** Whether the caller may no longer follow the type of a log: a type that it cannot see is not found. */
+/**
+ * Whether the caller may no longer follow the type of a log: a type that it cannot see is not
+ * found.
+ */
 export const isDenied = (error: unknown): error is WireError =>
   error instanceof WireError &&
   (error.is('Forbidden') || (error.is('NotFound') && error.data.kind === 'trigger'));

@@ -40,8 +40,8 @@ export interface AcceptedEvent extends Omit<EventIdentity, 'scope'> {
   /** Epoch milliseconds. */
   readonly acceptedAt: number;
   /**
-   * The event's JSON without `sequence` and `acceptedAt`, encoded once for all subscriptions; null =
-   * not kept, for example after a redaction.
+   * The event's JSON without `sequence` and `acceptedAt`, encoded once for all subscriptions; null
+   * = not kept, for example after a redaction.
    */
   readonly encoded: string | null;
 }

@@ -35,7 +35,10 @@ interface Listener {
 export interface LogListenersOptions {
   readonly cache: SubscriptionCache;
   readonly clock: Clock;
-  /** Time between two calls of `tick`, and thus the precision of heartbeats and of the detection of unread streams. */
+  /**
+   * Time between two calls of `tick`, and thus the precision of heartbeats and of the detection of
+   * unread streams.
+   */
   readonly tickMs: number;
 }
 

@@ -32,8 +32,8 @@ export interface Configuration {
   /** A client acknowledges more than was sent. */
   readonly confused?: boolean;
   /**
-   * A second reader with its own ledger pulls and acknowledges this many times, and the ledger of the
-   * first one is once restored from a backup.
+   * A second reader with its own ledger pulls and acknowledges this many times, and the ledger of
+   * the first one is once restored from a backup.
    */
   readonly pulls?: number;
 }

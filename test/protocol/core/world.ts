@@ -66,8 +66,8 @@ export interface World extends Reader {
   /** The numbers of this epoch that a delivery has covered. */
   readonly covered: readonly number[];
   /**
-   * A second reader of the same owner, which pulls, and its backup of the first one; null = there is
-   * one reader.
+   * A second reader of the same owner, which pulls, and its backup of the first one; null = there
+   * is one reader.
    */
   readonly second: {
     readonly reader: Reader;

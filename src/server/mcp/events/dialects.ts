@@ -39,9 +39,9 @@ const servesAsWebhookId = (eventId: string): boolean =>
 /** Options of {@link eventsDialects}. */
 export interface EventsDialectOptions {
   /**
-   * The `webhook-id` of an event in the profile `sep`. Later texts of SEP-3415 have an id for each
-   * message (`message`); receivers from before that reject every id but the `eventId`. Default
-   * `eventId`, which the other profiles always use.
+   * The `webhook-id` of an event in the profile `sep`. `message`: an id for each message, as in the
+   * later texts of SEP-3415. `eventId`: for receivers of earlier texts, which reject every other
+   * id; the other profiles always use it. Default `eventId`.
    */
   readonly webhookId?: EventsWebhookId;
 }
@@ -90,7 +90,8 @@ function dialect(profile: Profile, eventWebhookId: EventsWebhookId): CallbackDia
         return isGap ? done : { kind: status === 410 ? 'refused' : 'too_large' };
       const outcome = nativeDialect.classify(answer, range, state);
       if (!isGap) return outcome;
-      // The engine can abandon an event but not a gap, and a gap must not block later events forever.
+      // The engine can abandon an event but not a gap, and a gap must not block later events
+      // forever.
       const { configFailures, configFailingSince, failingSince } = state.health;
       const hopeless =
         (outcome.kind === 'config' && isConfigLimit(configFailures + 1, configFailingSince, now)) ||

@@ -12,8 +12,8 @@ import { EVENTS_EXTENSION_ID } from '../../../protocol/events/names.ts';
 export type ProfileName = 'sep' | 'sketch' | 'suite';
 
 /**
- * The `webhook-id` of an event: `eventId` = the event's own id; `message` = derived from the sequence
- * numbers that the message covers.
+ * The `webhook-id` of an event: `eventId` = the event's own id; `message` = derived from the
+ * sequence numbers that the message covers.
  */
 export type EventsWebhookId = 'eventId' | 'message';
 

@@ -39,8 +39,8 @@ export async function logOf(
 }
 
 /**
- * Finds or creates the log, decides where to read from, and counts what the client skips as sent, so
- * that the events after it can be acknowledged. Rejects as {@link startOf} does.
+ * Finds or creates the log, decides where to read from, and counts what the client skips as sent,
+ * so that the events after it can be acknowledged. Rejects as {@link startOf} does.
  */
 export async function begin(
   engine: BindableEngine,

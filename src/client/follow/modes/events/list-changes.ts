@@ -1,7 +1,8 @@
 /**
  * Asks a server of `events/*` to announce changes of its list of event types. From 2026-07-28 on it
- * does so only on a `subscriptions/listen` whose filter has `eventsListChanged`; before that, on the
- * session (SEP-3415). A client that listens for notifications on the connection receives the announcement.
+ * does so only on a `subscriptions/listen` whose filter has `eventsListChanged`; before that, on
+ * the session (SEP-3415). A client that listens for notifications on the connection receives the
+ * announcement.
  */
 import { EVENTS_LIST_CHANGED } from '../../../../protocol/events/names.ts';
 import { sleep, TIMER_MAX_MS, type Clock } from '../../../../protocol/lib/clock.ts';
@@ -12,8 +13,8 @@ import { members } from './messages.ts';
 const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
 
 /**
- * Listens until the returned function is called. The followers on one connection share one stream. A
- * server that does not accept the filter is not asked again until every follower has left.
+ * Listens until the returned function is called. The followers on one connection share one stream.
+ * A server that does not accept the filter is not asked again until every follower has left.
  */
 export function listenForListChanges(connection: Connection, clock: Clock): () => void {
   const { shared } = connection;
