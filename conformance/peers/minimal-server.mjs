@@ -438,6 +438,8 @@ const requireMatch = (sub, { ifMatch }) => {
 /** The params that belong to a level or an option. */
 const FEATURES = {
   callback: 'callback',
+  resume: 'callback',
+  revokePrevious: 'callback',
   ifNoneMatch: 'conditionalReads',
   paused: 'pause',
   since: 'history',

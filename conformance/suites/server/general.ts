@@ -157,6 +157,8 @@ export const general = [
         callback: ['callback', subscribing({ callback })],
         ifNoneMatch: ['conditionalReads', ['triggers/get', { subscriptionId, ifNoneMatch: 'x' }]],
         skipAfterMs: ['skip', subscribing({ callback: { ...callback, skipAfterMs: 60_000 } })],
+        resume: ['callback', ['triggers/update', { subscriptionId, resume: true }]],
+        revokePrevious: ['callback', ['triggers/update', { subscriptionId, revokePrevious: true }]],
         paused: ['pause', ['triggers/update', { subscriptionId, paused: true }]],
         select: ['multiSelect', subscribing({ select: [{ name }, { name }] })],
         since: ['history', subscribing({ since: new Date(Date.now() - 1000).toISOString() })],

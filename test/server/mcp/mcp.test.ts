@@ -34,6 +34,7 @@ beforeAll(async () => {
 });
 afterAll(() => engine.close());
 
+const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const select = [{ name: 'alarm.raised' }];
 const alice = token({ iss: 'https://id', sub: 'alice' });
 const result = async (response: Promise<Response>) =>
@@ -111,6 +112,47 @@ test('gives valid settings, the same in both eras [cap-extensions] [cap-experime
       options: ['conditionalReads', 'history', 'multiSelect', 'listChanged'],
     },
   );
+});
+
+test('[subs-unsupported] rejects the parameters of levels and options that it does not declare, and names them', async () => {
+  const { call, close } = await pipe(engine, { levels: ['log'], options: [] });
+  const subscribed = await call('made', 'triggers/subscribe', { select, key: 'unsupported' });
+  const { subscriptionId } = subscribed.result!;
+  const url = 'https://callback.example/in';
+  const requests: readonly (readonly [parameter: string, method: string, params: object])[] = [
+    ['callback', 'update', { callback: { url, secret: SECRET } }],
+    ['callback', 'update', { callback: null }],
+    ['resume', 'update', { resume: true }],
+    ['revokePrevious', 'update', { revokePrevious: true }],
+    ['paused', 'update', { paused: false }],
+    ['select', 'update', { select: [...select, ...select] }],
+    ['ifNoneMatch', 'get', { ifNoneMatch: 'x' }],
+    ['stream', 'stream', {}],
+  ];
+  for (const [parameter, method, params] of requests) {
+    const answer = await call(`${method} ${parameter}`, `triggers/${method}`, {
+      subscriptionId,
+      ...params,
+    });
+    assert.deepEqual(
+      [answer?.error?.code, answer?.error?.data],
+      [-32026, { kind: 'feature', feature: parameter }],
+      parameter,
+    );
+  }
+  await close();
+  const { call: callback, close: end } = await pipe(engine, {
+    levels: ['log', 'callback'],
+    options: [],
+  });
+  const refused = await callback('skip', 'triggers/subscribe', {
+    select,
+    key: 'skips',
+    since: '2026-11-30T00:00:00.000Z',
+    callback: { url, secret: SECRET, skipAfterMs: 1000 },
+  });
+  assert.deepEqual(refused?.error?.data, { kind: 'feature', feature: 'skipAfterMs' });
+  await end();
 });
 
 test('makes every method of the table answer in both eras, and modern results are marked complete [cap-result-type] [cap-client-optional]', async () => {

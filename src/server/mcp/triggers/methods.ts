@@ -30,23 +30,25 @@ interface Row {
   call(verbs: Verbs, params: unknown, request: TriggersRequest): Promise<object>;
 }
 
-/** The params that belong to a level or an option (SEP: Capability). */
-const FEATURES: Readonly<Record<string, Level | Option>> = {
-  callback: 'callback',
-  ifNoneMatch: 'conditionalReads',
-  paused: 'pause',
-  since: 'history',
-};
+/** The params of a request, of whatever method. */
+type AnyParams = Partial<WireTypes['SubscribeParams'] & WireTypes['UpdateParams']> &
+  Pick<WireTypes['GetParams'], 'ifNoneMatch'>;
 
-const hasSkipAfter = (params: object): boolean => {
-  const { callback } = params as { readonly callback?: object | null };
-  return callback !== undefined && callback !== null && 'skipAfterMs' in callback;
-};
-
-const lengthOf = (params: object, name: string): number => {
-  const value = (params as Readonly<Record<string, unknown>>)[name];
-  return Array.isArray(value) ? value.length : 0;
-};
+/** The params that belong to a level or an option, with a test of their use (SEP: Capability). */
+const FEATURES: readonly (readonly [
+  parameter: string,
+  feature: Level | Option,
+  isUsed: (params: AnyParams) => boolean,
+])[] = [
+  ['callback', 'callback', ({ callback }) => callback !== undefined],
+  ['resume', 'callback', ({ resume }) => resume !== undefined],
+  ['revokePrevious', 'callback', ({ revokePrevious }) => revokePrevious !== undefined],
+  ['skipAfterMs', 'skip', ({ callback }) => callback?.skipAfterMs !== undefined],
+  ['paused', 'pause', ({ paused }) => paused !== undefined],
+  ['ifNoneMatch', 'conditionalReads', ({ ifNoneMatch }) => ifNoneMatch !== undefined],
+  ['select', 'multiSelect', ({ select }) => select !== undefined && select.length > 1],
+  ['since', 'history', ({ since }) => since !== undefined],
+];
 
 function row<N extends ParamsName>(
   name: N,
@@ -58,11 +60,9 @@ function row<N extends ParamsName>(
     duration,
     call: async (verbs, params, request) => {
       const parsed = parseParams(name, params);
-      for (const [parameter, feature] of Object.entries(FEATURES))
-        if (parameter in parsed && !request.offered.has(feature)) throw unsupported(parameter);
-      if (hasSkipAfter(parsed) && !request.offered.has('skip')) throw unsupported('skipAfterMs');
-      if (lengthOf(parsed, 'select') > 1 && !request.offered.has('multiSelect'))
-        throw unsupported('select');
+      for (const [parameter, feature, isUsed] of FEATURES)
+        if (!request.offered.has(feature) && isUsed(parsed as AnyParams))
+          throw unsupported(parameter);
       return call(verbs, parsed, request);
     },
   };
