@@ -4,7 +4,7 @@
  * This file is written by hand. `schema.json` is generated from it; the library and the tests of `examples/` validate
  * with the generated file. The prose and the requirements are in `sep/0000-triggers.md`.
  *
- * Conventions: instants are RFC 3339 strings in UTC with milliseconds. Durations are whole milliseconds, and their
+ * Conventions: instants are RFC 3339 strings. Durations are whole milliseconds, and their
  * names end in `Ms`. Counts are integers. Members that are not declared here are allowed and ignored, unless stated
  * otherwise. Enumerations with {@link LaterValue} are open: a peer handles a value that it does not know as the general
  * case.
@@ -12,18 +12,23 @@
 
 /* ------------------------------------------------------------------ identifiers ------------------------------------------------------------------ */
 
-/** The extension identifier under which both peers declare the capability. */
+/**
+ * The extension identifier under which both peers declare the capability.
+ * @category Identifiers
+ */
 export const EXTENSION_ID = 'io.modelcontextprotocol/triggers';
 
-/** The revision of this schema and of the specification. A peer does not use one that it does not know. */
+/**
+ * The revision of this schema and of the specification. A peer does not use one that it does not know.
+ * @category Identifiers
+ */
 export const REVISION = '2026-12-01';
 
-/** The `_meta` key by which a notification names its `triggers/stream` request, as for `subscriptions/listen`. */
-export const SUBSCRIPTION_ID_META_KEY = 'io.modelcontextprotocol/subscriptionId';
-
 /**
- * An instant: RFC 3339 in UTC with exactly three decimals, for example `2026-11-21T09:30:00.000Z`.
- * @pattern ^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$
+ * An instant, RFC 3339. Peers write it in UTC with exactly three decimals, for example `2026-11-21T09:30:00.000Z`, and
+ * accept every form.
+ * @pattern ^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$
+ * @category Identifiers
  */
 export type Instant = string;
 
@@ -32,14 +37,25 @@ export type Instant = string;
  * @asType integer
  * @minimum 0
  * @maximum 9007199254740991
+ * @category Identifiers
  */
 export type DurationMs = number;
+
+/**
+ * The lifetime of a subscription in whole milliseconds: 1 to ten years.
+ * @asType integer
+ * @minimum 1
+ * @maximum 315576000000
+ * @category Identifiers
+ */
+export type LifetimeMs = number;
 
 /**
  * An event's number in one subscription's log: contiguous from 1 within an epoch.
  * @asType integer
  * @minimum 1
  * @maximum 9007199254740991
+ * @category Identifiers
  */
 export type Sequence = number;
 
@@ -48,36 +64,42 @@ export type Sequence = number;
  * @asType integer
  * @minimum 0
  * @maximum 9007199254740991
+ * @category Identifiers
  */
 export type SequenceOrZero = number;
 
 /**
  * Identifies one numbering of a subscription's log. It changes only when the server may have lost the log.
  * @pattern ^[A-Za-z0-9_-]{8,64}$
+ * @category Identifiers
  */
 export type Epoch = string;
 
 /**
  * The unguessable identifier of a subscription, chosen by the server (at least 128 random bits).
  * @pattern ^[A-Za-z0-9_-]{22,128}$
+ * @category Identifiers
  */
 export type SubscriptionId = string;
 
 /**
- * The client's own name for a subscription, unique per principal. It stays when the configuration changes.
+ * The client's own name for a subscription, unique per owner. It stays when the configuration changes.
  * @pattern ^[A-Za-z0-9_.~:-]{1,128}$
+ * @category Identifiers
  */
 export type SubscriptionKey = string;
 
 /**
  * Strong validator of a subscription's configuration, or of the list of trigger types. Opaque: compare byte by byte.
  * @pattern ^[A-Za-z0-9_.~:-]{1,128}$
+ * @category Identifiers
  */
 export type ETag = string;
 
 /**
  * The `name` of a trigger type. Names that start with `mcp.` are reserved for protocol-level types.
  * @pattern ^[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}$
+ * @category Identifiers
  */
 export type TriggerName = string;
 
@@ -85,39 +107,132 @@ export type TriggerName = string;
  * A value that a later revision adds to an open enumeration. A peer handles it as the general case of that enumeration
  * and never rejects a message because of it.
  * @pattern ^[A-Za-z][A-Za-z0-9_]{0,63}$
+ * @category Identifiers
  */
 export type LaterValue = string & Record<never, never>;
 
-/** A position in a log. Always both members, because a number alone could be of another epoch. */
+/**
+ * A position in a log. Always both members, because a number alone could be of another epoch.
+ * @category Identifiers
+ */
 export interface Position {
   epoch: Epoch;
   sequence: SequenceOrZero;
 }
 
-/** Any JSON object. */
+/**
+ * Any JSON object.
+ * @category Identifiers
+ */
 export interface JsonObject {
   [member: string]: unknown;
 }
 
-/** The `_meta` member that every MCP message may carry. */
-export interface Meta {
+/**
+ * The `_meta` member of a message or an object, as in the core.
+ * @category Identifiers
+ */
+export interface MetaObject {
   [key: string]: unknown;
+}
+
+/* ---------------------------------------------------------------- base protocol ---------------------------------------------------------------- */
+
+/**
+ * A request id that is a number.
+ * @asType integer
+ * @category Base protocol
+ */
+export type IntegerId = number;
+/**
+ * The `id` of a JSON-RPC request.
+ * @category Base protocol
+ */
+export type RequestId = string | IntegerId;
+
+/**
+ * A JSON-RPC request, as in the core.
+ * @category Base protocol
+ */
+export interface JSONRPCRequest {
+  jsonrpc: '2.0';
+  id: RequestId;
+  method: string;
+}
+
+/**
+ * A JSON-RPC notification, as in the core.
+ * @category Base protocol
+ */
+export interface JSONRPCNotification {
+  jsonrpc: '2.0';
+  method: string;
+}
+
+/**
+ * A JSON-RPC answer with a result, as in the core.
+ * @category Base protocol
+ */
+export interface JSONRPCResultResponse {
+  jsonrpc: '2.0';
+  id: RequestId;
+}
+
+/**
+ * The `_meta` of a request. From 2026-07-28 on, the core requires the first two members; earlier revisions have none.
+ * @category Base protocol
+ */
+export interface RequestMetaObject extends MetaObject {
+  'io.modelcontextprotocol/protocolVersion'?: string;
+  'io.modelcontextprotocol/clientCapabilities'?: JsonObject;
+  'io.modelcontextprotocol/clientInfo'?: JsonObject;
+  progressToken?: RequestId;
+}
+
+/**
+ * Members of the params of every request. `_meta` is required from 2026-07-28 on.
+ * @category Base protocol
+ */
+export interface RequestParams {
+  _meta?: RequestMetaObject;
+}
+
+/**
+ * Members of the params of every notification.
+ * @category Base protocol
+ */
+export interface NotificationParams {
+  _meta?: MetaObject;
+}
+
+/**
+ * Members of every result. `resultType` is required from 2026-07-28 on.
+ * @category Base protocol
+ */
+export interface Result {
+  resultType?: 'complete';
+  _meta?: MetaObject;
 }
 
 /* ------------------------------------------------------------------- capability ------------------------------------------------------------------- */
 
-/** A way to read a log. */
+/**
+ * A way to read a log.
+ * @category Settings
+ */
 export type Drain = 'callback' | 'stream' | 'pull';
 
 /**
  * A level of the specification. Open: later revisions can add levels. `log`: logs that are read by pull; `stream` and
  * `callback`: two more drains; `durable`: accepted events, numbers, grants and acknowledgements survive a crash, and
  * without it a crash may lose them; then the epoch changes.
+ * @category Settings
  */
 export type Level = 'log' | 'stream' | 'callback' | 'durable' | LaterValue;
 
 /**
  * An option of the specification. Open: later revisions can add options.
+ * @category Settings
  */
 export type Option =
   | 'conditionalReads'
@@ -136,6 +251,7 @@ export type Option =
 /**
  * The server's settings for the extension: under `capabilities.extensions[EXTENSION_ID]` from 2026-07-28 on, and under
  * `capabilities.experimental[EXTENSION_ID]` on the handshake revisions (2025-11-25 and earlier).
+ * @category Settings
  */
 export interface ServerCapability {
   /**
@@ -154,26 +270,35 @@ export interface ServerCapability {
    * @uniqueItems true
    */
   options?: Option[];
-  /** The longest `ttlMs` that this server grants; absent = the server announces no upper bound. */
-  maxTtlMs?: DurationMs;
-  /** The shortest `ttlMs` that this server grants. Only a suggestion below it is raised. */
-  minTtlMs?: DurationMs;
+  /** The longest lifetime that this server grants; absent = the server announces no upper bound. */
+  maxTtlMs?: LifetimeMs;
+  /** The shortest lifetime that this server grants. Only a suggestion below it is raised. */
+  minTtlMs?: LifetimeMs;
+  /** How long a subscription without expiry can stay suspended before it ends; absent = no bound. */
+  maxSuspendedMs?: LifetimeMs;
   /**
-   * The URL of the public keys for `MCP-Delivery-Signature`. Required if the server offers `callback` and signs.
-   * @pattern ^https?://
+   * The URL of the public keys for `MCP-Delivery-Signature`, with the option `serverIdentity`. `http` only on loopback,
+   * in development.
+   * @pattern ^(https://|http://(localhost|127\.[0-9.]+|\[::1\])[:/])
    * @maxLength 2048
    */
   jwksUri?: string;
 }
 
-/** The client's settings for the extension. Declaring it is optional; it has no members yet. */
+/**
+ * The client's settings for the extension. Declaring it is optional; it has no members yet.
+ * @category Settings
+ */
 export interface ClientCapability {
   [member: string]: unknown;
 }
 
 /* ------------------------------------------------------------------ trigger types ----------------------------------------------------------------- */
 
-/** How long, and how many events, a log keeps. The bound that is reached first applies; trimmed events become a gap. */
+/**
+ * How long, and how many events, a log keeps. The bound that is reached first applies; trimmed events become a gap.
+ * @category Trigger types
+ */
 export interface Retention {
   maxAgeMs: DurationMs;
   /**
@@ -189,14 +314,17 @@ export interface Retention {
   maxBytes?: number;
 }
 
-/** Something a server can watch. */
+/**
+ * Something a server can watch.
+ * @category Trigger types
+ */
 export interface TriggerType {
   name: TriggerName;
   title?: string;
   description: string;
   /** JSON Schema 2020-12 of `Selection.arguments`; its root has `type: "object"`. */
   inputSchema: JsonObject;
-  /** JSON Schema 2020-12 of `Event.data`. */
+  /** JSON Schema 2020-12 of `TriggerEvent.data`. */
   payloadSchema: JsonObject;
   /**
    * @minItems 1
@@ -213,10 +341,13 @@ export interface TriggerType {
   ordering: 'source' | 'arrival' | LaterValue;
   /** True: the type describes a state, and the first event of every log is the present state. Absent means false. */
   initial?: boolean;
-  _meta?: Meta;
+  _meta?: MetaObject;
 }
 
-/** Selects events of one trigger type. Absent `arguments` are the same as `{}`. */
+/**
+ * Selects events of one trigger type. Absent `arguments` are the same as `{}`.
+ * @category Trigger types
+ */
 export interface Selection {
   name: TriggerName;
   arguments?: JsonObject;
@@ -225,14 +356,16 @@ export interface Selection {
 /* ------------------------------------------------------------------- subscription ----------------------------------------------------------------- */
 
 /**
- * `paused` by the client, or `suspended` by the server after failures. Events get numbers in every status. Open: in an
- * unknown status, the callback delivers nothing that a client can rely on.
+ * `ok`; `failing`: attempts fail and are repeated; `suspended`: no attempt is made. Events get numbers in every state.
+ * Open: in an unknown state, the callback delivers nothing that a client can rely on.
+ * @category Callback
  */
-export type SubscriptionStatus = 'active' | 'paused' | 'suspended' | LaterValue;
+export type CallbackState = 'ok' | 'failing' | 'suspended' | LaterValue;
 
 /**
  * Why a callback attempt failed: a word of the server, so that no text of an endpoint reaches the client. Open: an
  * unknown category is a failure like any other.
+ * @category Callback
  */
 export type FailureCategory =
   | 'connection_refused'
@@ -245,13 +378,17 @@ export type FailureCategory =
   | 'no_ack'
   | LaterValue;
 
-/** The URL and the secret of a callback. Both are secrets: they never appear in an answer, log or error. */
+/**
+ * The URL and the secret of a callback. Both are secrets: they never appear in an answer, log or error.
+ * @category Callback
+ */
 export interface Callback {
   /**
-   * Absolute `https` URL in WHATWG normal form, printable ASCII, no userinfo, no fragment.
+   * Absolute `https` URL in WHATWG normal form, printable ASCII, no userinfo, no fragment. `http` only on loopback, in
+   * development.
    * @minLength 12
    * @maxLength 2048
-   * @pattern ^https?://[!-~]+$
+   * @pattern ^(https://[!-~]+|http://(localhost|127\.[0-9.]+|\[::1\])([:/][!-~]*)?)$
    */
   url: string;
   /**
@@ -266,15 +403,53 @@ export interface Callback {
    * @maximum 86400000
    */
   skipAfterMs?: DurationMs;
+  limits?: CallbackLimits;
 }
 
-/** The failures of a callback since its last success. */
+/**
+ * What one endpoint takes: most events and bytes of a request, most requests a minute, and how long to wait for more.
+ * @category Callback
+ */
+export interface CallbackLimits {
+  /**
+   * @asType integer
+   * @minimum 1
+   * @maximum 9007199254740991
+   */
+  maxEvents?: number;
+  /**
+   * Bytes of the body. One event that is larger is sent alone.
+   * @asType integer
+   * @minimum 1024
+   * @maximum 9007199254740991
+   */
+  maxBytes?: number;
+  /**
+   * @asType integer
+   * @minimum 1
+   * @maximum 60000
+   */
+  maxPerMinute?: number;
+  /**
+   * @asType integer
+   * @minimum 0
+   * @maximum 60000
+   */
+  lingerMs?: DurationMs;
+}
+
+/**
+ * The failures of a callback since its last success.
+ * @category Callback
+ */
 export interface CallbackHealth {
   lastDeliveryAt?: Instant;
   lastError?: FailureCategory;
   failingSince?: Instant;
   /** When the callback was suspended; absent while it is not. */
   suspendedAt?: Instant;
+  /** When the subscription ends because of the suspension; absent unless that is so. */
+  endsAt?: Instant;
   /**
    * Failed attempts since the last success.
    * @asType integer
@@ -283,19 +458,28 @@ export interface CallbackHealth {
   attempts: number;
 }
 
-/** The part of a callback that a server shows: never the secret, never the whole URL. */
+/**
+ * The part of a callback that a server shows: never the secret, never the whole URL.
+ * @category Callback
+ */
 export interface CallbackStatus {
   /** Scheme, host and port of the callback URL. */
   origin: string;
+  state: CallbackState;
   verifiedAt: Instant;
   /** After a secret rotation: until when the old secret signs as well. */
   previousSecretUntil?: Instant;
   /** As the client set it; absent = no event is skipped. */
   skipAfterMs?: DurationMs;
+  /** As the client set them. */
+  limits?: CallbackLimits;
   health: CallbackHealth;
 }
 
-/** One client's durable, ordered, numbered log over one or more selections. */
+/**
+ * One client's durable, ordered, numbered log over one or more selections.
+ * @category Subscription
+ */
 export interface Subscription {
   subscriptionId: SubscriptionId;
   etag: ETag;
@@ -306,12 +490,12 @@ export interface Subscription {
    * @maxItems 64
    */
   select: Selection[];
-  status: SubscriptionStatus;
-  /** The granted lifetime; null = no expiry. */
-  ttlMs: DurationMs | null;
-  expiresAt: Instant | null;
-  /** Renew after this time. Random, so that clients do not renew all at once; null = no expiry. */
-  renewAfterMs: DurationMs | null;
+  /** The granted lifetime; absent = no expiry. */
+  ttlMs?: LifetimeMs;
+  /** Absent = no expiry. */
+  expiresAt?: Instant;
+  /** Renew after this time. Random, so that clients do not renew all at once; absent = no expiry. */
+  renewAfterMs?: DurationMs;
   /** The highest number assigned so far; 0 = none. */
   head: SequenceOrZero;
   /** The highest number that the client has acknowledged; 0 = none. */
@@ -320,14 +504,20 @@ export interface Subscription {
   oldest: Sequence;
   retention: Retention;
   callback?: CallbackStatus;
+  /** True while the client has paused the callback; absent otherwise. */
+  paused?: true;
   createdAt: Instant;
-  _meta?: Meta;
+  _meta?: MetaObject;
 }
 
 /* --------------------------------------------------------------------- delivery ------------------------------------------------------------------- */
 
-/** One occurrence, with its number in a log. */
-export interface Event {
+/**
+ * One occurrence, with its number in a log.
+ * @exactlyOne data dataRef
+ * @category Delivery
+ */
+export interface TriggerEvent {
   sequence: Sequence;
   /**
    * The upstream's own identifier, if it has one. Unique per trigger name within the retention window.
@@ -340,12 +530,35 @@ export interface Event {
   timestamp: Instant;
   /** When the server accepted it, the same on every drain. `since` compares this instant. */
   acceptedAt: Instant;
-  /** Validates against the trigger type's `payloadSchema`. */
-  data: unknown;
-  _meta?: Meta;
+  /** Validates against the trigger type's `payloadSchema`. Absent exactly when `dataRef` is present. */
+  data?: unknown;
+  dataRef?: DataRef;
+  /** W3C trace context is in `traceparent` and `tracestate`. */
+  _meta?: MetaObject;
 }
 
-/** Why a range of numbers will never be delivered. Open: an unknown reason is reported as a gap like any other. */
+/**
+ * Where the data of a large event is: a resource of the same server, for the owner only, while the number is retained.
+ * @category Delivery
+ */
+export interface DataRef {
+  /**
+   * @minLength 1
+   * @maxLength 2048
+   */
+  uri: string;
+  /**
+   * Bytes of the data as JSON without insignificant whitespace.
+   * @asType integer
+   * @minimum 0
+   */
+  bytes: number;
+}
+
+/**
+ * Why a range of numbers will never be delivered. Open: an unknown reason is reported as a gap like any other.
+ * @category Delivery
+ */
 export type GapReason =
   | 'retention'
   | 'skipped'
@@ -356,14 +569,20 @@ export type GapReason =
   | 'redacted'
   | LaterValue;
 
-/** A range of numbers, both ends included, that will never be delivered. */
+/**
+ * A range of numbers, both ends included, that will never be delivered.
+ * @category Delivery
+ */
 export interface Gap {
   from: Sequence;
   to: Sequence;
   reason: GapReason;
 }
 
-/** Why a subscription ended. Open: an unknown reason is handled as `failed`. */
+/**
+ * Why a subscription ended. Open: an unknown reason is handled as `failed`.
+ * @category Delivery
+ */
 export type TerminationReason =
   | 'unsubscribed'
   | 'expired'
@@ -374,60 +593,90 @@ export type TerminationReason =
   | LaterValue;
 
 /**
- * The message that carries events and gaps, the same on every drain. It covers a range that starts at `after + 1`.
- * Every number of the range is in `events` or in a gap. A delivery without events and gaps is a heartbeat.
+ * The message that carries events and gaps, the same on every drain. It covers a range that starts at
+ * `afterSequence + 1`. Every number of the range is in `events` or in a gap. A delivery without events and gaps is a heartbeat.
+ * @category Delivery
  */
 export interface Delivery {
   subscriptionId: SubscriptionId;
   key: SubscriptionKey;
   epoch: Epoch;
   /** The number before the range. */
-  after: SequenceOrZero;
+  afterSequence: SequenceOrZero;
   /** Ascending by `sequence`. */
-  events: Event[];
+  events: TriggerEvent[];
   /** Ascending, not overlapping. */
   gaps?: Gap[];
   head: SequenceOrZero;
   acked: SequenceOrZero;
   etag: ETag;
-  status: SubscriptionStatus;
-  expiresAt: Instant | null;
-  /**
-   * Single use; present only in an empty delivery that verifies a callback.
-   * @pattern ^[A-Za-z0-9_-]{22,128}$
-   */
-  challenge?: string;
+  /** Absent = no expiry. */
+  expiresAt?: Instant;
   /** Present if this is the last message of the subscription. */
   terminated?: Termination;
-  _meta?: Meta;
+  _meta?: MetaObject;
 }
 
-/** Why a subscription ended. */
+/**
+ * Why a subscription ended.
+ * @category Delivery
+ */
 export interface Termination {
   reason: TerminationReason;
-  error?: ErrorObject;
+}
+
+/**
+ * A delivery on a stream. It names the request that opened the stream.
+ * @category Delivery
+ */
+export interface StreamDelivery extends Delivery {
+  requestId: RequestId;
+}
+
+/**
+ * The params of the request that verifies a callback, in place of a delivery.
+ * @category Callback
+ */
+export interface Challenge {
+  subscriptionId: SubscriptionId;
+  key: SubscriptionKey;
+  /**
+   * Used for one request only.
+   * @pattern ^[A-Za-z0-9_-]{22,128}$
+   */
+  challenge: string;
+  _meta?: MetaObject;
 }
 
 /* ----------------------------------------------------------------- callback answers --------------------------------------------------------------- */
 
-/** The 2xx body that acknowledges a delivery: `after <= ack <= last number of this delivery`. */
+/**
+ * The 2xx body that acknowledges a delivery: `afterSequence <= ackSequence <= last`.
+ * @category Callback
+ */
 export interface CallbackAck {
-  ack: SequenceOrZero;
-  /** The event `ack + 1`, which can never be accepted. The server records a `rejected` gap and continues. */
+  ackSequence: SequenceOrZero;
+  /** The event `ackSequence + 1`, which can never be accepted. The server records a `rejected` gap and continues. */
   reject?: Rejection;
 }
 
-/** One event that the receiver can never accept. */
+/**
+ * One event that the receiver can never accept.
+ * @category Callback
+ */
 export interface Rejection {
   sequence: Sequence;
   /**
-   * For the operator of the server; never shown to another principal.
+   * For the operator of the server; never shown to another owner.
    * @maxLength 256
    */
   reason: string;
 }
 
-/** The 2xx body that answers a challenge. */
+/**
+ * The 2xx body that answers a challenge.
+ * @category Callback
+ */
 export interface ChallengeAnswer {
   challenge: string;
   /**
@@ -437,7 +686,10 @@ export interface ChallengeAnswer {
   proof: string;
 }
 
-/** Protected header of the detached JWS in `MCP-Delivery-Signature` (RFC 7515 appendix F, RFC 7797). */
+/**
+ * Protected header of the detached JWS in `MCP-Delivery-Signature` (RFC 7515 appendix F, RFC 7797).
+ * @category Callback
+ */
 export interface DeliverySignatureHeader {
   typ: 'mcp-delivery+jws';
   /** `EdDSA` and `Ed25519` (RFC 9864) name the same algorithm; a verifier accepts exactly these two. */
@@ -446,6 +698,8 @@ export interface DeliverySignatureHeader {
   b64: false;
   /** Exactly `["b64"]`. */
   crit: ['b64'];
+  /** The resource URI of the MCP server. */
+  iss: string;
   /**
    * Seconds since 1970-01-01T00:00:00Z.
    * @asType integer
@@ -464,14 +718,20 @@ export interface DeliverySignatureHeader {
   sub: SubscriptionId;
 }
 
-/** Protected header of a signed callback URL's token. */
+/**
+ * Protected header of a signed callback URL's token.
+ * @category Callback
+ */
 export interface CallbackUrlHeader {
   typ: 'mcp-callback+jwt';
   alg: 'EdDSA' | 'Ed25519';
   kid?: string;
 }
 
-/** Claims of a signed callback URL's token. The receiver mints and checks the token; it is opaque to the server. */
+/**
+ * Claims of a signed callback URL's token. The receiver mints and checks the token; it is opaque to the server.
+ * @category Callback
+ */
 export interface CallbackUrlClaims {
   /** The receiver. */
   iss: string;
@@ -504,16 +764,22 @@ export interface CallbackUrlClaims {
 
 /* ------------------------------------------------------------------ method params ----------------------------------------------------------------- */
 
-/** Params of `triggers/list`. */
-export interface ListTriggersParams {
+/**
+ * Params of `triggers/list`.
+ * @category triggers/list
+ */
+export interface ListTriggersRequestParams extends RequestParams {
   /** @maxLength 1024 */
   cursor?: string;
   ifNoneMatch?: ETag;
-  _meta?: Meta;
 }
 
-/** Params of `triggers/subscribe`. */
-export interface SubscribeParams {
+/**
+ * Params of `triggers/subscribe`.
+ * @atMostOne ttlMs noExpiry
+ * @category triggers/subscribe
+ */
+export interface SubscribeRequestParams extends RequestParams {
   key: SubscriptionKey;
   /**
    * @minItems 1
@@ -521,23 +787,32 @@ export interface SubscribeParams {
    */
   select: Selection[];
   callback?: Callback;
-  /** The suggested lifetime. Omitted = the server's default; null = no expiry. */
-  ttlMs?: DurationMs | null;
+  /** The suggested lifetime. Absent = the server's default. */
+  ttlMs?: LifetimeMs;
+  /** Instead of `ttlMs`: no expiry. */
+  noExpiry?: true;
   /**
    * Starts the log with the retained events that were accepted at or after this instant. Requires `history` in every
    * selected trigger type.
    */
   since?: Instant;
-  _meta?: Meta;
 }
 
-/** Params of `triggers/update`. An absent member keeps the current value. */
-export interface UpdateParams {
+/**
+ * Params of `triggers/update`. An absent member keeps the current value.
+ * @atMostOne ttlMs noExpiry, callback removeCallback
+ * @category triggers/update
+ */
+export interface UpdateRequestParams extends RequestParams {
   subscriptionId: SubscriptionId;
   ifMatch?: ETag;
-  ttlMs?: DurationMs | null;
-  /** An object replaces the callback; null removes it. The same URL with a new secret rotates the secret. */
-  callback?: Callback | null;
+  ttlMs?: LifetimeMs;
+  /** Instead of `ttlMs`: no expiry. */
+  noExpiry?: true;
+  /** Replaces the callback. The same URL with a new secret rotates the secret. */
+  callback?: Callback;
+  /** Instead of `callback`: removes the callback. */
+  removeCallback?: true;
   /** True: the previous secret stops signing at once, instead of at the end of the rotation. */
   revokePrevious?: boolean;
   /**
@@ -548,32 +823,40 @@ export interface UpdateParams {
   paused?: boolean;
   /** Resumes a suspended callback. */
   resume?: true;
-  _meta?: Meta;
 }
 
-/** Params of `triggers/get`. */
-export interface GetParams {
+/**
+ * Params of `triggers/get`.
+ * @category triggers/get
+ */
+export interface GetRequestParams extends RequestParams {
   subscriptionId: SubscriptionId;
   ifNoneMatch?: ETag;
-  _meta?: Meta;
 }
 
-/** Params of `triggers/subscriptions`. */
-export interface SubscriptionsParams {
+/**
+ * Params of `triggers/subscriptions`.
+ * @category triggers/subscriptions
+ */
+export interface SubscriptionsRequestParams extends RequestParams {
   /** @maxLength 1024 */
   cursor?: string;
-  _meta?: Meta;
 }
 
-/** Params of `triggers/unsubscribe`. */
-export interface UnsubscribeParams {
+/**
+ * Params of `triggers/unsubscribe`.
+ * @category triggers/unsubscribe
+ */
+export interface UnsubscribeRequestParams extends RequestParams {
   subscriptionId: SubscriptionId;
   ifMatch?: ETag;
-  _meta?: Meta;
 }
 
-/** Params of `triggers/pull`. */
-export interface PullParams {
+/**
+ * Params of `triggers/pull`.
+ * @category triggers/pull
+ */
+export interface PullRequestParams extends RequestParams {
   subscriptionId: SubscriptionId;
   /** Default: the subscription's `acked`. */
   after?: Position;
@@ -590,19 +873,23 @@ export interface PullParams {
    * Long poll: how long to wait for something to deliver. The server may reduce it to its own bound.
    */
   waitMs?: DurationMs;
-  _meta?: Meta;
 }
 
-/** Params of `triggers/stream`. */
-export interface StreamParams {
+/**
+ * Params of `triggers/stream`.
+ * @category triggers/stream
+ */
+export interface StreamRequestParams extends RequestParams {
   subscriptionId: SubscriptionId;
   /** Default: the subscription's `acked`. */
   after?: Position;
   window?: StreamWindow;
-  _meta?: Meta;
 }
 
-/** The most events and bytes that may be sent and not yet acknowledged on one stream. */
+/**
+ * The most events and bytes that may be sent and not yet acknowledged on one stream.
+ * @category triggers/stream
+ */
 export interface StreamWindow {
   /**
    * Default 100. The server may reduce it to its own bound.
@@ -620,26 +907,28 @@ export interface StreamWindow {
   bytes?: number;
 }
 
-/** Params of `triggers/ack`. */
-export interface AckParams {
+/**
+ * Params of `triggers/ack`.
+ * @category triggers/ack
+ */
+export interface AckRequestParams extends RequestParams {
   subscriptionId: SubscriptionId;
   position: Position;
-  _meta?: Meta;
 }
 
 /* ------------------------------------------------------------------ method results ---------------------------------------------------------------- */
 
-/** Members of every result in the base protocol from 2026-07-28 on. */
-export interface ResultBase {
-  resultType?: 'complete';
-  _meta?: Meta;
-}
-
-/** The callers that may share a cached copy of the list: `private` = this principal only. */
+/**
+ * The callers that may share a cached copy of the list: `private` = this owner only.
+ * @category triggers/list
+ */
 export type CacheScope = 'public' | 'private';
 
-/** Result of `triggers/list`. */
-export interface ListTriggersResult extends ResultBase {
+/**
+ * Result of `triggers/list`.
+ * @category triggers/list
+ */
+export interface ListTriggersResult extends Result {
   triggers: TriggerType[];
   nextCursor?: string;
   etag: ETag;
@@ -647,66 +936,101 @@ export interface ListTriggersResult extends ResultBase {
   cacheScope: CacheScope;
 }
 
-/** Result of `triggers/list` if `ifNoneMatch` is the current ETag. */
-export interface ListTriggersNotModified extends ResultBase {
+/**
+ * Result of `triggers/list` if `ifNoneMatch` is the current ETag.
+ * @category triggers/list
+ */
+export interface ListTriggersNotModified extends Result {
   notModified: true;
   etag: ETag;
   ttlMs: DurationMs;
   cacheScope: CacheScope;
 }
 
-/** Result of `triggers/subscribe`. */
-export interface SubscribeResult extends Subscription {
-  resultType?: 'complete';
-  /** False if the principal already had this subscription under the same key. */
+/**
+ * Result of `triggers/subscribe`.
+ * @category triggers/subscribe
+ */
+export interface SubscribeResult extends Subscription, Result {
+  /** False if the owner already had this subscription under the same key. */
   created: boolean;
   /** The instant from which the server honored `since`. */
   since?: Instant;
 }
 
-/** Result of `triggers/update`. */
-export interface UpdateResult extends Subscription {
-  resultType?: 'complete';
-}
+/**
+ * Result of `triggers/update`.
+ * @category triggers/update
+ */
+export interface UpdateResult extends Subscription, Result {}
 
-/** Result of `triggers/get`. */
-export interface GetResult extends Subscription {
-  resultType?: 'complete';
-}
+/**
+ * Result of `triggers/get`.
+ * @category triggers/get
+ */
+export interface GetResult extends Subscription, Result {}
 
-/** Result of `triggers/get` if `ifNoneMatch` is the current ETag. */
-export interface GetNotModified extends ResultBase {
+/**
+ * Result of `triggers/get` if `ifNoneMatch` is the current ETag.
+ * @category triggers/get
+ */
+export interface GetNotModified extends Result {
   notModified: true;
   etag: ETag;
   epoch: Epoch;
   head: SequenceOrZero;
   acked: SequenceOrZero;
-  expiresAt: Instant | null;
+  oldest: Sequence;
+  expiresAt?: Instant;
+  callback?: CallbackCondition;
 }
 
-/** Result of `triggers/subscriptions`. */
-export interface SubscriptionsResult extends ResultBase {
+/**
+ * What changes by itself about a callback.
+ * @category triggers/get
+ */
+export interface CallbackCondition {
+  state: CallbackState;
+  health: CallbackHealth;
+}
+
+/**
+ * Result of `triggers/subscriptions`.
+ * @category triggers/subscriptions
+ */
+export interface SubscriptionsResult extends Result {
   subscriptions: Subscription[];
   nextCursor?: string;
 }
 
-/** Result of `triggers/unsubscribe`. */
-export interface UnsubscribeResult extends ResultBase {}
+/**
+ * Result of `triggers/unsubscribe`.
+ * @category triggers/unsubscribe
+ */
+export interface UnsubscribeResult extends Result {}
 
-/** Result of `triggers/pull`. */
-export interface PullResult extends Delivery {
-  resultType?: 'complete';
+/**
+ * Result of `triggers/pull`.
+ * @category triggers/pull
+ */
+export interface PullResult extends Delivery, Result {
   /** Whether more numbers follow this delivery. If so, pull again at once. */
   hasMore: boolean;
   /** If `hasMore` is false, pull again after this time. */
   nextPollMs: DurationMs;
 }
 
-/** Result of `triggers/stream`, sent when the server ends the stream. */
-export interface StreamResult extends ResultBase {}
+/**
+ * Result of `triggers/stream`, sent when the server ends the stream.
+ * @category triggers/stream
+ */
+export interface StreamResult extends Result {}
 
-/** Result of `triggers/ack`. */
-export interface AckResult extends ResultBase {
+/**
+ * Result of `triggers/ack`.
+ * @category triggers/ack
+ */
+export interface AckResult extends Result {
   epoch: Epoch;
   acked: SequenceOrZero;
   head: SequenceOrZero;
@@ -715,94 +1039,184 @@ export interface AckResult extends ResultBase {
 /* -------------------------------------------------------------- requests and notifications -------------------------------------------------------- */
 
 /**
- * A request id that is a number.
- * @asType integer
+ * The request `triggers/list`.
+ * @category triggers/list
  */
-export type IntegerId = number;
-/** The `id` of a JSON-RPC request. */
-export type RequestId = string | IntegerId;
-
-/** The request `triggers/list`. */
-export interface ListTriggersRequest {
-  jsonrpc: '2.0';
-  id: RequestId;
+export interface ListTriggersRequest extends JSONRPCRequest {
   method: 'triggers/list';
-  params?: ListTriggersParams;
+  params?: ListTriggersRequestParams;
 }
-/** The request `triggers/subscribe`. */
-export interface SubscribeRequest {
-  jsonrpc: '2.0';
-  id: RequestId;
+/**
+ * The request `triggers/subscribe`.
+ * @category triggers/subscribe
+ */
+export interface SubscribeRequest extends JSONRPCRequest {
   method: 'triggers/subscribe';
-  params: SubscribeParams;
+  params: SubscribeRequestParams;
 }
-/** The request `triggers/update`. */
-export interface UpdateRequest {
-  jsonrpc: '2.0';
-  id: RequestId;
+/**
+ * The request `triggers/update`.
+ * @category triggers/update
+ */
+export interface UpdateRequest extends JSONRPCRequest {
   method: 'triggers/update';
-  params: UpdateParams;
+  params: UpdateRequestParams;
 }
-/** The request `triggers/get`. */
-export interface GetRequest {
-  jsonrpc: '2.0';
-  id: RequestId;
+/**
+ * The request `triggers/get`.
+ * @category triggers/get
+ */
+export interface GetRequest extends JSONRPCRequest {
   method: 'triggers/get';
-  params: GetParams;
+  params: GetRequestParams;
 }
-/** The request `triggers/subscriptions`. */
-export interface SubscriptionsRequest {
-  jsonrpc: '2.0';
-  id: RequestId;
+/**
+ * The request `triggers/subscriptions`.
+ * @category triggers/subscriptions
+ */
+export interface SubscriptionsRequest extends JSONRPCRequest {
   method: 'triggers/subscriptions';
-  params?: SubscriptionsParams;
+  params?: SubscriptionsRequestParams;
 }
-/** The request `triggers/unsubscribe`. */
-export interface UnsubscribeRequest {
-  jsonrpc: '2.0';
-  id: RequestId;
+/**
+ * The request `triggers/unsubscribe`.
+ * @category triggers/unsubscribe
+ */
+export interface UnsubscribeRequest extends JSONRPCRequest {
   method: 'triggers/unsubscribe';
-  params: UnsubscribeParams;
+  params: UnsubscribeRequestParams;
 }
-/** The request `triggers/pull`. */
-export interface PullRequest {
-  jsonrpc: '2.0';
-  id: RequestId;
+/**
+ * The request `triggers/pull`.
+ * @category triggers/pull
+ */
+export interface PullRequest extends JSONRPCRequest {
   method: 'triggers/pull';
-  params: PullParams;
+  params: PullRequestParams;
 }
-/** The request `triggers/stream`. */
-export interface StreamRequest {
-  jsonrpc: '2.0';
-  id: RequestId;
+/**
+ * The request `triggers/stream`.
+ * @category triggers/stream
+ */
+export interface StreamRequest extends JSONRPCRequest {
   method: 'triggers/stream';
-  params: StreamParams;
+  params: StreamRequestParams;
 }
-/** The request `triggers/ack`. */
-export interface AckRequest {
-  jsonrpc: '2.0';
-  id: RequestId;
+/**
+ * The request `triggers/ack`.
+ * @category triggers/ack
+ */
+export interface AckRequest extends JSONRPCRequest {
   method: 'triggers/ack';
-  params: AckParams;
+  params: AckRequestParams;
 }
 
-/** A delivery as a message: the body of a callback, or a notification on a stream, which differs only in its `_meta`. */
-export interface DeliveryNotification {
-  jsonrpc: '2.0';
+/**
+ * The answer to `triggers/list`.
+ * @category triggers/list
+ */
+export interface ListTriggersResultResponse extends JSONRPCResultResponse {
+  result: ListTriggersResult | ListTriggersNotModified;
+}
+/**
+ * The answer to `triggers/subscribe`.
+ * @category triggers/subscribe
+ */
+export interface SubscribeResultResponse extends JSONRPCResultResponse {
+  result: SubscribeResult;
+}
+/**
+ * The answer to `triggers/update`.
+ * @category triggers/update
+ */
+export interface UpdateResultResponse extends JSONRPCResultResponse {
+  result: UpdateResult;
+}
+/**
+ * The answer to `triggers/get`.
+ * @category triggers/get
+ */
+export interface GetResultResponse extends JSONRPCResultResponse {
+  result: GetResult | GetNotModified;
+}
+/**
+ * The answer to `triggers/subscriptions`.
+ * @category triggers/subscriptions
+ */
+export interface SubscriptionsResultResponse extends JSONRPCResultResponse {
+  result: SubscriptionsResult;
+}
+/**
+ * The answer to `triggers/unsubscribe`.
+ * @category triggers/unsubscribe
+ */
+export interface UnsubscribeResultResponse extends JSONRPCResultResponse {
+  result: UnsubscribeResult;
+}
+/**
+ * The answer to `triggers/pull`.
+ * @category triggers/pull
+ */
+export interface PullResultResponse extends JSONRPCResultResponse {
+  result: PullResult;
+}
+/**
+ * The answer to `triggers/stream`.
+ * @category triggers/stream
+ */
+export interface StreamResultResponse extends JSONRPCResultResponse {
+  result: StreamResult;
+}
+/**
+ * The answer to `triggers/ack`.
+ * @category triggers/ack
+ */
+export interface AckResultResponse extends JSONRPCResultResponse {
+  result: AckResult;
+}
+
+/**
+ * A delivery as the body of a callback request.
+ * @category Delivery
+ */
+export interface DeliveryNotification extends JSONRPCNotification {
   method: 'notifications/triggers/delivery';
   params: Delivery;
 }
 
-/** Sent when the list of trigger types has changed: call `triggers/list` again. */
-export interface ListChangedNotification {
-  jsonrpc: '2.0';
+/**
+ * A delivery as a message on a stream.
+ * @category Delivery
+ */
+export interface StreamDeliveryNotification extends JSONRPCNotification {
+  method: 'notifications/triggers/delivery';
+  params: StreamDelivery;
+}
+
+/**
+ * The body of the callback request that verifies an endpoint.
+ * @category Callback
+ */
+export interface ChallengeNotification extends JSONRPCNotification {
+  method: 'notifications/triggers/delivery';
+  params: Challenge;
+}
+
+/**
+ * Sent when the list of trigger types has changed: call `triggers/list` again.
+ * @category Trigger types
+ */
+export interface ListChangedNotification extends JSONRPCNotification {
   method: 'notifications/triggers/list_changed';
-  params?: { _meta?: Meta };
+  params?: NotificationParams;
 }
 
 /* ---------------------------------------------------------------------- errors -------------------------------------------------------------------- */
 
-/** A JSON-RPC error object as this extension sends it. `data` is typed; only `InternalError` has none. */
+/**
+ * A JSON-RPC error object as this extension sends it. `data` is typed; only `InternalError` has none.
+ * @category Errors
+ */
 export interface ErrorObject {
   /** @asType integer */
   code: number;
@@ -810,7 +1224,10 @@ export interface ErrorObject {
   data?: ErrorData;
 }
 
-/** The `data` of an error. The error's code and `kind` determine its type. */
+/**
+ * The `data` of an error. The error's code and `kind` determine its type.
+ * @category Errors
+ */
 export type ErrorData =
   | InvalidParamsData
   | ConflictData
@@ -820,36 +1237,54 @@ export type ErrorData =
   | UnsupportedData
   | CallbackEndpointErrorData;
 
-/** `-32602`: invalid in every state. `path` is a JSON Pointer into `params`. The invalid value is never repeated. */
+/**
+ * `-32602`: invalid in every state. `path` is a JSON Pointer into `params`. The invalid value is never repeated.
+ * @category Errors
+ */
 export interface InvalidParamsData {
   kind: 'invalid';
   path: string;
   expected: string;
 }
 
-/** `-32602`: valid, but in conflict with the current state. Contains the current value. */
+/**
+ * `-32602`: valid, but in conflict with the current state. Contains the current value.
+ * @category Errors
+ */
 export type ConflictData =
   ETagConflictData | KeyConflictData | EpochConflictData | PositionConflictData;
 
-/** `ifMatch` is not the current ETag. */
+/**
+ * `ifMatch` is not the current ETag.
+ * @category Errors
+ */
 export interface ETagConflictData {
   kind: 'etag';
   etag: ETag;
 }
-/** The same `key` exists with another `select` or callback. */
+/**
+ * The same `key` exists with another `select` or callback.
+ * @category Errors
+ */
 export interface KeyConflictData {
   kind: 'key';
   subscriptionId: SubscriptionId;
   etag: ETag;
 }
-/** The position is of another epoch. */
+/**
+ * The position is of another epoch.
+ * @category Errors
+ */
 export interface EpochConflictData {
   kind: 'epoch';
   epoch: Epoch;
   head: SequenceOrZero;
   acked: SequenceOrZero;
 }
-/** The position is beyond `head`, or the acknowledgement is beyond what was sent. */
+/**
+ * The position is beyond `head`, or the acknowledgement is beyond what was sent.
+ * @category Errors
+ */
 export interface PositionConflictData {
   kind: 'position';
   epoch: Epoch;
@@ -858,7 +1293,10 @@ export interface PositionConflictData {
   sent?: SequenceOrZero;
 }
 
-/** `-32023`: not found. A subscription of another principal gives the same answer as an unknown one. */
+/**
+ * `-32023`: not found. A subscription of another owner gives the same answer as an unknown one.
+ * @category Errors
+ */
 export interface NotFoundData {
   kind: 'subscription' | 'trigger';
   /** Why the subscription ended. Only for its owner, while the server remembers it. */
@@ -867,19 +1305,27 @@ export interface NotFoundData {
   final?: FinalPosition;
 }
 
-/** The last state of a log that has ended. */
+/**
+ * The last state of a log that has ended.
+ * @category Errors
+ */
 export interface FinalPosition {
   epoch: Epoch;
   head: SequenceOrZero;
   acked: SequenceOrZero;
 }
 
-/** `-32024`: the principal has no permission to use triggers, or this trigger type. */
+/**
+ * `-32024`: the request has no verified access token, or its owner no permission for what it asks.
+ * @category Errors
+ */
 export interface ForbiddenData {
-  kind: 'principal' | 'trigger';
-  name?: TriggerName;
+  kind: 'authentication' | 'permission';
 }
-/** `-32025`: a quota or a rate limit is used up. */
+/**
+ * `-32025`: a quota or a rate limit is used up.
+ * @category Errors
+ */
 export interface ResourceExhaustedData {
   kind: 'limit';
   /** The name of the limit. */
@@ -891,12 +1337,18 @@ export interface ResourceExhaustedData {
   max?: number;
   retryAfterMs?: DurationMs;
 }
-/** `-32026`: the server or the trigger type does not offer a feature. */
+/**
+ * `-32026`: the server or the trigger type does not offer a feature.
+ * @category Errors
+ */
 export interface UnsupportedData {
   kind: 'feature';
   feature: string;
 }
-/** `-32027`: the callback endpoint could not be reached or did not prove its consent. */
+/**
+ * `-32027`: the callback endpoint could not be reached or did not prove its consent.
+ * @category Errors
+ */
 export interface CallbackEndpointErrorData {
   kind: 'callback';
   category: FailureCategory;

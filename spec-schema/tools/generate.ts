@@ -39,6 +39,7 @@ export function generate(): Record<string, string> {
     expose: 'export',
     topRef: true,
     jsDoc: 'extended',
+    extraTags: ['exactlyOne', 'atMostOne'],
     additionalProperties: true,
     sortProps: false,
     encodeRefs: false,
@@ -66,25 +67,46 @@ export function generate(): Record<string, string> {
 }
 
 /**
- * Converts the generator's draft-07 output to 2020-12: definitions become `$defs`, tuples become `prefixItems`. In
- * descriptions, `{@link}` tags become code.
+ * Converts the generator's draft-07 output to 2020-12: definitions become `$defs`, tuples become `prefixItems`, and the
+ * tags `@exactlyOne` and `@atMostOne`, each with pairs of members, become the keywords for them. In descriptions, `{@link}`
+ * tags become code.
  */
 function to2020(node: Json): Json {
   if (Array.isArray(node)) return node.map(to2020);
   if (node === null || typeof node !== 'object') return node;
   const result: JsonRecord = {};
+  const rules: Json[] = [];
   for (const [keyword, value] of Object.entries(node)) {
     if (keyword === 'items' && Array.isArray(value)) {
       Object.assign(result, { prefixItems: to2020(value), items: false });
     } else if (keyword === '$ref' && typeof value === 'string') {
       result[keyword] = value.replace('#/definitions/', '#/$defs/');
+    } else if (keyword === 'exactlyOne' || keyword === 'atMostOne') {
+      rules.push(
+        ...String(value)
+          .split(',')
+          .map((members) => together(keyword, members)),
+      );
     } else if (keyword === 'description' && typeof value === 'string') {
       result[keyword] = value.replace(/\s*\{@link\s+(\w+)\s*\}\s*/g, ' `$1`').replace(/\s+/g, ' ');
     } else {
       result[keyword] = to2020(value);
     }
   }
-  return result;
+  return rules.length === 0 ? result : { ...result, allOf: rules };
+}
+
+/** Returns the keywords for "exactly one", or "at most one", of two members, which a space separates. */
+function together(tag: 'exactlyOne' | 'atMostOne', members: string): Json {
+  const names = members.trim().split(/\s+/);
+  if (names.length !== 2) throw new Error(`@${tag} takes two members, not "${members}".`);
+  const having = (required: string[]): Json => ({
+    properties: Object.fromEntries(required.map((name) => [name, true])),
+    required,
+  });
+  return tag === 'atMostOne'
+    ? { not: having(names) }
+    : { oneOf: names.map((name) => having([name])) };
 }
 
 function wireTypes(names: readonly string[]): string {
