@@ -33,7 +33,7 @@ async function subscribeLogs(bench: Bench, receiver: Receiver, count: number): P
       key: `log-${log}`,
       select: [{ name: logs.type.name, arguments: { log } }],
       callback: { url: `http://127.0.0.1:${receiver.port}/hook/${log}`, secret: receiver.secret },
-      ttlMs: null,
+      noExpiry: true,
     });
   }
 }
@@ -86,12 +86,10 @@ async function rawPosts(agent: Agent, receiver: Receiver, total: number): Promis
         subscriptionId: 'sub_0123456789abcdef0123456789abcdef',
         key: 'log-1',
         epoch: '0123456789abcdef012345',
-        after: 0,
+        afterSequence: 0,
         head: 1,
         acked: 0,
         etag: 'abcdefgh-1',
-        status: 'active',
-        expiresAt: null,
         events: [
           {
             sequence: 1,
@@ -184,7 +182,11 @@ export async function callbackBench(rounds: number): Promise<Row[]> {
   const agent = new Agent({ connections: 64, pipelining: 1 });
   try {
     const single = await startEngine({ batchEvents: 1 });
-    const signed = await startEngine({ batchEvents: 1, deliveryKey: generateDeliveryKey() });
+    const signed = await startEngine({
+      batchEvents: 1,
+      deliveryKey: generateDeliveryKey(),
+      resource: 'https://bench.example/mcp',
+    });
     const batched = await startEngine();
     await subscribeLogs(single, receiver, 256);
     await subscribeLogs(signed, receiver, 256);

@@ -33,7 +33,7 @@ export async function memoryBench(): Promise<Row[]> {
           bench.engine.subscribe(CALLER, {
             key: `idle-${made + at}`,
             select: [{ name: logs.type.name, arguments: { log: made + at } }],
-            ttlMs: null,
+            noExpiry: true,
           }),
         ),
       );

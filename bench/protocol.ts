@@ -157,7 +157,7 @@ export async function protocolBench(rounds: number): Promise<Row[]> {
   const idle = await bench.engine.subscribe(caller, {
     key: 'pull',
     select: [{ name: logs.type.name, arguments: { log: 1 } }],
-    ttlMs: null,
+    noExpiry: true,
   });
   // Fewer events than a log keeps, so that nothing is trimmed before it is read.
   const total = 9_000;
@@ -166,7 +166,7 @@ export async function protocolBench(rounds: number): Promise<Row[]> {
     const subscription = await bench.engine.subscribe(caller, {
       key,
       select: [{ name: logs.type.name, arguments: { log: 2 } }],
-      ttlMs: null,
+      noExpiry: true,
     });
     for (let at = 0; at < total; at += 1000)
       await Promise.all(

@@ -16,12 +16,20 @@ const UNITS: Readonly<Record<string, number>> = {
   d: 86_400_000,
 };
 
+/** A lifetime, as the params of a call have it. */
+export type Lifetime = { readonly ttlMs: number } | { readonly noExpiry: true };
+
 /** Parses `--ttl`, for example `90s`, `1h`, `7d`; `none` = no expiry. */
-export function lifetime(text: string): number | null {
-  return text === 'none'
-    ? null
-    : (parseDuration(text) ?? fail('--ttl must be a time such as 90s, 15m, 1h or 7d, or "none".'));
+export function lifetime(text: string): Lifetime {
+  if (text === 'none') return { noExpiry: true };
+  const ttlMs = parseDuration(text);
+  return ttlMs === undefined || ttlMs < 1 || ttlMs > LIFETIME_MAX_MS
+    ? fail('--ttl must be a time such as 90s, 15m, 1h or 7d, at most ten years, or "none".')
+    : { ttlMs };
 }
+
+/** Ten years. */
+const LIFETIME_MAX_MS = 315_576_000_000;
 
 /** Parses a time such as `90s` or `15m` into milliseconds. */
 export const duration =
@@ -98,7 +106,7 @@ export function selections(text: string): Selection[] {
     throw new UsageError('--select must be JSON, for example [{"name":"github.push"}].');
   }
   const list = Array.isArray(parsed) ? parsed : [parsed];
-  const checked = check('SubscribeParams', { key: 'selection', select: list });
+  const checked = check('SubscribeRequestParams', { key: 'selection', select: list });
   if (!checked.ok)
     throw new UsageError(
       `--select is not valid: expected ${checked.expected} at ${checked.path || 'the root'}.`,

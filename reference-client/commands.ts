@@ -3,8 +3,8 @@
  * `ack` and `unsubscribe`.
  */
 import { Option } from 'commander';
-import type { Selection, UpdateParams } from 'mcp-triggers-experimental';
-import { lifetime, position, selections, UsageError } from './arguments.ts';
+import type { Selection, UpdateRequestParams } from 'mcp-triggers-experimental';
+import { lifetime, position, selections, UsageError, type Lifetime } from './arguments.ts';
 import { describeSubscription, describeTrigger } from './describe.ts';
 import { run, type Shell } from './session.ts';
 
@@ -64,7 +64,7 @@ export function get(shell: Shell): void {
 
 interface UpdateOptions {
   readonly ifMatch?: string;
-  readonly ttl?: number | null;
+  readonly ttl?: Lifetime;
   readonly pause?: true;
   readonly resume?: true;
   readonly select?: Selection[];
@@ -103,18 +103,18 @@ export function update(shell: Shell): void {
 }
 
 function changeOf({
-  ttl: ttlMs,
+  ttl,
   pause,
   resume,
   select,
   detachCallback,
-}: UpdateOptions): Omit<UpdateParams, 'subscriptionId' | 'ifMatch'> {
+}: UpdateOptions): Omit<UpdateRequestParams, 'subscriptionId' | 'ifMatch'> {
   return {
-    ...(ttlMs === undefined ? {} : { ttlMs }),
+    ...ttl,
     ...(pause || resume ? { paused: pause === true } : {}),
     ...(resume ? { resume } : {}),
     ...(select === undefined ? {} : { select }),
-    ...(detachCallback ? { callback: null } : {}),
+    ...(detachCallback ? { removeCallback: true } : {}),
   };
 }
 

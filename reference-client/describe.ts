@@ -23,37 +23,37 @@ export function describeTrigger(type: TriggerType, width: number): string {
   return `${printable(type.name)}\n${text}`;
 }
 
+/** The state of the callback in words; undefined = there is none. */
+export function callbackState({
+  callback,
+  paused,
+}: Pick<Subscription, 'callback' | 'paused'>): string | undefined {
+  return callback && (paused ? `${callback.state}, paused` : callback.state);
+}
+
 export function describeSubscription(subscription: Subscription): string {
-  const {
-    subscriptionId,
-    key,
-    status,
-    epoch,
-    head,
-    acked,
-    oldest,
-    expiresAt,
-    etag,
-    callback,
-    select,
-  } = subscription;
+  const { subscriptionId, key, epoch, head, acked, oldest, expiresAt, etag, callback, select } =
+    subscription;
+  const stateText = callbackState(subscription);
   const health =
     callback?.health.lastError === undefined
-      ? 'healthy'
-      : `${callback.health.lastError}, ${callback.health.attempts} failed attempts`;
+      ? ''
+      : `, ${callback.health.lastError}, ${callback.health.attempts} failed attempts`;
   const skipping =
     callback?.skipAfterMs === undefined
       ? ''
       : `, events are skipped after ${callback.skipAfterMs / 1000} s of failures`;
   return `${subscriptionId}\n${rows([
     ['key', key],
-    ['status', status],
     [
       'log',
       `epoch ${epoch}, head ${head}, acknowledged ${acked}, ${head - acked} waiting, oldest ${oldest}`,
     ],
     ['expires', expiresAt ?? 'never'],
-    ['callback', callback === undefined ? 'none' : `${callback.origin}, ${health}${skipping}`],
+    [
+      'callback',
+      callback === undefined ? 'none' : `${callback.origin}, ${stateText}${health}${skipping}`,
+    ],
     ['etag', etag],
     ...select.map(
       (one) => ['select', `${one.name} ${JSON.stringify(one.arguments ?? {})}`] as const,

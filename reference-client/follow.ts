@@ -2,7 +2,6 @@
  * Prints the items of a `Following`: the mode and its guarantee, every event with its number, and
  * every loss. Also prints every change of the connection, and of a subscription's status.
  */
-import type { SubscriptionStatus } from 'mcp-triggers-experimental';
 import type {
   FollowGuarantee,
   Following,
@@ -10,6 +9,7 @@ import type {
   FollowState,
   ModeChange,
 } from 'mcp-triggers-experimental/client';
+import { callbackState } from './describe.ts';
 import type { Printer } from './printer.ts';
 import { duration, printable, summary } from './text.ts';
 
@@ -173,12 +173,13 @@ export function stateNotices(
 }
 
 function watchStatus(following: Following, printer: Printer): NodeJS.Timeout {
-  let last: SubscriptionStatus | undefined;
+  let last: string | undefined;
   return setInterval(() => {
-    const status = following.subscription?.subscription?.status;
-    if (status === last || status === undefined) return;
+    const subscription = following.subscription?.subscription;
+    const state = subscription && callbackState(subscription);
+    if (state === last || state === undefined) return;
     if (last !== undefined)
-      printer.notice({ type: 'status', status, before: last }, `-- status ${last} -> ${status}`);
-    last = status;
+      printer.notice({ type: 'callback', state, before: last }, `-- callback ${last} -> ${state}`);
+    last = state;
   }, STATUS_CHECK_MS);
 }

@@ -19,6 +19,7 @@ import {
   duration,
   instant,
   lifetime,
+  type Lifetime,
   oneOf,
   selections,
   subscriptionKey,
@@ -39,7 +40,7 @@ interface Options {
   readonly mode?: readonly ModeName[];
   readonly drain: Drain | 'auto';
   readonly key?: string;
-  readonly ttl?: number | null;
+  readonly ttl?: Lifetime;
   readonly since?: string;
   readonly skipAfter?: number | true;
   readonly port: number;
@@ -221,18 +222,7 @@ function followOptions(
   globals: Globals,
   endpoint: Endpoint | undefined,
 ): FollowOptions {
-  const {
-    drain,
-    key,
-    ttl: ttlMs,
-    since,
-    skipAfter,
-    resource,
-    tool,
-    toolArg,
-    every,
-    mode,
-  } = options;
+  const { drain, key, ttl, since, skipAfter, resource, tool, toolArg, every, mode } = options;
   const otherwise = {
     ...(resource === undefined ? {} : { resource }),
     ...(tool === undefined
@@ -249,7 +239,7 @@ function followOptions(
     triggers: {
       drain,
       ...(key === undefined ? {} : { key }),
-      ...(ttlMs === undefined ? {} : { ttlMs }),
+      ...ttl,
       ...(since === undefined ? {} : { since }),
       ...(skipAfter === undefined
         ? {}

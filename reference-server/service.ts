@@ -105,7 +105,9 @@ export async function createService({
       ...(lookup === undefined ? {} : { lookup }),
       unsafeAllowHttpLoopback: config.UNSAFE_ALLOW_HTTP_LOOPBACK_CALLBACKS,
     }),
-    ...(signing[0] === undefined ? {} : { deliveryKey: signing[0] }),
+    ...(signing[0] === undefined
+      ? {}
+      : { deliveryKey: signing[0], resource: config.resource.href }),
     ttl: {
       minMs: config.TTL_MIN_MS,
       defaultMs: config.TTL_DEFAULT_MS,

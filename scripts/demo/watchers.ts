@@ -3,7 +3,7 @@
  * library.
  */
 import { generateKeyPairSync } from 'node:crypto';
-import type { Drain, Event, Selection } from 'mcp-triggers-experimental';
+import type { Drain, TriggerEvent, Selection } from 'mcp-triggers-experimental';
 import {
   connect,
   triggersClient,
@@ -19,7 +19,7 @@ import { listenOnLoopback } from '../../reference-client/endpoint.ts';
 import { Wiretap } from './wiretap.ts';
 
 export interface Arrival {
-  readonly event: Event;
+  readonly event: TriggerEvent;
   /** The time of the arrival, by `performance.now()`. */
   readonly at: number;
 }

@@ -8,17 +8,17 @@ import type {
   GetNotModified,
   GetResult,
   ListTriggersNotModified,
-  ListTriggersParams,
+  ListTriggersRequestParams,
   ListTriggersResult,
   Position,
-  PullParams,
+  PullRequestParams,
   PullResult,
   ServerCapability,
-  SubscribeParams,
+  SubscribeRequestParams,
   SubscribeResult,
   Subscription,
   TriggerType,
-  UpdateParams,
+  UpdateRequestParams,
   UpdateResult,
 } from '../../spec-schema/draft/schema.ts';
 import { Following } from './follow/following.ts';
@@ -57,7 +57,7 @@ export class TriggersClient {
 
   /** One page of the trigger types, or `notModified` when `ifNoneMatch` is still their ETag. */
   list(
-    params: ListTriggersParams = {},
+    params: ListTriggersRequestParams = {},
     options?: AbortOptions,
   ): Promise<ListTriggersResult | ListTriggersNotModified> {
     return this.#api.list(params, options);
@@ -106,7 +106,7 @@ export class TriggersClient {
    * Calls `triggers/subscribe`, which creates or finds a subscription. Neither drains nor renews
    * it.
    */
-  create(params: SubscribeParams, options?: AbortOptions): Promise<SubscribeResult> {
+  create(params: SubscribeRequestParams, options?: AbortOptions): Promise<SubscribeResult> {
     return this.#api.subscribe(params, options);
   }
 
@@ -114,7 +114,7 @@ export class TriggersClient {
    * Changes the given members; `resume` resumes a suspended callback. Rejects with `Conflict` of
    * kind `etag` when `ifMatch` is stale (SEP: triggers/update).
    */
-  update(params: UpdateParams, options?: AbortOptions): Promise<UpdateResult> {
+  update(params: UpdateRequestParams, options?: AbortOptions): Promise<UpdateResult> {
     return this.#api.update(params, options);
   }
 
@@ -143,7 +143,7 @@ export class TriggersClient {
    * `after`, which acknowledges nothing. Pass in `ack` the position up to which the application has
    * finished its work, not the position that it has read.
    */
-  pull(params: PullParams, options?: AbortOptions): Promise<PullResult> {
+  pull(params: PullRequestParams, options?: AbortOptions): Promise<PullResult> {
     return this.#api.pull(params, options);
   }
 

@@ -82,10 +82,12 @@ export interface SubscribeOptions {
    */
   readonly key: string;
   /**
-   * Suggested lifetime in milliseconds; null = no expiry; absent = the server's default. The client
-   * renews an open subscription.
+   * Suggested lifetime in milliseconds; absent = the server's default. The client renews an open
+   * subscription.
    */
-  readonly ttlMs?: number | null;
+  readonly ttlMs?: number;
+  /** Instead of `ttlMs`: no expiry. */
+  readonly noExpiry?: true;
   /** Start a new log with the retained events accepted at or after this instant (RFC 3339). */
   readonly since?: string;
   /**

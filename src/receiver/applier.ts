@@ -2,7 +2,12 @@
  * Passes deliveries to the application: in order, each number once, one delivery of a key at a time.
  * Saves a position before it is acknowledged (SEP: Applying a delivery).
  */
-import type { Delivery, Event, Position, Rejection } from '../../spec-schema/draft/schema.ts';
+import type {
+  Delivery,
+  TriggerEvent,
+  Position,
+  Rejection,
+} from '../../spec-schema/draft/schema.ts';
 import { advance, begin, receive, type Cursor } from '../protocol/core/apply.ts';
 import type {
   ElsewhereItem,
@@ -133,7 +138,7 @@ export class Applier {
     const cursor = await this.position(ref);
     const position = {
       epoch: cursor?.epoch ?? delivery.epoch,
-      sequence: cursor?.sequence ?? delivery.after,
+      sequence: cursor?.sequence ?? delivery.afterSequence,
     };
     if (cursor && this.#saved.get(name) !== cursor) await this.#save(name, ref, cursor);
     const isUnfinished = delivery.terminated && this.#ended.get(name) !== logOf(delivery);
@@ -185,18 +190,18 @@ export class Applier {
     ref: SubscriptionRef,
     delivery: Delivery,
   ): Promise<Rejection | undefined> {
-    const { subscriptionId, epoch, after } = delivery;
+    const { subscriptionId, epoch, afterSequence: after } = delivery;
     const context = { ...ref, subscriptionId };
     // Without a stored position, start where the delivery starts.
     let cursor = (await this.position(ref)) ?? begin({ subscriptionId, epoch, sequence: after });
     try {
-      let received = receive<Event>(cursor, delivery);
+      let received = receive<TriggerEvent>(cursor, delivery);
       if (received.kind === 'moved') {
         await this.#o.apply(lossOf(cursor, received.cursor, received.replaced), context);
         cursor = received.cursor;
         this.#cursors.set(name, cursor);
         this.#recent.get(name)?.renumbered();
-        received = receive<Event>(cursor, delivery);
+        received = receive<TriggerEvent>(cursor, delivery);
       }
       if (received.kind === 'hole') {
         this.#o.onProblem({
@@ -281,7 +286,7 @@ export class Applier {
  * acknowledged; null = this one has missed none.
  */
 function startOfMissed(cursor: Cursor, delivery: Delivery): Position | null {
-  const received = receive<Event>(cursor, delivery);
+  const received = receive<TriggerEvent>(cursor, delivery);
   if (received.kind === 'moved') return startOfMissed(received.cursor, delivery);
   if (received.kind !== 'apply' || received.entries[0]?.type !== 'elsewhere') return null;
   return { epoch: cursor.epoch, sequence: cursor.sequence };

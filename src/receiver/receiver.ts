@@ -16,7 +16,7 @@ import {
   verifyDelivery,
   type DeliveryKeyLookup,
 } from '../protocol/wire/delivery-jws.ts';
-import { decodeDelivery } from '../protocol/wire/envelope.ts';
+import { decodeCallback, type CallbackMessage } from '../protocol/wire/envelope.ts';
 import { LocalError } from '../protocol/wire/errors.ts';
 import {
   MCP_DELIVERY_SIGNATURE,
@@ -283,10 +283,12 @@ class CallbackReceiver implements Receiver {
       .catch(signatureRejection);
     const subscriptionId = readHeader(request.headers, MCP_SUBSCRIPTION_ID) ?? '';
     await this.#checkServer(request, body, ref.audience, subscriptionId, until);
-    const delivery = decode(body);
-    if (delivery.subscriptionId !== subscriptionId) throw new RejectedRequest('subscription_id');
-    if (delivery.key !== ref.key) throw new RejectedRequest('wrong_key');
-    if (delivery.challenge !== undefined) return proofOf(secret, delivery.challenge);
+    const message = decode(body);
+    const params = message.kind === 'challenge' ? message.challenge : message.delivery;
+    if (params.subscriptionId !== subscriptionId) throw new RejectedRequest('subscription_id');
+    if (params.key !== ref.key) throw new RejectedRequest('wrong_key');
+    if (message.kind === 'challenge') return proofOf(secret, message.challenge.challenge);
+    const { delivery } = message;
     await this.#registry.used(known, secret).catch(stateRejection);
     return acknowledgement(delivery, await this.#pass(ref, delivery, until));
   }
@@ -346,6 +348,7 @@ class CallbackReceiver implements Receiver {
     const token = new URL(request.url).searchParams.get(CALLBACK_TOKEN_PARAMETER)!;
     const verified = verifyDelivery(readHeader(request.headers, MCP_DELIVERY_SIGNATURE), body, {
       url: this.#registry.urlWith(token),
+      issuer: audience,
       subscriptionId,
       keys,
       nowMs: this.#clock.now(),
@@ -423,9 +426,9 @@ function attach<S>(sinks: Map<string, S>, ref: SubscriptionRef, sink: S): () => 
 const isWebhook = ({ headers }: Request): boolean =>
   !headers.has(MCP_SUBSCRIPTION_ID) && headers.has(X_MCP_SUBSCRIPTION_ID);
 
-function decode(body: Uint8Array): Delivery {
+function decode(body: Uint8Array): CallbackMessage {
   try {
-    return decodeDelivery(body);
+    return decodeCallback(body);
   } catch (error) {
     throw new RejectedRequest('body', error);
   }
@@ -446,7 +449,7 @@ function acknowledgement(
   delivery: Delivery,
   { epoch, sequence, reject, unfinished }: Applied,
 ): Response {
-  const { after } = delivery;
+  const { afterSequence: after } = delivery;
   const last = lastCovered(delivery);
   if (epoch !== delivery.epoch) throw new RejectedRequest('stale');
   // The server repeats the notice until it is accepted.

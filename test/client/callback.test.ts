@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'vitest';
 import { ProtocolError } from '@modelcontextprotocol/server';
-import type { Delivery, SubscribeParams } from '../../spec-schema/draft/schema.ts';
+import type { Delivery, SubscribeRequestParams } from '../../spec-schema/draft/schema.ts';
 import type { SubscribeOptions, SubscriptionState } from '../../src/client/options.ts';
 import { WireError } from '../../src/protocol/wire/errors.ts';
 import { memoryLedger } from '../../src/protocol/ledger/ledger.ts';
@@ -29,7 +29,7 @@ async function said(response: Promise<Response>): Promise<string> {
 async function callingPeer(): Promise<Peer> {
   const log = new HonestLog();
   const subscribe = log.methods['triggers/subscribe']!;
-  log.methods['triggers/subscribe'] = async (params: SubscribeParams, exchange) => {
+  log.methods['triggers/subscribe'] = async (params: SubscribeRequestParams, exchange) => {
     if (params.callback && !log.alive) {
       log.params = params;
       const challenge = 'c'.repeat(32);

@@ -25,11 +25,11 @@ import {
 import type {
   Delivery,
   Drain,
-  Event,
+  TriggerEvent,
   Gap,
   Position,
-  StreamParams,
-  SubscribeParams,
+  StreamRequestParams,
+  SubscribeRequestParams,
   Subscription,
 } from '../../spec-schema/draft/schema.ts';
 import { webhookId } from '../../src/protocol/wire/canonical.ts';
@@ -58,13 +58,13 @@ export const settingsOf = (drains: readonly Drain[]) =>
 export class HonestLog {
   id = 'sub_aaaaaaaaaaaaaaaaaaaaaaaaaa1';
   epoch = EPOCH;
-  events: Event[] = [];
+  events: TriggerEvent[] = [];
   gaps: Gap[] = [];
   acked = 0;
   key = 'key';
   alive = false;
   tombstone: { reason: string; final: { epoch: string; head: number; acked: number } } | undefined;
-  params: SubscribeParams | undefined;
+  params: SubscribeRequestParams | undefined;
   ttlMs = 3_600_000;
   renewAfterMs = 2_000_000;
   drains: Drain[] = ['callback', 'stream', 'pull'];
@@ -126,7 +126,7 @@ export class HonestLog {
       subscriptionId: id,
       key,
       epoch,
-      after,
+      afterSequence: after,
       events: this.events.filter(({ sequence }) => sequence > after && sequence <= to),
       ...(gaps.length > 0 ? { gaps } : {}),
       head,
@@ -182,7 +182,7 @@ export class HonestLog {
   readonly methods: Record<string, Handler> = {
     'triggers/list': () => ({ triggers: [], etag: 'list-1', ttlMs: 1000, cacheScope: 'private' }),
     'triggers/subscriptions': () => ({ subscriptions: this.alive ? [this.subscription()] : [] }),
-    'triggers/subscribe': (params: SubscribeParams) => {
+    'triggers/subscribe': (params: SubscribeRequestParams) => {
       const created = !this.alive;
       this.alive = true;
       if (created) this.params = params;
@@ -238,7 +238,7 @@ export class HonestLog {
       return { ...delivery, hasMore, nextPollMs: hasMore ? 0 : 10 };
     },
     'triggers/stream': async (
-      { subscriptionId, after, window }: StreamParams,
+      { subscriptionId, after, window }: StreamRequestParams,
       { send, signal },
     ) => {
       this.find(subscriptionId);
@@ -305,7 +305,7 @@ export const pause = (ms: number): Promise<void> =>
   });
 export const silent = (): Promise<never> => NEVER;
 
-export function eventOf(sequence: number, prefix = ''): Event {
+export function eventOf(sequence: number, prefix = ''): TriggerEvent {
   return {
     sequence,
     eventId: `event-${prefix}${sequence}`,
@@ -396,8 +396,8 @@ export async function callBack(
   const id = webhookId({
     subscriptionId: delivery.subscriptionId,
     epoch: delivery.epoch,
-    after: delivery.after,
-    last: delivery.events.at(-1)?.sequence ?? delivery.after,
+    after: delivery.afterSequence,
+    last: delivery.events.at(-1)?.sequence ?? delivery.afterSequence,
   });
   const timestamp = Math.floor(now / 1000);
   return fetch(url, {

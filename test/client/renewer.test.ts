@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
-import type { Subscription, UpdateParams } from '../../spec-schema/draft/schema.ts';
+import type { Subscription, UpdateRequestParams } from '../../spec-schema/draft/schema.ts';
 import type { TriggersApi } from '../../src/client/sdk/triggers-api.ts';
 import { Renewer } from '../../src/client/subscription/renewer.ts';
 import { forbidden, LocalError, resourceExhausted } from '../../src/protocol/wire/errors.ts';
@@ -22,7 +22,7 @@ const SUBSCRIPTION = {
 
 async function renewer() {
   const clock = manualClock();
-  const updates: UpdateParams[] = [];
+  const updates: UpdateRequestParams[] = [];
   const world = {
     failure: null as Error | null,
     lost: [] as unknown[],
@@ -32,7 +32,7 @@ async function renewer() {
   const made = new Renewer({
     api: {
       subscribe: async () => ({ ...SUBSCRIPTION, created: true }),
-      update: async (params: UpdateParams) => {
+      update: async (params: UpdateRequestParams) => {
         updates.push(params);
         if (world.failure !== null) throw world.failure;
         return SUBSCRIPTION;

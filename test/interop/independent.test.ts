@@ -329,8 +329,8 @@ describe('the reference server, with the independent client and receiver', () =>
       const { params } = JSON.parse(body.toString()) as { params: Delivery };
       const last = lastOf(params);
       assert.ok(last !== undefined);
-      assert.equal(params.after, params.acked);
-      if (last > params.after) assert.equal(headers['webhook-id'], webhookId({ ...params, last }));
+      assert.equal(params.afterSequence, params.acked);
+      if (last > params.afterSequence) assert.equal(headers['webhook-id'], webhookId({ ...params, last }));
     }
     for (const [i, answer] of byCallback.endpoint.answers.entries()) {
       const { params } = JSON.parse(String(byCallback.endpoint.requests[i]?.body)) as {
@@ -338,7 +338,7 @@ describe('the reference server, with the independent client and receiver', () =>
       };
       if (!params.challenge)
         assert.equal(
-          outcomeOf({ after: params.after, to: lastOf(params) ?? -1 }, answer, 0).kind,
+          outcomeOf({ after: params.afterSequence, to: lastOf(params) ?? -1 }, answer, 0).kind,
           'acked',
         );
     }
@@ -381,7 +381,7 @@ describe('the reference server, with the independent client and receiver', () =>
       refusedWith(-32602, { kind: 'position', sent: 2 }),
     );
     assert.equal((await client.ack(subscriptionId, { epoch, sequence: 2 })).acked, 2);
-    assert.equal(((await open({ epoch, sequence: 3 })) as Delivery).after, 3);
+    assert.equal(((await open({ epoch, sequence: 3 })) as Delivery).afterSequence, 3);
     await client.unsubscribe(subscriptionId);
   });
 
@@ -447,7 +447,7 @@ describe('the reference server, with the independent client and receiver', () =>
         subscriptionId: 's',
         key: 'k',
         epoch,
-        after,
+        afterSequence: after,
         head: 9,
         acked: 0,
         etag: 'e',

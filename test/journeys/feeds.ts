@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Event, Selection } from 'mcp-triggers-experimental';
+import type { TriggerEvent, Selection } from 'mcp-triggers-experimental';
 import { webhooks, type GitHub, type Webhook } from '../../scripts/demo/github.ts';
 
 export interface Feed {
@@ -15,7 +15,7 @@ export interface Feed {
    * upstream knows that it is accepted.
    */
   happen(): Promise<string>;
-  identify(event: Event): string;
+  identify(event: TriggerEvent): string;
   /** Whether each start of the server leaves a gap, because nobody watched the source before it. */
   readonly isUnwatchedAtStart?: boolean;
   /** Sends the first event again, where the upstream can. */

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Drain, Event, Subscription } from 'mcp-triggers-experimental';
+import type { Drain, TriggerEvent, Subscription } from 'mcp-triggers-experimental';
 import {
   connect,
   memoryLedger,
@@ -39,7 +39,7 @@ const TUNING = { backoff: { baseMs: 50, maxMs: 500 } };
 
 /** A reader of the subscription, and what it received. */
 class Reader {
-  readonly events: Event[] = [];
+  readonly events: TriggerEvent[] = [];
   readonly others: string[] = [];
   readonly subscription: TriggersSubscription;
   readonly #done: Promise<void>;
@@ -73,7 +73,7 @@ class Journey {
   /** The numbers that are gaps. */
   readonly #gaps: number[] = [];
   /** Everything read so far, over all readers. */
-  readonly #read: Event[] = [];
+  readonly #read: TriggerEvent[] = [];
   #client!: TriggersClient;
   #endpoint: Endpoint | undefined;
   #reader: Reader | undefined;
@@ -180,7 +180,7 @@ class Journey {
     }
   }
 
-  get #events(): readonly Event[] {
+  get #events(): readonly TriggerEvent[] {
     return [...this.#read, ...(this.#reader?.events ?? [])];
   }
 

@@ -63,7 +63,7 @@ export function deliveryOf(
     subscriptionId: SUBSCRIPTION,
     key: WHO.key,
     epoch: EPOCH,
-    after,
+    afterSequence: after,
     events: sequences.map((sequence) => eventOf(sequence)),
     head: Math.max(after, ...sequences),
     acked: 0,
@@ -98,7 +98,7 @@ export function request(
       }),
     );
   const timestamp = Math.floor(now / 1000);
-  const id = `msg_${delivery.after}_${delivery.events.length}`;
+  const id = `msg_${delivery.afterSequence}_${delivery.events.length}`;
   const secrets = (typeof secret === 'string' ? [secret] : secret).map((text) =>
     Secret.parse(text),
   );

@@ -2,7 +2,7 @@
  * The actions of clients and sources, one at a time, without waiting for the answer before the
  * next.
  */
-import type { SubscribeParams, SubscribeResult } from '../../spec-schema/draft/schema.ts';
+import type { SubscribeRequestParams, SubscribeResult } from '../../spec-schema/draft/schema.ts';
 import type { Caller, Engine } from '../../src/server/engine/verbs.ts';
 import { LocalError, WireError } from '../../src/protocol/wire/errors.ts';
 import type { ManualClock } from '../../src/testing/clock.ts';
@@ -24,7 +24,7 @@ interface Mine {
   readonly key: string;
   readonly subscriptionId: string;
   /** The params of the call that made it. */
-  readonly made: SubscribeParams;
+  readonly made: SubscribeRequestParams;
   etag: string;
   streams: AbortController[];
 }
@@ -146,7 +146,7 @@ export class SimulatedClients {
     const old = dice.chance(0.2) ? dice.pick([...this.#mine.values(), null]) : null;
     const key = old?.key ?? `k${(this.#subscribed += 1)}`;
     this.counts.subscribes += 1;
-    const params: SubscribeParams = {
+    const params: SubscribeRequestParams = {
       key,
       select: this.#select(),
       ...(dice.chance(0.65) ? { callback: this.#callback() } : {}),
@@ -158,7 +158,7 @@ export class SimulatedClients {
     this.#made(engine.subscribe(old?.caller ?? caller, params), old?.caller ?? caller, params);
   }
 
-  #made(call: Promise<SubscribeResult>, caller: Caller, made: SubscribeParams): void {
+  #made(call: Promise<SubscribeResult>, caller: Caller, made: SubscribeRequestParams): void {
     this.#watch(call, null, ({ subscriptionId, key, etag }) => {
       if (!this.#mine.has(subscriptionId))
         this.#mine.set(subscriptionId, { caller, key, subscriptionId, made, etag, streams: [] });

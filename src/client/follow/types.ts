@@ -184,7 +184,8 @@ export interface FollowOptions {
 /** Options of the mode `triggers`. Each has the meaning that it has in `SubscribeOptions`. */
 export interface TriggersModeOptions {
   readonly key?: string;
-  readonly ttlMs?: number | null;
+  readonly ttlMs?: number;
+  readonly noExpiry?: true;
   readonly since?: string;
   readonly skipAfterMs?: number;
   readonly drain?: 'auto' | Drain;

@@ -5,7 +5,7 @@
  * wrapped once the SDK client has connected.
  */
 import type { RequestId } from '../../../spec-schema/draft/schema.ts';
-import { SUBSCRIPTION_ID_META_KEY } from '../../protocol/wire/schema.ts';
+import { DELIVERY_METHOD, SUBSCRIPTION_ID_META_KEY } from '../../protocol/wire/envelope.ts';
 
 /** The members of an SDK transport that are wrapped. */
 export interface WrappedMembers {
@@ -88,10 +88,12 @@ export class PendingRequests {
     return pending;
   }
 
-  #noteReceived({ id, method, params }: Message): void {
-    if (id !== undefined || typeof method !== 'string') return;
+  #noteReceived({ id: own, method, params }: Message): void {
+    if (own !== undefined || typeof method !== 'string') return;
     this.#onNotification(method, params);
     const meta = Object(params?.['_meta']) as Record<string, unknown>;
-    this.#open.get(meta[SUBSCRIPTION_ID_META_KEY] as RequestId)?.onNotification?.(method, params);
+    // Deliveries have a member of their own; the other streams use the tag of the core.
+    const id = method === DELIVERY_METHOD ? params?.['requestId'] : meta[SUBSCRIPTION_ID_META_KEY];
+    this.#open.get(id as RequestId)?.onNotification?.(method, params);
   }
 }

@@ -3,24 +3,24 @@
  * invalid result is a protocol error of the server and never reaches the caller (SEP: Methods).
  */
 import type {
-  AckParams,
+  AckRequestParams,
   AckResult,
   Delivery,
   GetNotModified,
-  GetParams,
+  GetRequestParams,
   GetResult,
   ListTriggersNotModified,
-  ListTriggersParams,
+  ListTriggersRequestParams,
   ListTriggersResult,
-  PullParams,
+  PullRequestParams,
   PullResult,
-  StreamParams,
-  SubscribeParams,
+  StreamRequestParams,
+  SubscribeRequestParams,
   SubscribeResult,
-  SubscriptionsParams,
+  SubscriptionsRequestParams,
   SubscriptionsResult,
-  UnsubscribeParams,
-  UpdateParams,
+  UnsubscribeRequestParams,
+  UpdateRequestParams,
   UpdateResult,
 } from '../../../spec-schema/draft/schema.ts';
 import { acceptDelivery, coverage, DELIVERY_METHOD } from '../../protocol/wire/envelope.ts';
@@ -44,7 +44,7 @@ export class TriggersApi {
   }
 
   list(
-    params: ListTriggersParams,
+    params: ListTriggersRequestParams,
     options?: AbortOptions,
   ): Promise<ListTriggersResult | ListTriggersNotModified> {
     return this.#call(
@@ -55,15 +55,15 @@ export class TriggersApi {
     );
   }
 
-  subscribe(params: SubscribeParams, options?: AbortOptions): Promise<SubscribeResult> {
+  subscribe(params: SubscribeRequestParams, options?: AbortOptions): Promise<SubscribeResult> {
     return this.#call('triggers/subscribe', params, ['SubscribeResult'], options);
   }
 
-  update(params: UpdateParams, options?: AbortOptions): Promise<UpdateResult> {
+  update(params: UpdateRequestParams, options?: AbortOptions): Promise<UpdateResult> {
     return this.#call('triggers/update', params, ['UpdateResult'], options);
   }
 
-  get(params: GetParams, options?: AbortOptions): Promise<GetResult | GetNotModified> {
+  get(params: GetRequestParams, options?: AbortOptions): Promise<GetResult | GetNotModified> {
     return this.#call(
       'triggers/get',
       params,
@@ -72,20 +72,23 @@ export class TriggersApi {
     );
   }
 
-  subscriptions(params: SubscriptionsParams, options?: AbortOptions): Promise<SubscriptionsResult> {
+  subscriptions(
+    params: SubscriptionsRequestParams,
+    options?: AbortOptions,
+  ): Promise<SubscriptionsResult> {
     return this.#call('triggers/subscriptions', params, ['SubscriptionsResult'], options);
   }
 
-  async unsubscribe(params: UnsubscribeParams, options?: AbortOptions): Promise<void> {
+  async unsubscribe(params: UnsubscribeRequestParams, options?: AbortOptions): Promise<void> {
     await this.#call('triggers/unsubscribe', params, ['UnsubscribeResult'], options);
   }
 
-  ack(params: AckParams, options?: AbortOptions): Promise<AckResult> {
+  ack(params: AckRequestParams, options?: AbortOptions): Promise<AckResult> {
     return this.#call('triggers/ack', params, ['AckResult'], options);
   }
 
   /** Resolves with a complete delivery: it covers every number of its range. */
-  async pull(params: PullParams, options?: AbortOptions): Promise<PullResult> {
+  async pull(params: PullRequestParams, options?: AbortOptions): Promise<PullResult> {
     const timeoutMs = (params.waitMs ?? 0) + Math.min(PULL_GRACE_MS, this.connection.timeoutMs);
     const result = await this.#call<PullResult>('triggers/pull', params, ['PullResult'], {
       ...options,
@@ -97,7 +100,7 @@ export class TriggersApi {
 
   /** Resolves when the server ends the stream. Calls `onUnacceptable` for an invalid delivery. */
   async stream(
-    params: StreamParams,
+    params: StreamRequestParams,
     {
       onDelivery,
       onUnacceptable,

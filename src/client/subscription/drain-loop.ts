@@ -121,9 +121,10 @@ export class DrainLoop {
 
   async #request(): Promise<SubscribeRequest> {
     const { key, api, subscribe } = this.#o;
-    const { select, ttlMs, since, skipAfterMs, callback } = subscribe;
+    const { select, ttlMs, noExpiry, since, skipAfterMs, callback } = subscribe;
     const params: SubscribeRequest['params'] = { key, select: [...select] };
     if (ttlMs !== undefined) params.ttlMs = ttlMs;
+    if (noExpiry !== undefined) params.noExpiry = noExpiry;
     if (since !== undefined) params.since = since;
     if (this.drain !== 'callback') return { params, renewAt: null };
     const { url, secret, renewAt } = await callback!.register({
@@ -227,10 +228,12 @@ export class DrainLoop {
     if (this.#o.subscribe.ack !== 'manual') acks!.finish(position);
   }
 
-  #noteCounters({ epoch, head, acked, etag, status, expiresAt }: Delivery): void {
+  #noteCounters({ epoch, head, acked, etag, expiresAt }: Delivery): void {
     const { subscription } = this.#renewer;
-    if (subscription)
-      this.#renewer.note({ ...subscription, epoch, head, acked, etag, status, expiresAt });
+    if (subscription === undefined) return;
+    const { expiresAt: _, ...rest } = subscription;
+    const lifetime = expiresAt === undefined ? {} : { expiresAt };
+    this.#renewer.note({ ...rest, epoch, head, acked, etag, ...lifetime });
   }
 
   /** Yields the losses that are not reported yet, and saves the position after them. */

@@ -134,12 +134,7 @@ async function* stream({
     if (inFlight.length > credit.events)
       return fail(misbehaved('window', 'it sent more than the window allows'));
     stalled =
-      received === before &&
-      delivery.head > received &&
-      inFlight.length === 0 &&
-      delivery.status === 'active'
-        ? stalled + 1
-        : 0;
+      received === before && delivery.head > received && inFlight.length === 0 ? stalled + 1 : 0;
     if (stalled >= STALLED_HEARTBEATS)
       return fail(misbehaved('stalled', 'its heartbeats announce events that it does not send'));
     // A heartbeat behind other deliveries is dropped: the next one says the same.
@@ -289,7 +284,7 @@ async function* callback(context: DrainContext): AsyncGenerator<Delivery, void> 
           'Somebody removed the callback. Register the callback again.',
           { reason: 'callback' },
         );
-      if (subscription.status !== 'suspended') resumePauseMs = checkMs;
+      if (subscription.callback.state !== 'suspended') resumePauseMs = checkMs;
       // Until the endpoint works again, the log is read by pull. Asking with growing pauses is for
       // servers that do not probe the endpoint themselves.
       else if (resumeAt <= clock.now()) {

@@ -5,7 +5,7 @@
  */
 import type {
   Delivery,
-  Event,
+  TriggerEvent,
   FinalPosition,
   Position,
   Subscription,
@@ -65,7 +65,7 @@ export class LogReader {
    * another log. Throws `LocalError` `peer_misbehaved`.
    */
   read(delivery: Delivery): readonly EntryItem[] | null {
-    const received = receive<Event>(this.#cursor, delivery);
+    const received = receive<TriggerEvent>(this.#cursor, delivery);
     switch (received.kind) {
       case 'apply':
         return received.entries;
@@ -87,15 +87,15 @@ export class LogReader {
 
   /** Whether this is a late message of an epoch that is over, or of another log. */
   isForeign(delivery: Delivery): boolean {
-    const received = receive<Event>(this.#cursor, delivery);
+    const received = receive<TriggerEvent>(this.#cursor, delivery);
     return received.kind === 'stale' || (received.kind === 'moved' && received.replaced);
   }
 
   /** Whether the delivery starts after numbers that only another reader has acknowledged. */
   misses(delivery: Delivery): boolean {
-    let received = receive<Event>(this.#cursor, delivery);
+    let received = receive<TriggerEvent>(this.#cursor, delivery);
     if (received.kind === 'moved' && !received.replaced)
-      received = receive<Event>(received.cursor, delivery);
+      received = receive<TriggerEvent>(received.cursor, delivery);
     return received.kind === 'apply' && received.entries[0]?.type === 'elsewhere';
   }
 

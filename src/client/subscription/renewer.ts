@@ -4,9 +4,9 @@
  */
 import type {
   KeyConflictData,
-  SubscribeParams,
+  SubscribeRequestParams,
   Subscription,
-  UpdateParams,
+  UpdateRequestParams,
 } from '../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import { sameSelect } from '../../protocol/wire/canonical.ts';
@@ -30,7 +30,7 @@ const RENEW_MIN_MS = 500;
  * be replaced (epoch milliseconds; null = never).
  */
 export interface SubscribeRequest {
-  readonly params: SubscribeParams & { readonly key: string };
+  readonly params: SubscribeRequestParams & { readonly key: string };
   readonly renewAt: number | null;
 }
 
@@ -44,6 +44,12 @@ export interface RenewerOptions {
   /** The subscription cannot be renewed: the server ended it, or no longer allows it. */
   readonly onLost: (error: unknown) => void;
 }
+
+type Lifetime = Pick<UpdateRequestParams, 'ttlMs' | 'noExpiry'>;
+
+/** The params that ask for a lifetime; none = the server's default, or no change. */
+const lifetimeOf = ({ ttlMs, noExpiry }: Lifetime): Lifetime =>
+  noExpiry === true ? { noExpiry } : ttlMs === undefined ? {} : { ttlMs };
 
 export class Renewer {
   readonly #o: RenewerOptions;
@@ -129,8 +135,12 @@ export class Renewer {
         {
           subscriptionId,
           ifMatch: existing.etag,
-          ...(params.ttlMs === undefined ? {} : { ttlMs: params.ttlMs }),
-          ...(params.callback || existing.callback ? { callback: params.callback ?? null } : {}),
+          ...lifetimeOf(params),
+          ...(params.callback === undefined
+            ? existing.callback === undefined
+              ? {}
+              : { removeCallback: true }
+            : { callback: params.callback }),
         },
         { signal },
       );
@@ -180,10 +190,14 @@ export class Renewer {
     const current = this.#subscription!;
     try {
       const wanted = await this.#o.request();
-      const { callback, ttlMs } = wanted.params;
-      const change: UpdateParams = {
+      const { callback } = wanted.params;
+      const change: UpdateRequestParams = {
         subscriptionId: current.subscriptionId,
-        ttlMs: ttlMs === undefined ? current.ttlMs : ttlMs,
+        ...lifetimeOf(
+          wanted.params.ttlMs === undefined && current.ttlMs === undefined
+            ? { noExpiry: true }
+            : { ...current, ...wanted.params },
+        ),
       };
       if (callback && callback.url !== this.#callbackUrl) change.callback = callback;
       this.#keep(expected(await api.update(change, { signal }), current), wanted);

@@ -24,7 +24,7 @@ export interface GapRange {
 export interface Covering<E extends { readonly sequence: number }> {
   readonly subscriptionId: string;
   readonly epoch: string;
-  readonly after: number;
+  readonly afterSequence: number;
   readonly acked: number;
   readonly events: readonly E[];
   readonly gaps?: readonly GapRange[] | undefined;
@@ -101,7 +101,7 @@ export function receive<E extends { readonly sequence: number }>(
   cursor: Cursor,
   delivery: Covering<E>,
 ): Received<E> {
-  const { epoch, subscriptionId, after, acked } = delivery;
+  const { epoch, subscriptionId, afterSequence: after, acked } = delivery;
   if (epoch !== cursor.epoch || subscriptionId !== cursor.subscriptionId) {
     if (epoch === cursor.epoch || cursor.past.includes(epoch)) return { kind: 'stale' };
     const replaced = subscriptionId !== cursor.subscriptionId;
@@ -129,7 +129,7 @@ function walk<E extends { readonly sequence: number }>(
 ): Received<E> {
   const { epoch, events } = delivery;
   const gaps = delivery.gaps ?? [];
-  let last = delivery.after;
+  let last = delivery.afterSequence;
   let nextEvent = 0;
   let nextGap = 0;
   while (nextEvent < events.length || nextGap < gaps.length) {
@@ -157,12 +157,12 @@ function walk<E extends { readonly sequence: number }>(
   return { kind: 'apply', entries };
 }
 
-/** The last number that a delivery covers; `after` when it covers nothing. */
+/** The last number that a delivery covers; `afterSequence` when it covers nothing. */
 export function lastCovered(
-  delivery: Pick<Covering<{ readonly sequence: number }>, 'after' | 'events' | 'gaps'>,
+  delivery: Pick<Covering<{ readonly sequence: number }>, 'afterSequence' | 'events' | 'gaps'>,
 ): number {
   return Math.max(
-    delivery.after,
+    delivery.afterSequence,
     delivery.events.at(-1)?.sequence ?? 0,
     delivery.gaps?.at(-1)?.to ?? 0,
   );

@@ -21,7 +21,7 @@ export {
   needsVerification,
   oldest,
   reverifyAt,
-  statusOf,
+  callbackStateOf,
   isOversized,
   trimDueAt,
 } from './state.ts';

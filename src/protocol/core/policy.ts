@@ -62,7 +62,7 @@ export interface TtlPolicy {
   readonly maxMs: number;
   /** Granted when the client suggests nothing. */
   readonly defaultMs: number;
-  /** Whether `null` (no expiry) is granted; otherwise `maxMs` is. */
+  /** Whether no expiry is granted; otherwise `maxMs` is. */
   readonly allowNoExpiry: boolean;
 }
 
@@ -71,15 +71,22 @@ export interface ConsentPolicy {
   readonly cacheMs: number;
 }
 
+/** The lifetime that a client suggests, as the params of a call have it. */
+export interface SuggestedLifetime {
+  /** In ms. Absent = the server's default. */
+  readonly ttlMs?: number;
+  readonly noExpiry?: true;
+}
+
 /**
  * Returns the lifetime to grant in ms; null = no expiry. It is longer than the suggestion only if the
- * suggestion is below the announced minimum. An omitted suggestion means the default, and null means
- * no expiry. Throws `InvariantError` `invalid_input` if the suggestion is not a whole number.
+ * suggestion is below the announced minimum. Throws `InvariantError` `invalid_input` if the suggestion
+ * is not a whole number of at least 1.
  */
-export function grantTtl(suggested: number | null | undefined, policy: TtlPolicy): number | null {
-  if (suggested === null) return policy.allowNoExpiry ? null : policy.maxMs;
-  const wanted = suggested ?? policy.defaultMs;
-  requireInteger('ttlMs', wanted, 0);
+export function grantTtl({ ttlMs, noExpiry }: SuggestedLifetime, policy: TtlPolicy): number | null {
+  if (noExpiry === true) return policy.allowNoExpiry ? null : policy.maxMs;
+  const wanted = ttlMs ?? policy.defaultMs;
+  requireInteger('ttlMs', wanted, 1);
   return Math.min(Math.max(wanted, policy.minMs), policy.maxMs);
 }
 

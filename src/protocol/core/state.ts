@@ -1,5 +1,5 @@
 /**
- * Functions that the steps share: a subscription's status, consent, due times and health, and the
+ * Functions that the steps share: a callback's state, a subscription's consent, due times and health, and the
  * possible results of a step.
  */
 import {
@@ -12,22 +12,22 @@ import {
   type ConsentPolicy,
 } from './policy.ts';
 import type {
+  CallbackState,
   Effect,
   Health,
   StepRefusal,
-  Status,
   Step,
   Subscription,
   TerminationReason,
 } from './types.ts';
 
 /**
- * Returns the status on the wire. `suspended` takes precedence over `paused`, because it needs the
- * client's attention.
+ * Returns the state of the callback on the wire, which says nothing about `paused` (SEP: The
+ * callback of a subscription).
  */
-export function statusOf(subscription: Subscription): Status {
-  if (subscription.suspendedAt !== null) return 'suspended';
-  return subscription.paused ? 'paused' : 'active';
+export function callbackStateOf({ suspendedAt, health }: Subscription): CallbackState {
+  if (suspendedAt !== null) return 'suspended';
+  return health.attempts > 0 ? 'failing' : 'ok';
 }
 
 /**

@@ -6,8 +6,8 @@
  * subscription's log (SEP: The log).
  */
 
-/** Status of a subscription (SEP: Status). */
-export type Status = 'active' | 'paused' | 'suspended';
+/** State of a callback (SEP: The callback of a subscription). */
+export type CallbackState = 'ok' | 'failing' | 'suspended';
 /** Why a number is never delivered (SEP: Gaps). */
 export type GapReason =
   'retention' | 'skipped' | 'rejected' | 'too_large' | 'invalid' | 'unwatched' | 'redacted';

@@ -2,7 +2,7 @@
  * The wire shapes of `events/*` (SEP-3415), as far as this library reads and writes them. They
  * belong to another extension and are not part of the schema published here.
  */
-import type { Event, JsonObject, Meta } from '../../../spec-schema/draft/schema.ts';
+import type { TriggerEvent, JsonObject, MetaObject } from '../../../spec-schema/draft/schema.ts';
 import type { DeliveryModeName, EventsMethod } from './names.ts';
 
 /** One event type in `events/list`. */
@@ -12,7 +12,7 @@ export interface EventDescriptor {
   readonly delivery: readonly DeliveryModeName[];
   readonly inputSchema: JsonObject;
   readonly payloadSchema: JsonObject;
-  readonly _meta: Meta;
+  readonly _meta: MetaObject;
 }
 
 /** Params of `events/list`. */
@@ -73,9 +73,12 @@ export interface ParamsOf extends Record<EventsMethod, object> {
 }
 
 /** One event, the same in every delivery mode; the result of a poll omits `cursor`. */
-export interface EventOccurrence extends Pick<Event, 'eventId' | 'name' | 'timestamp' | 'data'> {
+export interface EventOccurrence extends Pick<
+  TriggerEvent,
+  'eventId' | 'name' | 'timestamp' | 'data'
+> {
   readonly cursor?: string;
-  readonly _meta: Meta;
+  readonly _meta: MetaObject;
 }
 
 /** Result of `events/poll`. */

@@ -3,7 +3,7 @@
  * and every loss (SEP: Applying a delivery, Recovery by the client).
  */
 import type {
-  Event,
+  TriggerEvent,
   FinalPosition,
   Gap,
   Position,
@@ -13,7 +13,7 @@ import type {
 /** One event. `data` comes from the upstream: treat it like the output of a tool. */
 export interface EventItem {
   readonly type: 'event';
-  readonly event: Event;
+  readonly event: TriggerEvent;
   readonly position: Position;
 }
 

@@ -3,9 +3,9 @@
  * may contain events that were applied before (SEP: Applying a delivery). Kept in memory only: a
  * restart can repeat an event but cannot lose one.
  */
-import type { Event } from '../../../spec-schema/draft/schema.ts';
+import type { TriggerEvent } from '../../../spec-schema/draft/schema.ts';
 
-type Identity = Pick<Event, 'name' | 'eventId'>;
+type Identity = Pick<TriggerEvent, 'name' | 'eventId'>;
 const REMEMBERED_MAX = 10_000;
 
 /** The identities (`name` and `eventId`) of the last 10,000 applied events. */

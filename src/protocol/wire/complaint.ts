@@ -27,7 +27,7 @@ const BY_KEYWORD: Readonly<Record<string, (schema: Schema) => string>> = {
   multipleOf: (schema) => `a multiple of ${String(schema['multipleOf'])}`,
   minProperties: (schema) => `at least ${String(schema['minProperties'])} members`,
   maxProperties: (schema) => `at most ${String(schema['maxProperties'])} members`,
-  not: () => 'a value that the schema does not exclude',
+  not: () => 'no value together with the other member',
   oneOf: () => 'a value that fits exactly one of the alternatives',
 };
 
@@ -37,9 +37,9 @@ const BY_KEYWORD: Readonly<Record<string, (schema: Schema) => string>> = {
 export function complaint(errors: readonly AjvError[] | null | undefined): Complaint {
   const first = errors?.[0];
   if (!first) return { path: '', expected: 'a valid value' };
-  const missing =
-    first.keyword === 'required' ? `/${pointerToken(String(first.params['missingProperty']))}` : '';
   const schema: Schema = typeof first.parentSchema === 'object' ? first.parentSchema : {};
+  const member = memberOf(first, schema);
+  const missing = member === undefined ? '' : `/${pointerToken(member)}`;
   const phrase = BY_KEYWORD[first.keyword]?.(schema) ?? describe(schema, first.keyword);
   const nullable = errors.some(
     (error) =>
@@ -51,6 +51,13 @@ export function complaint(errors: readonly AjvError[] | null | undefined): Compl
     path: plainPrefix(first.instancePath + missing),
     expected: nullable && first.keyword !== 'required' ? `${phrase}, or null` : phrase,
   };
+}
+
+/** The member that is missing, or that is present beside another one which excludes it. */
+function memberOf({ keyword, params }: AjvError, schema: Schema): string | undefined {
+  if (keyword === 'required') return String(params['missingProperty']);
+  const excluded = keyword === 'not' ? (schema['not'] as Schema)['required'] : undefined;
+  return Array.isArray(excluded) ? String(excluded.at(-1)) : undefined;
 }
 
 /** Returns a noun phrase for what a schema node accepts. */

@@ -134,14 +134,22 @@ function urlBinding(url: string): { readonly origin: string; readonly uh: string
   return { origin: new URL(url).origin, uh: sha256(url) };
 }
 
+/** What a signature is bound to. */
+export interface SignedFor {
+  /** The resource URI of the MCP server. */
+  readonly issuer: string;
+  /** The callback URL exactly as registered. */
+  readonly url: string;
+  readonly subscriptionId: string;
+}
+
 /**
  * Returns the protected header for one subscription, key and URL as JSON text up to the value of
  * `iat`. Callers cache it, because parsing and hashing the URL is the expensive part.
  */
 export function deliverySignatureHead(
   key: DeliveryKey,
-  url: string,
-  subscriptionId: string,
+  { issuer, url, subscriptionId }: SignedFor,
 ): string {
   const fixed: Omit<DeliverySignatureHeader, 'iat'> = {
     typ: TYP,
@@ -149,6 +157,7 @@ export function deliverySignatureHead(
     kid: key.kid,
     b64: false,
     crit: ['b64'],
+    iss: issuer,
     htm: 'POST',
     ...urlBinding(url),
     sub: subscriptionId,
@@ -193,6 +202,7 @@ export type DeliveryRefusal =
   | 'malformed'
   | 'wrong_header'
   | 'wrong_url'
+  | 'wrong_issuer'
   | 'wrong_subscription'
   | 'stale'
   | 'unknown_key'
@@ -208,9 +218,7 @@ export type DeliveryRefusal =
 export async function verifyDelivery(
   token: string | undefined,
   rawBody: Uint8Array,
-  expected: {
-    readonly url: string;
-    readonly subscriptionId: string;
+  expected: SignedFor & {
     readonly keys: DeliveryKeyLookup;
     readonly nowMs: number;
     readonly toleranceMs?: number;
@@ -220,6 +228,7 @@ export async function verifyDelivery(
   const { protectedSegment, signatureSegment, header } = parse(token);
   const { origin, uh } = urlBinding(expected.url);
   if (header.origin !== origin || header.uh !== uh) throw refuse('wrong_url');
+  if (header.iss !== expected.issuer) throw refuse('wrong_issuer');
   if (header.sub !== expected.subscriptionId) throw refuse('wrong_subscription');
   if (
     Math.abs(expected.nowMs - header.iat * 1000) > (expected.toleranceMs ?? SIGNATURE_TOLERANCE_MS)
@@ -265,7 +274,7 @@ function parse(token: string): {
   return { protectedSegment, signatureSegment, header: checked.value };
 }
 
-const HEADER_MEMBERS = 10;
+const HEADER_MEMBERS = 11;
 
 async function lookup(
   keys: DeliveryKeyLookup,
@@ -288,6 +297,8 @@ const MESSAGES: Readonly<Record<DeliveryRefusal, string>> = {
   wrong_header: 'must have a protected header with exactly the members of the specification',
   wrong_url:
     'was made for another callback URL. Check that the configured URL is the registered one',
+  wrong_issuer:
+    'was made by another server. Check that the client registered the resource URI of the server',
   wrong_subscription: 'was made for another subscription. Discard the delivery',
   stale: 'is too far from the present. Check both clocks',
   unknown_key: 'names a key that is not in the key set. Publish the key before its use',

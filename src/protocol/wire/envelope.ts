@@ -3,19 +3,21 @@
  * acceptance, and reused in the deliveries of every subscription. These two are the first members,
  * so that one concatenation adds them (SEP: Delivery).
  */
-import type { Delivery, Event } from '../../../spec-schema/draft/schema.ts';
+import type { Challenge, Delivery, TriggerEvent } from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from './errors.ts';
 import { inspectJson, parseJson, writeJson } from './json.ts';
 import { CALLBACK_BODY_BYTES_MAX, EVENT_BYTES_MAX } from './limits.ts';
-import { check } from './validate.ts';
+import { check, type WireTypes } from './validate.ts';
 
 export const DELIVERY_METHOD = 'notifications/triggers/delivery';
 export const LIST_CHANGED_METHOD = 'notifications/triggers/list_changed';
+/** The `_meta` key by which a notification of the core or of `events/*` names its request. */
+export const SUBSCRIPTION_ID_META_KEY = 'io.modelcontextprotocol/subscriptionId';
 
 const PREFIX = `{"jsonrpc":"2.0","method":"${DELIVERY_METHOD}","params":`;
 
 /** An event before it is accepted. */
-export type UnnumberedEvent = Omit<Event, 'sequence' | 'acceptedAt'>;
+export type UnnumberedEvent = Omit<TriggerEvent, 'sequence' | 'acceptedAt'>;
 /** A delivery without its events. */
 export type DeliveryHead = Omit<Delivery, 'events'>;
 
@@ -75,55 +77,70 @@ export const fitsDelivery = (encoded: string): boolean =>
 
 /** Returns the JSON of a `Delivery` from encoded, numbered events. */
 export function encodeDelivery(head: DeliveryHead, events: readonly string[]): string {
-  const { subscriptionId, key, epoch, after, ...rest } = head;
-  const start = JSON.stringify({ subscriptionId, key, epoch, after }).slice(0, -1);
+  const { subscriptionId, key, epoch, afterSequence, ...rest } = head;
+  const start = JSON.stringify({ subscriptionId, key, epoch, afterSequence }).slice(0, -1);
   return `${start},"events":[${events.join(',')}],${JSON.stringify(rest).slice(1)}`;
 }
 
-/**
- * Returns the body of a callback, which is also the notification on a stream, from the JSON of a
- * `Delivery`.
- */
+/** Returns the body of a callback request from the JSON of a `Delivery` or a `Challenge`. */
 export function encodeDeliveryNotification(paramsJson: string): Buffer {
   return Buffer.from(`${PREFIX}${paramsJson}}`, 'utf8');
 }
 
+/** A callback request: a delivery, or the challenge that verifies the endpoint. */
+export type CallbackMessage =
+  | { readonly kind: 'delivery'; readonly delivery: Delivery }
+  | { readonly kind: 'challenge'; readonly challenge: Challenge };
+
 /**
- * Decodes the body of a callback whose signature was verified. Throws `LocalError` `peer_misbehaved`
- * unless it is at most 256 KiB of UTF-8, at most 64 levels deep, valid, and covers its whole range.
+ * Decodes the body of a callback request whose signature was verified. A body with the member
+ * `challenge` is a challenge. Throws `LocalError` `peer_misbehaved` unless it is at most 256 KiB of
+ * UTF-8, at most 64 levels deep and valid, and a delivery covers its whole range.
  */
-export function decodeDelivery(body: Uint8Array): Delivery {
+export function decodeCallback(body: Uint8Array): CallbackMessage {
   let value: unknown;
   try {
     value = parseJson(body, { maxBytes: CALLBACK_BODY_BYTES_MAX });
   } catch (cause) {
     throw misbehaved((cause as LocalError).message.replace(/\.$/, ''), cause);
   }
-  const checked = check('DeliveryNotification', value);
+  const { params } = Object(value) as { readonly params?: unknown };
+  if (typeof params === 'object' && params !== null && 'challenge' in params) {
+    const { params: challenge } = valid('ChallengeNotification', value);
+    return { kind: 'challenge', challenge };
+  }
+  const { params: delivery } = valid('DeliveryNotification', value);
+  coverage(delivery);
+  return { kind: 'delivery', delivery };
+}
+
+function valid<Name extends 'ChallengeNotification' | 'DeliveryNotification' | 'Delivery'>(
+  name: Name,
+  value: unknown,
+): WireTypes[Name] {
+  const checked = check(name, value);
   if (!checked.ok) throw misbehaved(`expected ${checked.expected} at "${checked.path}"`);
-  coverage(checked.value.params);
-  return checked.value.params;
+  return checked.value;
 }
 
 /** Validates a parsed delivery of a stream or a pull. Throws `LocalError` `peer_misbehaved`. */
 export function acceptDelivery(value: unknown): Delivery {
   const unfit = inspectJson(value);
   if (unfit !== null) throw misbehaved(`expected ${unfit}`);
-  const checked = check('Delivery', value);
-  if (!checked.ok) throw misbehaved(`expected ${checked.expected} at "${checked.path}"`);
-  coverage(checked.value);
-  return checked.value;
+  const delivery = valid('Delivery', value);
+  coverage(delivery);
+  return delivery;
 }
 
 /**
  * Checks that every number of the range is in `events` or in exactly one gap, in ascending order,
- * and that the counters are consistent. Returns the last number covered: `after` for an empty
- * delivery. Throws `LocalError` `peer_misbehaved`.
+ * and that the counters are consistent. Returns the last number covered:
+ * `afterSequence` for an empty delivery. Throws `LocalError` `peer_misbehaved`.
  */
 export function coverage(
-  delivery: Pick<Delivery, 'after' | 'events' | 'gaps' | 'head' | 'acked' | 'challenge'>,
+  delivery: Pick<Delivery, 'afterSequence' | 'events' | 'gaps' | 'head' | 'acked'>,
 ): { readonly last: number } {
-  const { after, events, head, acked } = delivery;
+  const { afterSequence: after, events, head, acked } = delivery;
   const gaps = delivery.gaps ?? [];
   let last = after;
   let nextEvent = 0;
@@ -145,8 +162,6 @@ export function coverage(
   }
   if (last > head) throw misbehaved('"head" is below the last number covered');
   if (acked > head) throw misbehaved('"acked" is beyond "head"');
-  if (delivery.challenge !== undefined && last > after)
-    throw misbehaved('a challenge is allowed only in an empty delivery');
   return { last };
 }
 

@@ -17,6 +17,7 @@ import {
   WEBHOOK_SIGNATURE,
   WEBHOOK_TIMESTAMP,
 } from '../../protocol/wire/headers.ts';
+import { LocalError } from '../../protocol/wire/errors.ts';
 import { Secret } from '../../protocol/wire/secret.ts';
 import { signWebhook, signWebhookAsServer } from '../../protocol/wire/signature.ts';
 import type { Callback } from '../../protocol/core/types.ts';
@@ -35,16 +36,31 @@ export interface SignedMessage {
 /** The members of a callback that signing uses. */
 export type SigningCallback = Pick<Callback, 'url' | 'secret' | 'previousSecret' | 'previousUntil'>;
 
+export interface MessageSignerOptions {
+  readonly clock: Clock;
+  readonly deliveryKey?: DeliveryKey | undefined;
+  /** The resource URI of the server, needed with `deliveryKey`. */
+  readonly resource?: string | undefined;
+}
+
 /** Signs messages with the secrets of callbacks and the key of the server. */
 export class MessageSigner {
   readonly #clock: Clock;
   readonly #key: DeliveryKey | undefined;
+  readonly #issuer: string;
   /** Cached, because key objects are expensive to create. */
   readonly #secrets = new Map<string, Secret>();
 
-  constructor(options: { readonly clock: Clock; readonly deliveryKey?: DeliveryKey | undefined }) {
+  /** Throws `LocalError` `config_invalid` for a delivery key without a resource URI. */
+  constructor(options: MessageSignerOptions) {
     this.#clock = options.clock;
     this.#key = options.deliveryKey;
+    this.#issuer = options.resource ?? '';
+    if (this.#key !== undefined && !URL.canParse(this.#issuer))
+      throw new LocalError(
+        'config_invalid',
+        'A server with a delivery key needs `resource`, the URL of its MCP endpoint, which its signatures name.',
+      );
   }
 
   /** Signs a message with the current time; call it again for every attempt. */
@@ -79,7 +95,11 @@ export class MessageSigner {
     if (as === 'jws' && this.#key !== undefined) {
       headers[MCP_DELIVERY_SIGNATURE] = await signDelivery(
         this.#key,
-        deliverySignatureHead(this.#key, callback.url, subscriptionId),
+        deliverySignatureHead(this.#key, {
+          issuer: this.#issuer,
+          url: callback.url,
+          subscriptionId,
+        }),
         body,
         timestamp,
       );

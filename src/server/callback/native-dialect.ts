@@ -5,7 +5,9 @@ import { encodeDeliveryNotification } from '../../protocol/wire/envelope.ts';
 import { MCP_SUBSCRIPTION_ID } from '../../protocol/wire/headers.ts';
 import { isChallengeProof } from '../../protocol/wire/signature.ts';
 import type { CallbackDialect, CallbackMessage, CallbackContext } from './dialect.ts';
-import { deliveryOf, emptyRange, type DeliveryExtras, type LogRange } from '../engine/reader.ts';
+import type { Random } from '../engine/ports.ts';
+import { deliveryOf, emptyRange, type LogRange } from '../engine/reader.ts';
+import type { Termination } from '../../../spec-schema/draft/schema.ts';
 
 /**
  * Sends batches of events, has the server sign with a JWS, and accepts consent only with a proof.
@@ -14,9 +16,11 @@ export const nativeDialect: CallbackDialect = {
   single: false,
   serverSignature: 'jws',
   delivery: (of, range) => message(of, range),
-  challenge: (of, challenge) => message(of, emptyRange(of.state.acked), { challenge }),
-  terminationNotice: (of, reason) =>
-    message(of, emptyRange(of.state.acked), { terminated: { reason } }),
+  challenge({ state: { subscriptionId, key }, random }, challenge) {
+    const body = encodeDeliveryNotification(JSON.stringify({ subscriptionId, key, challenge }));
+    return { id: freshId(random), body, headers: { [MCP_SUBSCRIPTION_ID]: subscriptionId } };
+  },
+  terminationNotice: (of, reason) => message(of, emptyRange(of.state.acked), { reason }),
   classify: (answer, { after, last }) => classifyAnswer(answer, { after, to: last }),
   // Requires a proof: an endpoint that only echoes the request does not consent (SEP:
   // Verification).
@@ -33,10 +37,13 @@ export const nativeDialect: CallbackDialect = {
   },
 };
 
+/** The id of a message that covers no number (SEP: Message identity). */
+const freshId = (random: Random): string => randomWebhookId((bytes) => random.token(bytes));
+
 function message(
   { state, random }: CallbackContext,
   range: LogRange,
-  extras: DeliveryExtras = {},
+  terminated?: Termination,
 ): CallbackMessage {
   const { subscriptionId, epoch } = state;
   return {
@@ -50,8 +57,8 @@ function message(
             last: range.last,
             gaps: range.gaps,
           })
-        : randomWebhookId((bytes) => random.token(bytes)),
-    body: encodeDeliveryNotification(deliveryOf(state, range, extras)),
+        : freshId(random),
+    body: encodeDeliveryNotification(deliveryOf(state, range, terminated)),
     headers: { [MCP_SUBSCRIPTION_ID]: subscriptionId },
   };
 }

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import type {
   Drain,
   ListTriggersNotModified,
-  ListTriggersParams,
+  ListTriggersRequestParams,
   ListTriggersResult,
   Selection as WireSelection,
   TriggerType,
@@ -102,7 +102,7 @@ export class Catalog {
    * cursor.
    */
   async list(
-    params: ListTriggersParams,
+    params: ListTriggersRequestParams,
     shows: (name: string) => boolean | Promise<boolean>,
     sameForAll: boolean,
   ): Promise<ListTriggersResult | ListTriggersNotModified> {

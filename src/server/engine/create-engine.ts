@@ -63,6 +63,11 @@ export interface EngineOptions {
    */
   readonly deliveryKey?: DeliveryKey;
   /**
+   * The resource URI of the server, which is the URL of its MCP endpoint. Signatures with
+   * `deliveryKey` name it; `createEngine` throws `LocalError` `config_invalid` without it.
+   */
+  readonly resource?: string;
+  /**
    * Dialects for callbacks of other protocols, by the name that a binding passes to `subscribe`.
    * Default: none.
    */
@@ -195,7 +200,11 @@ export function createEngine(options: EngineOptions): Engine {
     random,
   });
 
-  const signer = new MessageSigner({ clock, deliveryKey: options.deliveryKey });
+  const signer = new MessageSigner({
+    clock,
+    deliveryKey: options.deliveryKey,
+    resource: options.resource,
+  });
   const dialects = new Dialects(options.dialects ?? {}, log);
   const dispatcher = new Dispatcher({
     store,

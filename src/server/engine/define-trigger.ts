@@ -2,7 +2,12 @@
  * `defineTrigger` declares a trigger type. Its schemas come from zod, from another library with
  * Standard JSON Schema, or are plain JSON Schema. The static types of arguments and data are kept.
  */
-import type { Drain, JsonObject, Meta, Retention } from '../../../spec-schema/draft/schema.ts';
+import type {
+  Drain,
+  JsonObject,
+  MetaObject,
+  Retention,
+} from '../../../spec-schema/draft/schema.ts';
 import type { DeclaredTrigger, InitialState, NewEvent } from './verbs.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 
@@ -73,7 +78,7 @@ export interface TriggerDefinition<Arguments extends object, Data> {
   readonly ordering?: 'source' | 'arrival';
   /** The drains that clients may use; `pull` is required. Default: all three. */
   readonly drains?: readonly Drain[];
-  readonly _meta?: Meta;
+  readonly _meta?: MetaObject;
 }
 
 /** A trigger type with a function that makes its events with static types. */

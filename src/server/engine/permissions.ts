@@ -103,7 +103,7 @@ export class Permissions {
   /** A caller must not learn of types that its list does not show. */
   async #rejection(caller: Caller, name: string): Promise<WireError> {
     return (await this.isVisible(caller, name))
-      ? forbidden({ kind: 'trigger', name })
+      ? forbidden({ kind: 'permission' })
       : notFound({ kind: 'trigger' });
   }
 }

@@ -3,7 +3,7 @@
  * that order, gaps and bytes cannot differ between them (SEP: Delivery, Positions).
  */
 import type { Delivery, Gap } from '../../../spec-schema/draft/schema.ts';
-import { assemble, etagOf, statusOf } from '../../protocol/core/index.ts';
+import { assemble, etagOf } from '../../protocol/core/index.ts';
 import type { Position, StepRefusal, Subscription } from '../../protocol/core/types.ts';
 import { encodeDelivery, eventBytes, eventInLog } from '../../protocol/wire/envelope.ts';
 import { conflict, notFound, type WireError } from '../../protocol/wire/errors.ts';
@@ -106,38 +106,31 @@ function runLength(gaps: readonly Gap[]): number {
   return end === -1 ? gaps.length : end;
 }
 
-/** Members of a delivery that only a challenge or a termination notice has. */
-export interface DeliveryExtras {
-  readonly challenge?: string;
-  readonly terminated?: NonNullable<Delivery['terminated']>;
-}
-
 /** The delivery as JSON text, with the counters of `state`. */
 export function deliveryOf(
   state: Subscription,
   range: LogRange,
-  extras: DeliveryExtras = {},
+  terminated?: Delivery['terminated'],
 ): string {
   return encodeDelivery(
     {
       subscriptionId: state.subscriptionId,
       key: state.key,
       epoch: state.epoch,
-      after: range.after,
+      afterSequence: range.after,
       ...(range.gaps.length > 0 ? { gaps: [...range.gaps] } : {}),
       head: state.head,
       acked: state.acked,
       etag: etagOf(state),
-      status: statusOf(state),
-      expiresAt: instant(state.expiresAt),
-      ...extras,
+      ...(state.expiresAt === null ? {} : { expiresAt: instant(state.expiresAt) }),
+      ...(terminated === undefined ? {} : { terminated }),
     },
     range.events,
   );
 }
 
 /**
- * The range of a delivery without events and gaps: a heartbeat, a challenge, a termination notice.
+ * The range of a delivery without events and gaps: a heartbeat or a termination notice.
  */
 export const emptyRange = (after: number): LogRange => ({
   after,
@@ -148,11 +141,7 @@ export const emptyRange = (after: number): LogRange => ({
 });
 
 /** Epoch milliseconds as an RFC 3339 instant. */
-export function instant(at: number): string;
-export function instant(at: number | null): string | null;
-export function instant(at: number | null): string | null {
-  return at === null ? null : new Date(at).toISOString();
-}
+export const instant = (at: number): string => new Date(at).toISOString();
 
 /** Throws `WireError` `Conflict` for a position of another epoch or beyond the end of the log. */
 export function assertPosition(position: Position, state: Subscription): void {

@@ -4,7 +4,7 @@
  * come last and use the state of that moment, so that concurrent calls cannot undo each other (SEP:
  * triggers/subscribe).
  */
-import type { SubscribeParams, SubscribeResult } from '../../../spec-schema/draft/schema.ts';
+import type { SubscribeRequestParams, SubscribeResult } from '../../../spec-schema/draft/schema.ts';
 import { create, etagOf, grantTtl, type TtlPolicy } from '../../protocol/core/index.ts';
 import type { Callback, Change, Selection, Subscription } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
@@ -87,7 +87,7 @@ export class SubscribeHandler {
 
   async subscribe(
     caller: Caller,
-    params: SubscribeParams,
+    params: SubscribeRequestParams,
     as?: SubscribeAs,
   ): Promise<SubscribeResult> {
     const { catalog, consent, dialects, permissions, subscriptions } = this.#o;
@@ -115,7 +115,7 @@ export class SubscribeHandler {
     found: LoadedSubscription,
     select: readonly Selection[],
     requested: RequestedCallback | null,
-    params: SubscribeParams,
+    params: SubscribeRequestParams,
     as: SubscribeAs | undefined,
   ): Promise<SubscribeResult | null> {
     const { cache, unitOfWork, clock, ttl, consent, subscriptions } = this.#o;
@@ -130,7 +130,7 @@ export class SubscribeHandler {
       requested === null || isSameCallback(found.state.callback, requested)
         ? null
         : await consent.recentOrProve(found, requested);
-    const ttlMs = grantTtl(params.ttlMs, ttl);
+    const ttlMs = grantTtl(params, ttl);
     const loaded = await cache.getOrLoad(found.row);
     if (loaded === undefined || loaded.ended) return null;
     // An update may have changed the subscription during the challenge.
@@ -179,7 +179,7 @@ export class SubscribeHandler {
     key: string,
     select: readonly Selection[],
     requested: RequestedCallback | null,
-    params: SubscribeParams,
+    params: SubscribeRequestParams,
   ): Promise<SubscribeResult> {
     const since = params.since === undefined ? null : this.#since(params.since, select);
     const leave = await this.#quota.enter(caller.principal);
@@ -195,11 +195,11 @@ export class SubscribeHandler {
     key: string,
     select: readonly Selection[],
     requested: RequestedCallback | null,
-    params: SubscribeParams,
+    params: SubscribeRequestParams,
     since: number | null,
   ): Promise<SubscribeResult> {
     const { unitOfWork, catalog, clock, sequencer, random, ttl, consent, subscriptions } = this.#o;
-    const ttlMs = grantTtl(params.ttlMs, ttl);
+    const ttlMs = grantTtl(params, ttl);
     const subscriptionId = `sub_${random.token(24)}`;
     const epoch = newEpoch(random);
     const newState = (callback: Callback | null): Subscription =>

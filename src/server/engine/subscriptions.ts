@@ -3,17 +3,18 @@
  * with the same error as one for an unknown id (SEP: The subscription object, Ending).
  */
 import type {
+  CallbackCondition,
   CallbackStatus,
   GetNotModified,
-  GetParams,
+  GetRequestParams,
   GetResult,
   Subscription as WireSubscription,
-  SubscriptionsParams,
+  SubscriptionsRequestParams,
   SubscriptionsResult,
-  UnsubscribeParams,
+  UnsubscribeRequestParams,
   UnsubscribeResult,
 } from '../../../spec-schema/draft/schema.ts';
-import { etagOf, renewAfter, statusOf } from '../../protocol/core/index.ts';
+import { callbackStateOf, etagOf, renewAfter } from '../../protocol/core/index.ts';
 import type { Subscription, TerminationReason } from '../../protocol/core/types.ts';
 import { conflict, invalidParams, notFound } from '../../protocol/wire/errors.ts';
 import { TOMBSTONE_MS } from '../../protocol/wire/limits.ts';
@@ -119,13 +120,22 @@ export class Subscriptions {
 
   /* -------------------- get, list, unsubscribe ------------------------------------------------ */
 
-  async get(caller: Caller, params: GetParams): Promise<GetResult | GetNotModified> {
+  async get(caller: Caller, params: GetRequestParams): Promise<GetResult | GetNotModified> {
     const { state } = await this.own(caller, params.subscriptionId);
     await this.#o.unitOfWork.commit();
     const etag = etagOf(state);
     if (params.ifNoneMatch === etag) {
-      const { epoch, head, acked, expiresAt } = state;
-      return { notModified: true, etag, epoch, head, acked, expiresAt: instant(expiresAt) };
+      const { epoch, head, acked, expiresAt, callback } = state;
+      return {
+        notModified: true,
+        etag,
+        epoch,
+        head,
+        acked,
+        oldest: state.floor + 1,
+        ...(expiresAt === null ? {} : { expiresAt: instant(expiresAt) }),
+        ...(callback === null ? {} : { callback: conditionOf(state) }),
+      };
     }
     return this.describe(state);
   }
@@ -138,7 +148,7 @@ export class Subscriptions {
     return this.describe(state);
   }
 
-  async list(caller: Caller, params: SubscriptionsParams): Promise<SubscriptionsResult> {
+  async list(caller: Caller, params: SubscriptionsRequestParams): Promise<SubscriptionsResult> {
     const { store, cache, unitOfWork, clock } = this.#o;
     const after = cursorRow(params.cursor);
     const rows = await store.rowsOf(caller.principal, after, PAGE);
@@ -159,7 +169,7 @@ export class Subscriptions {
     };
   }
 
-  async unsubscribe(caller: Caller, params: UnsubscribeParams): Promise<UnsubscribeResult> {
+  async unsubscribe(caller: Caller, params: UnsubscribeRequestParams): Promise<UnsubscribeResult> {
     const loaded = await this.own(caller, params.subscriptionId);
     assertEtag(loaded.state, params.ifMatch);
     this.#o.unitOfWork.step(loaded, { type: 'terminate', reason: 'unsubscribed' });
@@ -276,31 +286,42 @@ function describe(state: Subscription, renewAfterMs: number | null, now: number)
       name: selection.name,
       arguments: { ...selection.arguments },
     })),
-    status: statusOf(state),
-    ttlMs: state.ttlMs,
-    expiresAt: instant(state.expiresAt),
-    renewAfterMs,
+    ...(state.ttlMs === null ? {} : { ttlMs: state.ttlMs }),
+    ...(state.expiresAt === null ? {} : { expiresAt: instant(state.expiresAt) }),
+    ...(renewAfterMs === null ? {} : { renewAfterMs }),
     head: state.head,
     acked: state.acked,
     oldest: state.floor + 1,
     retention: { ...state.retention },
     ...(state.callback === null ? {} : { callback: callbackStatus(state.callback, state, now) }),
+    ...(state.paused ? { paused: true } : {}),
     createdAt: instant(state.createdAt),
   };
 }
 
 function callbackStatus(
   callback: NonNullable<Subscription['callback']>,
-  { health, suspendedAt }: Subscription,
+  state: Subscription,
   now: number,
 ): CallbackStatus {
+  const { state: condition, health } = conditionOf(state);
   return {
     origin: new URL(callback.url).origin,
+    state: condition,
     verifiedAt: instant(callback.verifiedAt),
     ...(callback.previousUntil === null || callback.previousUntil <= now
       ? {}
       : { previousSecretUntil: instant(callback.previousUntil) }),
     ...(callback.skipAfterMs === undefined ? {} : { skipAfterMs: callback.skipAfterMs }),
+    health,
+  };
+}
+
+/** What changes by itself about a callback (SEP: The callback of a subscription). */
+function conditionOf(state: Subscription): CallbackCondition {
+  const { health, suspendedAt } = state;
+  return {
+    state: callbackStateOf(state),
     health: {
       attempts: health.attempts,
       ...(health.lastDeliveryAt === null ? {} : { lastDeliveryAt: instant(health.lastDeliveryAt) }),

@@ -3,7 +3,7 @@
  * callback if the client asks for it. As in `subscribe`, slow work comes first and the decision
  * last (SEP: triggers/update).
  */
-import type { UpdateParams, UpdateResult } from '../../../spec-schema/draft/schema.ts';
+import type { UpdateRequestParams, UpdateResult } from '../../../spec-schema/draft/schema.ts';
 import { grantTtl, type TtlPolicy } from '../../protocol/core/index.ts';
 import type { Callback, Change, Selection, Subscription } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
@@ -41,7 +41,7 @@ export class UpdateHandler {
     this.#o = options;
   }
 
-  async update(caller: Caller, params: UpdateParams): Promise<UpdateResult> {
+  async update(caller: Caller, params: UpdateRequestParams): Promise<UpdateResult> {
     const { unitOfWork, catalog, clock, sequencer, ttl, subscriptions } = this.#o;
     const first = await subscriptions.own(caller, params.subscriptionId);
     const select = await this.#select(caller, params, first.state);
@@ -56,7 +56,8 @@ export class UpdateHandler {
     if (select !== undefined) catalog.select(select);
     const before = loaded.state.select;
     const { callback: current } = loaded.state;
-    const ttlMs = params.ttlMs === undefined ? undefined : grantTtl(params.ttlMs, ttl);
+    const ttlMs =
+      params.ttlMs === undefined && params.noExpiry !== true ? undefined : grantTtl(params, ttl);
     const callback = nextCallback(params, requested, verifiedAt, current, clock.now());
     const change: Change = {
       ...(select === undefined ? {} : { select, retention: catalog.retentionOf(select) }),
@@ -103,7 +104,7 @@ export class UpdateHandler {
    */
   async #select(
     caller: Caller,
-    params: UpdateParams,
+    params: UpdateRequestParams,
     state: Subscription,
   ): Promise<Selection[] | undefined> {
     const { permissions, subscriptions } = this.#o;
@@ -118,15 +119,12 @@ export class UpdateHandler {
    * drain.
    */
   #callback(
-    params: UpdateParams,
+    params: UpdateRequestParams,
     select: readonly Selection[],
     state: Subscription,
   ): RequestedCallback | null {
-    const requested =
-      params.callback === undefined || params.callback === null
-        ? null
-        : this.#o.consent.check(params.callback);
-    if (requested !== null || (state.callback !== null && params.callback === undefined))
+    const requested = params.callback === undefined ? null : this.#o.consent.check(params.callback);
+    if (requested !== null || (state.callback !== null && params.removeCallback !== true))
       assertDrain(this.#o.catalog, select, 'callback');
     return isSameCallback(state.callback, requested) ? null : requested;
   }
@@ -170,13 +168,13 @@ export class UpdateHandler {
 
 /** The callback after the change; undefined = unchanged. */
 function nextCallback(
-  params: UpdateParams,
+  params: UpdateRequestParams,
   requested: RequestedCallback | null,
   verifiedAt: number | null,
   current: Callback | null,
   now: number,
 ): Callback | null | undefined {
-  if (params.callback === null) return null;
+  if (params.removeCallback === true) return null;
   const next =
     requested === null || verifiedAt === null
       ? current

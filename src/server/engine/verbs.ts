@@ -4,28 +4,28 @@
  * other rule of the protocol.
  */
 import type {
-  AckParams,
+  AckRequestParams,
   AckResult,
   Delivery,
   GetNotModified,
-  GetParams,
+  GetRequestParams,
   GetResult,
   ListTriggersNotModified,
-  ListTriggersParams,
+  ListTriggersRequestParams,
   ListTriggersResult,
   Position,
-  PullParams,
+  PullRequestParams,
   PullResult,
   Subscription as WireSubscription,
-  SubscribeParams,
+  SubscribeRequestParams,
   SubscribeResult,
-  SubscriptionsParams,
+  SubscriptionsRequestParams,
   SubscriptionsResult,
-  StreamParams,
+  StreamRequestParams,
   TriggerType,
-  UnsubscribeParams,
+  UnsubscribeRequestParams,
   UnsubscribeResult,
-  UpdateParams,
+  UpdateRequestParams,
   UpdateResult,
 } from '../../../spec-schema/draft/schema.ts';
 import type { TerminationReason } from '../../protocol/core/types.ts';
@@ -109,7 +109,7 @@ export interface Verbs {
    */
   list(
     caller: Caller,
-    params: ListTriggersParams,
+    params: ListTriggersRequestParams,
   ): Promise<ListTriggersResult | ListTriggersNotModified>;
   /**
    * Creates a subscription, or renews the one with the same key (SEP: triggers/subscribe).
@@ -117,22 +117,26 @@ export interface Verbs {
    * `InvalidParams`, `NotFound` (trigger), `Forbidden`, `Conflict` (key), `Unsupported`,
    * `ResourceExhausted` or `CallbackEndpointError`, and then stores nothing.
    */
-  subscribe(caller: Caller, params: SubscribeParams, as?: SubscribeAs): Promise<SubscribeResult>;
+  subscribe(
+    caller: Caller,
+    params: SubscribeRequestParams,
+    as?: SubscribeAs,
+  ): Promise<SubscribeResult>;
   /**
    * Changes the given members in one step, and resumes a suspended callback if the caller asks for
    * it and the endpoint consents (SEP: triggers/update). Rejects like `subscribe`, or with
    * `Conflict` (etag) when `ifMatch` is stale, and then changes nothing.
    */
-  update(caller: Caller, params: UpdateParams): Promise<UpdateResult>;
+  update(caller: Caller, params: UpdateRequestParams): Promise<UpdateResult>;
   /** One subscription; not modified = `ifNoneMatch` is the current ETag (SEP: triggers/get). */
-  get(caller: Caller, params: GetParams): Promise<GetResult | GetNotModified>;
+  get(caller: Caller, params: GetRequestParams): Promise<GetResult | GetNotModified>;
   /** One page of the caller's subscriptions, oldest first (SEP: triggers/subscriptions). */
-  subscriptions(caller: Caller, params: SubscriptionsParams): Promise<SubscriptionsResult>;
+  subscriptions(caller: Caller, params: SubscriptionsRequestParams): Promise<SubscriptionsResult>;
   /**
    * Ends a subscription and deletes its log. Rejects with `Conflict` (etag) for a stale `ifMatch`
    * (SEP: triggers/unsubscribe).
    */
-  unsubscribe(caller: Caller, params: UnsubscribeParams): Promise<UnsubscribeResult>;
+  unsubscribe(caller: Caller, params: UnsubscribeRequestParams): Promise<UnsubscribeResult>;
   /**
    * Acknowledges `ack`, then reads after `after`: one delivery of at most 1 MiB (SEP:
    * triggers/pull). If nothing follows `after`, waits up to `waitMs`; `signal` ends the wait with
@@ -142,7 +146,7 @@ export interface Verbs {
    */
   pull(
     caller: Caller,
-    params: PullParams,
+    params: PullRequestParams,
     signal?: AbortSignal,
     eventBytes?: number,
   ): Promise<PullResult>;
@@ -154,7 +158,7 @@ export interface Verbs {
    */
   stream(
     caller: Caller,
-    params: StreamParams,
+    params: StreamRequestParams,
     sink: StreamSink,
     signal: AbortSignal,
   ): Promise<void>;
@@ -162,7 +166,7 @@ export interface Verbs {
    * Acknowledges every number up to `position`; an earlier position is not an error. Rejects with
    * `Conflict` (epoch, position) (SEP: triggers/ack).
    */
-  ack(caller: Caller, params: AckParams): Promise<AckResult>;
+  ack(caller: Caller, params: AckRequestParams): Promise<AckResult>;
 }
 
 /**

@@ -28,7 +28,9 @@ export const needsRenewal = (
   { expiresAt, ttlMs }: Pick<Subscription, 'expiresAt' | 'ttlMs'>,
   now: number,
 ): boolean =>
-  expiresAt !== null && ttlMs !== null && Date.parse(expiresAt) - now < ttlMs * RENEW_BELOW;
+  expiresAt !== undefined &&
+  ttlMs !== undefined &&
+  Date.parse(expiresAt) - now < ttlMs * RENEW_BELOW;
 
 /** The subscription key of an implicit subscription. */
 export const implicitSubscriptionKey = (kind: ImplicitKind, selection: Selection): string =>

@@ -75,7 +75,7 @@ const isText = (value: unknown): value is string => typeof value === 'string' &&
  * Returns the caller of a request. Over HTTP the authenticator must put `iss` and `sub` of the
  * verified token into `authInfo.extra`. The client is `client_id` or else `azp` there, or else
  * `authInfo.clientId`. On a pipe the caller is `local`.
- * @throws WireError `Forbidden` with `{ kind: 'principal' }` for an HTTP request without a verified
+ * @throws WireError `Forbidden` with `{ kind: 'authentication' }` for an HTTP request without a verified
  * subject.
  */
 export function callerOf(
@@ -87,7 +87,7 @@ export function callerOf(
     return { principal: LOCAL_PRINCIPAL };
   const auth = identity.http?.authInfo;
   const { iss, sub, client_id: clientId, azp } = auth?.extra ?? {};
-  if (!isText(iss) || !isText(sub)) throw forbidden({ kind: 'principal' });
+  if (!isText(iss) || !isText(sub)) throw forbidden({ kind: 'authentication' });
   const client = [clientId, azp, auth?.clientId].find(isText);
   return {
     principal: ownerOf({

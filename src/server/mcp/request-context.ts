@@ -2,10 +2,10 @@
  * The context of one MCP request, for bindings that send notifications on its response stream.
  * Independent of MCP's transports and SDK.
  */
-import type { Meta, RequestId } from '../../../spec-schema/draft/schema.ts';
+import type { MetaObject, RequestId } from '../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import type { Caller } from '../engine/verbs.ts';
-import { SUBSCRIPTION_ID_META_KEY } from '../../protocol/wire/schema.ts';
+import { SUBSCRIPTION_ID_META_KEY } from '../../protocol/wire/envelope.ts';
 
 /** One request: its caller, its id, when it stops, and how to send on its response stream. */
 export interface RequestContext<Method extends string> {
@@ -36,9 +36,12 @@ export interface RequestContext<Method extends string> {
 
 /**
  * Returns a copy of the params of a notification, or of a result, whose `_meta` has the id of the
- * request on whose stream it is sent (SEP: Stream).
+ * request on whose stream it is sent, as `subscriptions/listen` and `events/stream` require.
  */
-export function tagged<T extends object>(params: T, requestId: RequestId): T & { _meta: Meta } {
+export function tagged<T extends object>(
+  params: T,
+  requestId: RequestId,
+): T & { _meta: MetaObject } {
   const meta = '_meta' in params && typeof params._meta === 'object' ? params._meta : {};
   return { ...params, _meta: { ...meta, [SUBSCRIPTION_ID_META_KEY]: requestId } };
 }

@@ -3,10 +3,10 @@
  * protocols (SEP: Pull, Acknowledgement).
  */
 import type {
-  AckParams,
+  AckRequestParams,
   AckResult,
   Delivery,
-  PullParams,
+  PullRequestParams,
   PullResult,
 } from '../../../spec-schema/draft/schema.ts';
 import type { Position, Subscription } from '../../protocol/core/types.ts';
@@ -30,7 +30,6 @@ import {
   readStore,
   readTail,
   rejectionError,
-  type DeliveryExtras,
   type LogRange,
   type ReadLimits,
 } from '../engine/reader.ts';
@@ -72,7 +71,7 @@ export class Pulls {
     this.#closed = true;
   }
 
-  async ack(caller: Caller, params: AckParams): Promise<AckResult> {
+  async ack(caller: Caller, params: AckRequestParams): Promise<AckResult> {
     const loaded = await this.#acknowledge(caller, params.subscriptionId, () => params.position);
     const { epoch, acked, head } = loaded.state;
     await this.#o.unitOfWork.commit();
@@ -136,7 +135,7 @@ export class Pulls {
 
   async pull(
     caller: Caller,
-    params: PullParams,
+    params: PullRequestParams,
     signal?: AbortSignal,
     eventBytes = Infinity,
   ): Promise<PullResult> {
@@ -176,8 +175,7 @@ export class Pulls {
       // would miss them. Entries in a commit that is in flight wake the listeners after it.
       if (loaded.state.head > after && tries < READ_TRIES) continue;
       const end = await this.#wait(caller, loaded, until, signal);
-      if (end !== null)
-        return resultOf(end.last, emptyRange(after), { terminated: { reason: end.reason } });
+      if (end !== null) return resultOf(end.last, emptyRange(after), { reason: end.reason });
     }
   }
 
@@ -242,8 +240,12 @@ export class Pulls {
   }
 }
 
-function resultOf(state: Subscription, range: LogRange, extras: DeliveryExtras = {}): PullResult {
+function resultOf(
+  state: Subscription,
+  range: LogRange,
+  terminated?: Delivery['terminated'],
+): PullResult {
   const hasMore = range.last < state.head;
-  const delivery = JSON.parse(deliveryOf(state, range, extras)) as Delivery;
+  const delivery = JSON.parse(deliveryOf(state, range, terminated)) as Delivery;
   return { ...delivery, hasMore, nextPollMs: hasMore ? 0 : PULL_NEXT_MS };
 }

@@ -231,7 +231,7 @@ export class Stream {
       const nothing = emptyRange(this.#cursor);
       return {
         kind: 'send',
-        json: deliveryOf(last, nothing, { terminated: { reason } }),
+        json: deliveryOf(last, nothing, { reason }),
         range: nothing,
         last: true,
       };

@@ -1,7 +1,7 @@
 /**
  * `triggers/stream`: checks the call, then runs one stream until it ends (SEP: triggers/stream).
  */
-import type { StreamParams } from '../../../spec-schema/draft/schema.ts';
+import type { StreamRequestParams } from '../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import {
   STREAM_BYTES_DEFAULT,
@@ -50,7 +50,7 @@ export class Streams {
   /** See `Verbs.stream`. */
   async stream(
     caller: Caller,
-    params: StreamParams,
+    params: StreamRequestParams,
     sink: StreamSink,
     signal: AbortSignal,
   ): Promise<void> {
@@ -70,7 +70,7 @@ export class Streams {
   async #run(
     row: number,
     after: number,
-    window: StreamParams['window'],
+    window: StreamRequestParams['window'],
     sink: StreamSink,
     signal: AbortSignal,
   ): Promise<void> {

@@ -4,7 +4,7 @@
  * one, the same message id with other events, an `acked` that moves back. It only records; the test
  * fails at the end.
  */
-import type { Delivery, Event } from 'mcp-triggers-experimental';
+import type { Delivery, TriggerEvent } from 'mcp-triggers-experimental';
 
 /** The count of a number on one drain, and the first and last run of the server that sent it. */
 interface Sightings {
@@ -33,7 +33,7 @@ export class DeliveryRecorder {
     delivery: Delivery,
     { messageId, failed = false }: { readonly messageId?: string; readonly failed?: boolean } = {},
   ): void {
-    const { epoch, after, events, gaps = [], head, acked } = delivery;
+    const { epoch, afterSequence: after, events, gaps = [], head, acked } = delivery;
     const state = this.#drains.get(drain) ?? {
       highest: 0,
       acked: 0,
@@ -85,7 +85,7 @@ export class DeliveryRecorder {
   #number(
     drain: string,
     epoch: string,
-    event: Event,
+    event: TriggerEvent,
     state: { highest: number; seen: Map<number, Sightings> },
     failed: boolean,
   ): void {

@@ -24,7 +24,7 @@ const HEAD: DeliveryHead = {
   subscriptionId: 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU',
   key: 'deploys-prod',
   epoch: 'mF3kQ0sZy8T1vXb6RnE2cw',
-  after: 0,
+  afterSequence: 0,
   head: 9,
   acked: 0,
   etag: 'e-1',
@@ -41,7 +41,7 @@ const ACCEPTED_AT = Date.UTC(2026, 10, 21, 9, 31);
 const bodyOf = (
   head: DeliveryHead,
   events: readonly UnnumberedEvent[],
-  first = head.after + 1,
+  first = head.afterSequence + 1,
 ): Buffer =>
   encodeDeliveryNotification(
     encodeDelivery(

@@ -14,24 +14,24 @@ const SECRET = `whsec_${Buffer.alloc(32, 1).toString('base64')}`;
 const SELECT = [{ name: 'deploy.finished' }];
 
 const TABLE: readonly [name: ParamsName, params: unknown, path: string, expected: RegExp][] = [
-  ['SubscribeParams', undefined, '/key', /required/],
-  ['SubscribeParams', [], '', /^an object$/],
-  ['SubscribeParams', { select: SELECT }, '/key', /required/],
+  ['SubscribeRequestParams', undefined, '/key', /required/],
+  ['SubscribeRequestParams', [], '', /^an object$/],
+  ['SubscribeRequestParams', { select: SELECT }, '/key', /required/],
   [
-    'SubscribeParams',
+    'SubscribeRequestParams',
     { key: 'k', select: [] },
     '/select',
     /^an array of at least 1 and at most 64 items$/,
   ],
   [
-    'SubscribeParams',
+    'SubscribeRequestParams',
     { key: 'k', select: SELECT, ttlMs: -1 },
     '/ttlMs',
     /^an integer of at least 0 and at most 2\^53-1, or null$/,
   ],
-  ['SubscribeParams', { key: 'k', select: SELECT, ttlMs: 2 ** 53 }, '/ttlMs', /^an integer/],
+  ['SubscribeRequestParams', { key: 'k', select: SELECT, ttlMs: 2 ** 53 }, '/ttlMs', /^an integer/],
   [
-    'SubscribeParams',
+    'SubscribeRequestParams',
     {
       key: 'k',
       select: SELECT,
@@ -41,19 +41,19 @@ const TABLE: readonly [name: ParamsName, params: unknown, path: string, expected
     /^an integer of at least 1 and at most 86400000$/,
   ],
   [
-    'SubscribeParams',
+    'SubscribeRequestParams',
     { key: 'k', select: [{ name: 'a', arguments: 'x' }] },
     '/select/0/arguments',
     /^an object$/,
   ],
   [
-    'SubscribeParams',
+    'SubscribeRequestParams',
     { key: 'k', select: SELECT, callback: { url: 'https://hooks.example.com/x' } },
     '/callback/secret',
     /required/,
   ],
   [
-    'SubscribeParams',
+    'SubscribeRequestParams',
     {
       key: 'k',
       select: SELECT,
@@ -63,7 +63,7 @@ const TABLE: readonly [name: ParamsName, params: unknown, path: string, expected
     /whsec_/,
   ],
   [
-    'SubscribeParams',
+    'SubscribeRequestParams',
     {
       key: 'k',
       select: SELECT,
@@ -73,7 +73,7 @@ const TABLE: readonly [name: ParamsName, params: unknown, path: string, expected
     /^"whsec_" and standard base64/,
   ],
   [
-    'SubscribeParams',
+    'SubscribeRequestParams',
     {
       key: 'k',
       select: SELECT,
@@ -83,47 +83,47 @@ const TABLE: readonly [name: ParamsName, params: unknown, path: string, expected
     /^a string that matches/,
   ],
   [
-    'SubscribeParams',
+    'SubscribeRequestParams',
     { key: 'k', select: SELECT, since: '2026-11-21' },
     '/since',
     /^a string that matches/,
   ],
   [
-    'SubscribeParams',
+    'SubscribeRequestParams',
     { key: 'k', select: SELECT, since: '2026-02-30T00:00:00.000Z' },
     '/since',
     /calendar/,
   ],
   [
-    'SubscribeParams',
+    'SubscribeRequestParams',
     { key: 'k', select: [{ name: 'a', arguments: { x: '\ud800' } }] },
     '',
     /surrogates/,
   ],
   [
-    'SubscribeParams',
+    'SubscribeRequestParams',
     { key: 'k', select: [{ name: 'a', arguments: { x: Infinity } }] },
     '',
     /finite/,
   ],
-  ['UpdateParams', { subscriptionId: ID, callback: 5 }, '/callback', /^an object, or null$/],
-  ['UpdateParams', { subscriptionId: ID, paused: 'yes' }, '/paused', /^a boolean$/],
-  ['PullParams', { subscriptionId: ID, after: 5 }, '/after', /^an object$/],
-  ['PullParams', { subscriptionId: ID, after: { sequence: 5 } }, '/after/epoch', /required/],
+  ['UpdateRequestParams', { subscriptionId: ID, callback: 5 }, '/callback', /^an object, or null$/],
+  ['UpdateRequestParams', { subscriptionId: ID, paused: 'yes' }, '/paused', /^a boolean$/],
+  ['PullRequestParams', { subscriptionId: ID, after: 5 }, '/after', /^an object$/],
+  ['PullRequestParams', { subscriptionId: ID, after: { sequence: 5 } }, '/after/epoch', /required/],
   [
-    'PullParams',
+    'PullRequestParams',
     { subscriptionId: ID, ack: { epoch: 'epoch-01', sequence: 1.5 } },
     '/ack/sequence',
     /^an integer/,
   ],
   [
-    'StreamParams',
+    'StreamRequestParams',
     { subscriptionId: ID, window: { events: 0 } },
     '/window/events',
     /^an integer of at least 1/,
   ],
   [
-    'AckParams',
+    'AckRequestParams',
     { subscriptionId: 'short', position: { epoch: 'epoch-01', sequence: 1 } },
     '/subscriptionId',
     /^a string that matches/,
@@ -152,11 +152,11 @@ describe('[gen-integers, pos-pair, err-path] params', () => {
   }
 
   test('accepts absent params like empty ones', () => {
-    assert.deepEqual(parseParams('ListTriggersParams', undefined), {});
+    assert.deepEqual(parseParams('ListTriggersRequestParams', undefined), {});
   });
 
   test('[gen-ignore-unknown] accepts unknown members', () => {
-    assert.deepEqual(parseParams('GetParams', { subscriptionId: ID, later: [1] }), {
+    assert.deepEqual(parseParams('GetRequestParams', { subscriptionId: ID, later: [1] }), {
       subscriptionId: ID,
       later: [1],
     });
@@ -165,13 +165,13 @@ describe('[gen-integers, pos-pair, err-path] params', () => {
   test('[err-no-value] repeats no value in an error, wherever the value is', () => {
     const canary = 'CANARY-7f3a';
     const names: ParamsName[] = [
-      'SubscribeParams',
-      'UpdateParams',
-      'PullParams',
-      'StreamParams',
-      'AckParams',
-      'GetParams',
-      'UnsubscribeParams',
+      'SubscribeRequestParams',
+      'UpdateRequestParams',
+      'PullRequestParams',
+      'StreamRequestParams',
+      'AckRequestParams',
+      'GetRequestParams',
+      'UnsubscribeRequestParams',
     ];
     const bad = fc.constantFrom<unknown>(
       canary,

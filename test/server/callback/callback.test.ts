@@ -76,7 +76,7 @@ describe('a request', () => {
       false,
     );
     assert.deepEqual(
-      [delivery.after, numbers(delivery), delivery.head, delivery.acked, delivery.gaps],
+      [delivery.afterSequence, numbers(delivery), delivery.head, delivery.acked, delivery.gaps],
       [0, [1, 2, 3], 3, 0, undefined],
     );
     assert.deepEqual(Object.keys(JSON.parse(Buffer.from(body).toString()) as object), [
@@ -270,7 +270,7 @@ describe('an answer', () => {
     const gap = [{ from: 2, to: 2, reason: 'rejected' }];
     assert.deepEqual(
       w.endpoints.requests.map(({ delivery }) => [
-        delivery.after,
+        delivery.afterSequence,
         numbers(delivery),
         delivery.gaps,
       ]),

@@ -39,7 +39,7 @@ describe('a stream', () => {
     const stream = listen(w.engine, ann, { subscriptionId: w.subscriptionId });
     await turns();
     assert.deepEqual(
-      stream.deliveries.map(({ after, events }) => [after, events]),
+      stream.deliveries.map(({ afterSequence: after, events }) => [after, events]),
       [[0, []]],
     );
     for (let n = 1; n <= 3; n += 1) {
@@ -47,7 +47,7 @@ describe('a stream', () => {
       await turns();
     }
     assert.deepEqual(
-      stream.deliveries.map(({ after, events, acked, head }) => [
+      stream.deliveries.map(({ afterSequence: after, events, acked, head }) => [
         after,
         events.length,
         acked,
@@ -66,7 +66,7 @@ describe('a stream', () => {
     });
     await turns();
     assert.deepEqual(
-      again.deliveries.map(({ after, events }) => [after, events.length]),
+      again.deliveries.map(({ afterSequence: after, events }) => [after, events.length]),
       [[2, 1]],
     );
     for (const { abort, ended } of [stream, again]) {
@@ -236,12 +236,12 @@ describe('a pull', () => {
     await w.emitAll(1, 5);
     const one = await pull(w, w.subscriptionId, { maxEvents: 2 });
     assert.deepEqual(
-      [one.after, numbers(one), one.hasMore, one.nextPollMs, one.acked],
+      [one.afterSequence, numbers(one), one.hasMore, one.nextPollMs, one.acked],
       [0, [1, 2], true, 0, 0],
     );
     const two = await pull(w, w.subscriptionId, { ack: position(w.epoch, 2) });
     assert.deepEqual(
-      [two.after, numbers(two), two.hasMore, two.nextPollMs, two.acked],
+      [two.afterSequence, numbers(two), two.hasMore, two.nextPollMs, two.acked],
       [2, [3, 4, 5], false, 5000, 2],
     );
     const zero = await pull(w, w.subscriptionId, {
@@ -249,9 +249,9 @@ describe('a pull', () => {
       maxEvents: 0,
       waitMs: 20_000,
     });
-    assert.deepEqual([zero.after, numbers(zero), zero.acked, zero.hasMore], [5, [], 5, false]);
+    assert.deepEqual([zero.afterSequence, numbers(zero), zero.acked, zero.hasMore], [5, [], 5, false]);
     const back = await pull(w, w.subscriptionId, { after: position(w.epoch, 3) });
-    assert.deepEqual([back.after, numbers(back)], [3, [4, 5]]);
+    assert.deepEqual([back.afterSequence, numbers(back)], [3, [4, 5]]);
     await w.close();
   });
 

@@ -80,7 +80,7 @@ export const failed = (
 ): OutboundResult => ({ kind: 'failure', category, cause: new Error(category) });
 
 export const lastOf = ({
-  after,
+  afterSequence: after,
   events,
   gaps = [],
 }: Pick<Delivery, 'after' | 'events' | 'gaps'>): number =>

@@ -280,7 +280,7 @@ describe('retention', () => {
     assert.ok(oldest > 1 && head - oldest + 1 >= 50);
     const all = await pull(w, subscriptionId, { maxEvents: 1000 });
     assert.deepEqual(
-      [all.after, all.gaps, numbers(all)],
+      [all.afterSequence, all.gaps, numbers(all)],
       [
         0,
         [{ from: 1, to: oldest - 1, reason: 'retention' }],
@@ -353,7 +353,7 @@ describe('retention', () => {
     await w.pass(6 * MINUTE);
     assert.deepEqual(
       w.endpoints.requests
-        .map(({ delivery }) => [delivery.after, delivery.gaps, numbers(delivery)])
+        .map(({ delivery }) => [delivery.afterSequence, delivery.gaps, numbers(delivery)])
         .at(-1),
       [0, [{ from: 1, to: 10, reason: 'retention' }], [11, 12]],
     );
@@ -443,7 +443,7 @@ describe('positions and acknowledgements', () => {
       [-32602, { kind: 'epoch', epoch, head: 5, acked: 2 }],
     );
     assert.equal((await get(w, subscriptionId)).acked, 2, 'a rejected call acknowledges nothing');
-    assert.equal((await pull(w, subscriptionId, { ack: position(epoch, 3) })).after, 3);
+    assert.equal((await pull(w, subscriptionId, { ack: position(epoch, 3) })).afterSequence, 3);
     await w.close();
   });
 
@@ -467,7 +467,7 @@ describe('positions and acknowledgements', () => {
     hold = false;
     await w.pass(2 * MINUTE);
     assert.deepEqual(
-      [w.endpoints.requests.at(-1)!.delivery.after, w.endpoints.numbers.at(-1)],
+      [w.endpoints.requests.at(-1)!.delivery.afterSequence, w.endpoints.numbers.at(-1)],
       [3, [4]],
     );
     assert.equal((await get(w, subscriptionId)).acked, 4);
@@ -506,7 +506,7 @@ describe('positions and acknowledgements', () => {
       assert.deepEqual(
         second.endpoints.requests.map(({ delivery }) => [
           delivery.epoch,
-          delivery.after,
+          delivery.afterSequence,
           delivery.events.map(({ sequence, eventId }) => `${sequence} ${eventId}`),
         ]),
         [[now.epoch, 0, ['1 e3', '2 e4', '3 e5']]],

@@ -11,7 +11,7 @@ import type { Selection } from '../../../protocol/core/types.ts';
 import { canonicalJson, sha256, webhookId } from '../../../protocol/wire/canonical.ts';
 import { X_MCP_SUBSCRIPTION_ID, type WebhookControlType } from '../../../protocol/events/names.ts';
 import { FAILING_MAX_MS, isConfigLimit } from '../../../protocol/core/policy.ts';
-import type { Event } from '../../../protocol/wire/schema.ts';
+import type { TriggerEvent } from '../../../protocol/wire/schema.ts';
 import { endingError } from './errors.ts';
 import { cursorOf, occurrence } from './occurrence.ts';
 import { dialectOf, PROFILES, type EventsWebhookId, type Profile } from './profiles.ts';
@@ -115,7 +115,7 @@ function eventMessage(
   json: string,
   eventWebhookId: EventsWebhookId,
 ): CallbackMessage {
-  const event = JSON.parse(json) as Event;
+  const event = JSON.parse(json) as TriggerEvent;
   const id =
     eventWebhookId === 'eventId' && servesAsWebhookId(event.eventId)
       ? event.eventId

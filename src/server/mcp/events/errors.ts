@@ -78,19 +78,19 @@ const ERROR_BODIES: Table = {
             'Subscription not found. Pass the URL, name and arguments that were passed to events/subscribe.',
           data: { kind: 'subscription' },
         },
-  Forbidden: ({ kind, name }) =>
-    kind === 'principal'
+  Forbidden: ({ kind }) =>
+    kind === 'authentication'
       ? {
           code: 'Forbidden',
           message:
             "This principal is not permitted to use events here. Ask the server's operator for access.",
-          data: { kind },
+          data: { kind: 'principal' },
         }
       : {
           code: 'Forbidden',
           message:
             "This principal is not permitted to receive this event with these arguments. Ask the server's operator for access.",
-          data: { kind: 'event', ...(name === undefined ? {} : { name }) },
+          data: { kind: 'event' },
         },
   ResourceExhausted: ({ kind: _kind, ...data }, message) => ({
     code: 'ResourceExhausted',

@@ -7,8 +7,8 @@ import { decodeBase64url } from '../../../protocol/wire/base64url.ts';
 import {
   EXTENSION_ID,
   type Delivery,
-  type Event,
-  type Meta,
+  type TriggerEvent,
+  type MetaObject,
 } from '../../../protocol/wire/schema.ts';
 
 /** A log, and its head when the message was made. */
@@ -23,7 +23,7 @@ export interface LogAt {
  * notice missing events, and the time of acceptance (SEP: When a peer lacks the extension).
  */
 export function occurrence(
-  { sequence, eventId, name, timestamp, acceptedAt, data, _meta }: Event,
+  { sequence, eventId, name, timestamp, acceptedAt, data, _meta }: TriggerEvent,
   { subscriptionId, epoch, head }: LogAt,
   cursor?: string,
 ): EventOccurrence {
@@ -36,17 +36,17 @@ export function occurrence(
     _meta: {
       ..._meta,
       [EXTENSION_ID]: { subscriptionId, epoch, sequence, head, acceptedAt },
-    } satisfies Meta,
+    } satisfies MetaObject,
   };
 }
 
 /** The last sequence number that a delivery covers. */
 export const lastOf = ({
-  after,
+  afterSequence,
   events,
   gaps = [],
-}: Pick<Delivery, 'after' | 'events' | 'gaps'>): number =>
-  Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
+}: Pick<Delivery, 'afterSequence' | 'events' | 'gaps'>): number =>
+  Math.max(afterSequence, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
 
 /**
  * The content of a cursor: a position in one epoch of one log. A cursor is neither secret nor

@@ -3,7 +3,7 @@
  * everything up to it.
  */
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
-import type { PullParams } from '../../../protocol/wire/schema.ts';
+import type { PullRequestParams } from '../../../protocol/wire/schema.ts';
 import { begin } from './start.ts';
 import { cursorOf, lastOf, occurrence } from './occurrence.ts';
 import type { PollParams, PollResult } from '../../../protocol/events/types.ts';
@@ -21,7 +21,7 @@ export async function poll(
   const { log, after, truncated } = await begin(engine, caller, params, now);
   // A poll without a cursor returns no events; the pull still checks the permission.
   const bootstrap = (params.cursor ?? null) === null;
-  const pull: PullParams = {
+  const pull: PullRequestParams = {
     subscriptionId: log.subscriptionId,
     after,
     ...(bootstrap ? { maxEvents: 0 } : { ack: after }),

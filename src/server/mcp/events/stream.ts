@@ -5,7 +5,7 @@
  */
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import type { Log } from '../../engine/ports.ts';
-import type { Delivery, Event } from '../../../protocol/wire/schema.ts';
+import type { Delivery, TriggerEvent } from '../../../protocol/wire/schema.ts';
 import { tagged, untilUnauthorized, type RequestContext } from '../request-context.ts';
 import { isDenied, needsRenewal } from '../implicit-subscription.ts';
 import { endingError, eventsError } from './errors.ts';
@@ -44,7 +44,7 @@ export async function stream(context: StreamContext, params: StreamParams): Prom
 /** A part of a delivery: one event, or a gap (null). */
 interface Part {
   readonly upTo: number;
-  readonly event: Event | null;
+  readonly event: TriggerEvent | null;
 }
 
 /** Converts the deliveries of a stream into notifications of `events/*`. */
@@ -79,11 +79,11 @@ class EventsSink {
       this.#opening = null;
       const gap = parts[0]?.event === null ? parts.shift() : undefined;
       await this.#notify('active', {
-        cursor: at(gap?.upTo ?? delivery.after),
+        cursor: at(gap?.upTo ?? delivery.afterSequence),
         truncated: truncated || gap !== undefined,
       });
     } else if (parts.length === 0 && delivery.terminated === undefined) {
-      await this.#notify('heartbeat', { cursor: at(delivery.after) });
+      await this.#notify('heartbeat', { cursor: at(delivery.afterSequence) });
     }
     for (const { event, upTo } of parts) {
       if (event === null) await this.#notify('active', { cursor: at(upTo), truncated: true });
@@ -116,10 +116,14 @@ class EventsSink {
     const { subscriptionId, epoch } = delivery;
     const last = lastOf(delivery);
     try {
-      if (last > delivery.after)
+      if (last > delivery.afterSequence)
         await engine.ack(caller, { subscriptionId, position: { epoch, sequence: last } });
+      const { ttlMs } = this.#log;
+      const { expiresAt } = delivery;
       if (
-        needsRenewal({ expiresAt: delivery.expiresAt, ttlMs: this.#log.ttlMs }, engine.clock.now())
+        expiresAt !== undefined &&
+        ttlMs !== undefined &&
+        needsRenewal({ expiresAt, ttlMs }, engine.clock.now())
       )
         await this.#renew();
     } catch (error) {

@@ -54,7 +54,11 @@ export async function subscribe(
       key,
       select: [selection],
       callback: { url, secret: padded(secret), skipAfterMs: SKIP_AFTER_MS },
-      ...(ttlMs === undefined ? {} : { ttlMs: ttlMs === null ? null : wholeMs(ttlMs) }),
+      ...(ttlMs === undefined
+        ? {}
+        : ttlMs === null
+          ? { noExpiry: true }
+          : { ttlMs: wholeMs(ttlMs) }),
     },
     { dialect: dialectOf(profile.name) },
   );
@@ -69,7 +73,7 @@ export async function subscribe(
     position.sequence <= head;
   return {
     id: webhookSubscriptionId(caller.principal, url, selection),
-    refreshBefore: expiresAt,
+    refreshBefore: expiresAt ?? null,
     cursor: cursorOf({ subscriptionId, epoch }, acked),
     truncated: cursor !== undefined && cursor !== null && !known,
     ...(created || before === null ? {} : { deliveryStatus: statusOf(before) }),
@@ -96,10 +100,10 @@ export async function unsubscribe(
   }
 }
 
-function statusOf({ status, callback }: Subscription): DeliveryStatus {
+function statusOf({ paused, callback }: Subscription): DeliveryStatus {
   const { lastDeliveryAt = null, lastError, failingSince } = callback?.health ?? {};
   return {
-    active: status === 'active',
+    active: paused !== true && callback?.state !== 'suspended',
     lastDeliveryAt,
     lastError: lastError === undefined ? null : callbackReason(lastError),
     ...(failingSince === undefined ? {} : { failedSince: failingSince }),

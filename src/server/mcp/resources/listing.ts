@@ -96,10 +96,12 @@ function entryOf(
     select: [first, ...others],
     head,
     acked,
-    status,
+    paused,
+    callback,
   } = subscription;
   const names = [first, ...others].map((selection) => selection?.name).join(', ');
-  const state = `${head - acked} unread, ${status}.`;
+  const delivery = callback === undefined ? '' : `, callback ${paused ? 'paused' : callback.state}`;
+  const state = `${head - acked} unread${delivery}.`;
   const type =
     first !== undefined && key === implicitSubscriptionKey('feed', first)
       ? types.get(first.name)

@@ -3,7 +3,7 @@
  * acknowledges this one, so a reader that stops in between gets this page again (SEP: Pull).
  */
 import type {
-  Event,
+  TriggerEvent,
   Gap,
   JsonObject,
   Position,
@@ -34,7 +34,7 @@ export interface FeedPage {
   /** The page starts after this sequence number. */
   readonly after: SequenceOrZero;
   readonly events: readonly Pick<
-    Event,
+    TriggerEvent,
     'sequence' | 'eventId' | 'name' | 'timestamp' | 'acceptedAt' | 'data'
   >[];
   readonly gaps: readonly Gap[];
@@ -97,7 +97,7 @@ function resetReason(error: unknown): Reset['reason'] | null {
 function pageOf({
   subscriptionId,
   epoch,
-  after,
+  afterSequence: after,
   events,
   gaps = [],
   head,

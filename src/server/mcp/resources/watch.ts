@@ -171,8 +171,8 @@ export class Watch {
     }
   }
 
-  #renewLater(afterMs: number | null): void {
-    if (this.#options.implicit && afterMs !== null && !this.#closed)
+  #renewLater(afterMs: number | undefined): void {
+    if (this.#options.implicit && afterMs !== undefined && !this.#closed)
       this.#cancelRenewal = this.#options.engine.clock.after(afterMs, () => void this.#renew());
   }
 

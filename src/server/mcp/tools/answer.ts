@@ -102,7 +102,7 @@ const ERROR_TEXTS: ErrorTexts = {
     };
   },
   Forbidden: ({ kind }, { watch }) =>
-    kind === 'trigger'
+    kind === 'permission'
       ? {
           message: `You are not permitted to follow this. Call ${watch} without arguments to list what you can follow, or ask the server's operator for access.`,
           call: 'watch',

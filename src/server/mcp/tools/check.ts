@@ -3,7 +3,7 @@
  * Pull). Numbers, order, gaps and positions are the same as on every other drain.
  */
 import type {
-  Event,
+  TriggerEvent,
   Gap,
   GapReason,
   Position,
@@ -24,7 +24,7 @@ export async function check(
   if (needsRenewal(subscription, now))
     await engine.update(caller, { subscriptionId: watchId, ttlMs: implicitTtlMs });
   const { delivery, reason } = await read(context, watchId, done, maxEvents);
-  const { epoch, after, events, gaps = [], head, expiresAt } = delivery;
+  const { epoch, afterSequence: after, events, gaps = [], head, expiresAt } = delivery;
   const behind = done !== undefined && reason === null && done.sequence < subscription.acked;
   const reset: Reset | null =
     done === undefined || (reason === null && !behind)
@@ -47,7 +47,7 @@ export async function check(
     gaps,
     position,
     remaining: head - position.sequence,
-    expiresAt,
+    expiresAt: expiresAt ?? null,
     ...(reset === null ? {} : { reset }),
     next,
   };
@@ -96,7 +96,7 @@ const eventOf = ({
   timestamp,
   acceptedAt,
   data,
-}: Event): WatchedEvent => ({
+}: TriggerEvent): WatchedEvent => ({
   sequence,
   eventId,
   name,

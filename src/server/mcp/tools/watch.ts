@@ -80,7 +80,7 @@ async function follow(context: ToolContext, selection: Selection): Promise<ToolA
     created
       ? `Watching ${selection.name} from now on. watchId: ${watchId}`
       : `You already watch ${selection.name}. watchId: ${watchId}. ${shown.remaining} waiting.`,
-    `Next: call ${callText(next)} to get the events, and again from time to time${until(shown.expiresAt)}. Call ${names.unwatch} when you no longer need the watch.`,
+    `Next: call ${callText(next)} to get the events, and again from time to time${until(shown.expiresAt ?? null)}. Call ${names.unwatch} when you no longer need the watch.`,
   ]);
 }
 

@@ -7,7 +7,7 @@ import type { Level, Option } from '../../../../spec-schema/draft/schema.ts';
 import { unsupported } from '../../../protocol/wire/errors.ts';
 import type { StreamSink, Verbs } from '../../engine/verbs.ts';
 import { parseParams, type ParamsName, type WireTypes } from '../../../protocol/wire/validate.ts';
-import { tagged, untilUnauthorized, type RequestContext } from '../request-context.ts';
+import { untilUnauthorized, type RequestContext } from '../request-context.ts';
 
 /** One request of this binding. */
 export interface TriggersRequest extends RequestContext<NotificationMethod> {
@@ -31,8 +31,8 @@ interface Row {
 }
 
 /** The params of a request, of whatever method. */
-type AnyParams = Partial<WireTypes['SubscribeParams'] & WireTypes['UpdateParams']> &
-  Pick<WireTypes['GetParams'], 'ifNoneMatch'>;
+type AnyParams = Partial<WireTypes['SubscribeRequestParams'] & WireTypes['UpdateRequestParams']> &
+  Pick<WireTypes['GetRequestParams'], 'ifNoneMatch'>;
 
 /** The params that belong to a level or an option, with a test of their use (SEP: Capability). */
 const FEATURES: readonly (readonly [
@@ -44,6 +44,7 @@ const FEATURES: readonly (readonly [
   ['resume', 'callback', ({ resume }) => resume !== undefined],
   ['revokePrevious', 'callback', ({ revokePrevious }) => revokePrevious !== undefined],
   ['skipAfterMs', 'skip', ({ callback }) => callback?.skipAfterMs !== undefined],
+  ['removeCallback', 'callback', ({ removeCallback }) => removeCallback !== undefined],
   ['paused', 'pause', ({ paused }) => paused !== undefined],
   ['ifNoneMatch', 'conditionalReads', ({ ifNoneMatch }) => ifNoneMatch !== undefined],
   ['select', 'multiSelect', ({ select }) => select !== undefined && select.length > 1],
@@ -70,29 +71,31 @@ function row<N extends ParamsName>(
 
 /** The nine methods (SEP: Methods). */
 export const triggersMethods = {
-  'triggers/list': row('ListTriggersParams', (verbs, params, { caller }) =>
+  'triggers/list': row('ListTriggersRequestParams', (verbs, params, { caller }) =>
     verbs.list(caller(), params),
   ),
-  'triggers/subscribe': row('SubscribeParams', (verbs, params, { caller }) =>
+  'triggers/subscribe': row('SubscribeRequestParams', (verbs, params, { caller }) =>
     verbs.subscribe(caller(), params),
   ),
-  'triggers/update': row('UpdateParams', (verbs, params, { caller }) =>
+  'triggers/update': row('UpdateRequestParams', (verbs, params, { caller }) =>
     verbs.update(caller(), params),
   ),
-  'triggers/get': row('GetParams', (verbs, params, { caller }) => verbs.get(caller(), params)),
-  'triggers/subscriptions': row('SubscriptionsParams', (verbs, params, { caller }) =>
+  'triggers/get': row('GetRequestParams', (verbs, params, { caller }) =>
+    verbs.get(caller(), params),
+  ),
+  'triggers/subscriptions': row('SubscriptionsRequestParams', (verbs, params, { caller }) =>
     verbs.subscriptions(caller(), params),
   ),
-  'triggers/unsubscribe': row('UnsubscribeParams', (verbs, params, { caller }) =>
+  'triggers/unsubscribe': row('UnsubscribeRequestParams', (verbs, params, { caller }) =>
     verbs.unsubscribe(caller(), params),
   ),
   'triggers/pull': row(
-    'PullParams',
+    'PullRequestParams',
     (verbs, params, { caller, stop }) => verbs.pull(caller(), params, stop),
     'long-poll',
   ),
   'triggers/stream': row(
-    'StreamParams',
+    'StreamRequestParams',
     async (verbs, params, request) => {
       if (!request.offered.has('stream')) throw unsupported('stream');
       const caller = request.caller();
@@ -101,7 +104,9 @@ export const triggersMethods = {
     },
     'stream',
   ),
-  'triggers/ack': row('AckParams', (verbs, params, { caller }) => verbs.ack(caller(), params)),
+  'triggers/ack': row('AckRequestParams', (verbs, params, { caller }) =>
+    verbs.ack(caller(), params),
+  ),
 } as const satisfies Record<string, Row>;
 
 /** The name of one of the nine methods. */
@@ -115,7 +120,10 @@ function sinkOf(request: TriggersRequest): StreamSink {
   return {
     async send(delivery) {
       request.stop.throwIfAborted();
-      await request.notify('notifications/triggers/delivery', tagged(delivery, request.requestId));
+      await request.notify('notifications/triggers/delivery', {
+        requestId: request.requestId,
+        ...delivery,
+      });
     },
   };
 }

@@ -15,14 +15,14 @@ import {
   type WireErrorData,
   type WireErrorName,
 } from '../../../../src/protocol/wire/errors.ts';
-import type { Event } from '../../../../src/protocol/wire/schema.ts';
+import type { TriggerEvent } from '../../../../src/protocol/wire/schema.ts';
 
 interface Case {
   readonly id: number;
   readonly comment: string;
   readonly verdict: string;
   readonly profile?: ProfileName;
-  readonly event?: Event;
+  readonly event?: TriggerEvent;
   readonly log?: { readonly subscriptionId: string; readonly epoch: string; readonly head: number };
   readonly reason?: TerminationReason;
   readonly name?: WireErrorName;

@@ -20,7 +20,7 @@ type EventsError = EventsErrorName | 'InvalidParams';
 const DEFAULT_DATA: { readonly [N in EventsError]: WireErrorData[N] } = {
   InvalidParams: { kind: 'invalid', path: '', expected: 'other params' },
   NotFound: { kind: 'trigger' },
-  Forbidden: { kind: 'trigger' },
+  Forbidden: { kind: 'permission' },
   ResourceExhausted: { kind: 'limit', limit: 'unknown' },
   Unsupported: { kind: 'feature', feature: 'unknown' },
   CallbackEndpointError: { kind: 'callback', category: 'challenge_failed' },
@@ -35,7 +35,10 @@ const NAMES: ReadonlyMap<number, EventsError> = new Map<number, EventsError>([
 ]);
 
 /** The `kind` of `data`, if `events/*` has another word for it than this extension. */
-const KINDS: Readonly<Record<string, string>> = { event: 'trigger' };
+const KINDS: Readonly<Partial<Record<EventsError, Readonly<Record<string, string>>>>> = {
+  NotFound: { event: 'trigger' },
+  Forbidden: { event: 'permission', principal: 'authentication' },
+};
 
 /** Translates an error of a call. Returns an error that is not from `events/*` unchanged. */
 export function eventsError(error: unknown): unknown {
@@ -50,7 +53,8 @@ function fromCode(code: number, message: string, data: unknown): WireError | und
   if (name === undefined) return undefined;
   const { reason, ...given } = Object(data) as Record<string, unknown>;
   const { kinds } = registryRow(name);
-  const kind = kinds.length === 1 ? kinds[0] : (KINDS[String(given['kind'])] ?? given['kind']);
+  const kind =
+    kinds.length === 1 ? kinds[0] : (KINDS[name]?.[String(given['kind'])] ?? given['kind']);
   const checked = check(typeOf(name), {
     ...DEFAULT_DATA[name],
     ...given,
