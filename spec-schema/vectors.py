@@ -42,7 +42,7 @@ def base64url(data):
 
 def webhook_id(case):
     gaps = ",".join(f"{gap['from']}-{gap['to']}" for gap in case["gaps"])
-    fields = [case["subscriptionId"], case["epoch"], str(case["after"]), str(case["last"]), gaps]
+    fields = [case["subscriptionId"], case["epoch"], str(case["afterSequence"]), str(case["last"]), gaps]
     made = "msg_" + base64url(hashlib.sha256("\n".join(fields).encode()).digest())[:32]
     if made != case["webhookId"]:
         raise Refused("another id")
@@ -100,15 +100,13 @@ def coverage(case):
     runs = [(gap["from"], gap["to"]) for gap in gaps]
     if events != sorted(events) or runs != sorted(runs):
         raise Refused("order")
-    last = delivery["after"]
+    last = delivery["afterSequence"]
     for start, end in sorted(events + runs):
         if start != last + 1:
             raise Refused("a number is missing or comes twice")
         last = end
     if last > delivery["head"] or delivery["acked"] > delivery["head"]:
         raise Refused("above head")
-    if "challenge" in delivery and (events or runs):
-        raise Refused("a challenge covers nothing")
     return {"last": last}
 
 
@@ -125,12 +123,12 @@ def apply(case):
     if delivery["epoch"] != epoch:
         told.append({"told": "lost", "epoch": epoch, "sequence": sequence})
         epoch, sequence = delivery["epoch"], 0
-    if delivery["after"] > sequence:
-        if delivery["after"] > delivery["acked"]:
+    if delivery["afterSequence"] > sequence:
+        if delivery["afterSequence"] > delivery["acked"]:
             return result("missing")
-        told.append({"told": "elsewhere", "from": sequence + 1, "to": delivery["after"]})
-        sequence = delivery["after"]
-    last = delivery["after"]
+        told.append({"told": "elsewhere", "from": sequence + 1, "to": delivery["afterSequence"]})
+        sequence = delivery["afterSequence"]
+    last = delivery["afterSequence"]
     parts = [(event["sequence"], event["sequence"], None) for event in delivery["events"]]
     parts += [(gap["from"], gap["to"], gap["reason"]) for gap in delivery.get("gaps", [])]
     for start, end, reason in sorted(parts):
@@ -139,22 +137,23 @@ def apply(case):
             continue
         told.append({"told": "event", "sequence": end} if reason is None else {"told": "gap", "from": max(start, sequence + 1), "to": end, "reason": reason})
         sequence = end
-    return result(ack=min(sequence, last))
+    return result(ackSequence=min(sequence, last))
 
 
 # ------------------------------------------------------------------ lifetime
 
 
+TEN_YEARS_MS = 315_576_000_000
+
+
 def ttl_grant(case):
-    policy, wanted = case["policy"], case.get("suggested", case["policy"]["defaultMs"])
-    if wanted is None:
-        granted = None if policy["allowNoExpiry"] else policy["maxMs"]
-    elif is_integer(wanted):
-        granted = min(max(wanted, policy["minMs"]), policy["maxMs"])
-    else:
+    policy, wanted = case["policy"], case.get("ttlMs", case["policy"]["defaultMs"])
+    if not is_integer(wanted) or not 1 <= wanted <= TEN_YEARS_MS:
         raise Refused("InvalidParams")
-    hint = None if granted is None else {"from": granted * 5 // 10, "below": granted * 8 // 10}
-    return {"expected": {"ttlMs": granted, "renewAfterMs": hint}}
+    if case.get("noExpiry") and policy["allowNoExpiry"]:
+        return {"expected": {}}
+    granted = policy["maxMs"] if case.get("noExpiry") else min(max(wanted, policy["minMs"]), policy["maxMs"])
+    return {"expected": {"ttlMs": granted, "renewAfterMs": {"from": granted * 5 // 10, "below": granted * 8 // 10}}}
 
 
 # ------------------------------------------------------------------ answers
@@ -188,12 +187,12 @@ def acceptable(ack, reject, after, to):
 def classify(answer, sent, now_ms):
     status, body = answer["status"], answer.get("body")
     if 200 <= status <= 299:
-        ack = body.get("ack") if isinstance(body, dict) else None
+        ack = body.get("ackSequence") if isinstance(body, dict) else None
         reject = body.get("reject", {}) if isinstance(body, dict) else {}
         number = reject.get("sequence") if isinstance(reject, dict) else None
         understood = isinstance(body, dict) and ("reject" not in body or is_integer(number))
-        if understood and acceptable(ack, number, sent["after"], sent["to"]):
-            return {"kind": "acked", "ack": ack, "reject": number}
+        if understood and acceptable(ack, number, sent["afterSequence"], sent["last"]):
+            return {"kind": "acked", "ackSequence": ack, "reject": number}
         return {"kind": "transient", "category": "no_ack", "retryAfterMs": None}
     if status in CONFIG:
         return {"kind": "config", "category": "http_4xx"}
@@ -217,7 +216,7 @@ class Log:
     """One log with a callback, as the section "The log" and the sections on its drains describe it."""
 
     def __init__(self, given, now):
-        self.now, self.epoch, self.status_text = now, "epoch-one", None
+        self.now, self.epoch = now, "epoch-one"
         self.head, self.acked, self.sent = given.get("head", 0), given.get("acked", 0), given.get("sent", 0)
         self.floor = given.get("floor", 0)
         self.suspended, self.skip_after = given.get("suspended", False), given.get("skipAfterMs")
@@ -357,7 +356,7 @@ class Log:
 
     def shows(self, member):
         return {
-            "status": "suspended" if self.suspended else "active", "oldest": self.floor + 1, "lastError": self.last_error,
+            "state": "suspended" if self.suspended else "failing" if self.failures else "ok", "oldest": self.floor + 1, "lastError": self.last_error,
             "batchLimit": self.batch_limit, "callback": self.callback, "epoch": self.epoch, "head": self.head, "acked": self.acked, "sent": self.sent,
         }[member]
 
@@ -446,7 +445,7 @@ def events_data(name, data):
     if name == "NotFound":
         return {"kind": "event" if data["kind"] == "trigger" else data["kind"]}
     if name == "Forbidden":
-        return {**data, "kind": "event" if data["kind"] == "trigger" else data["kind"]}
+        return {"kind": {"permission": "event", "authentication": "principal"}[data["kind"]]}
     if name == "Unsupported" and data["feature"] in MODES:
         return {"feature": "deliveryMode", "value": MODES[data["feature"]]}
     if name == "CallbackEndpointError":

@@ -454,13 +454,13 @@ function acknowledgement(
   if (epoch !== delivery.epoch) throw new RejectedRequest('stale');
   // The server repeats the notice until it is accepted.
   if (unfinished) throw new RejectedRequest('no_progress');
-  if (delivery.terminated && !reject) return json({ ack: Math.min(sequence, last) });
+  if (delivery.terminated && !reject) return json({ ackSequence: Math.min(sequence, last) });
   if (sequence < after) throw new RejectedRequest('missing_numbers');
   if (reject && reject.sequence > after && reject.sequence <= last)
-    return json({ ack: reject.sequence - 1, reject });
-  const ack = Math.min(sequence, last);
-  if (ack === after && last > after) throw new RejectedRequest('no_progress');
-  return json({ ack });
+    return json({ ackSequence: reject.sequence - 1, reject });
+  const ackSequence = Math.min(sequence, last);
+  if (ackSequence === after && last > after) throw new RejectedRequest('no_progress');
+  return json({ ackSequence });
 }
 
 /* -------------------------------------------------- webhooks of events/* ----------------------------------------------- */

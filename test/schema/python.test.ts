@@ -35,7 +35,10 @@ describe('the vectors in Python', { skip: !hasPython }, () => {
     context.onTestFinished(() => rmSync(folder, { recursive: true }));
     cpSync(join(ROOT, 'spec-schema'), folder, { recursive: true });
     const file = join(folder, 'draft', 'vectors', 'webhook-id.json');
-    writeFileSync(file, readFileSync(file, 'utf8').replace('"after": 5', '"after": 6'));
+    writeFileSync(
+      file,
+      readFileSync(file, 'utf8').replace('"afterSequence": 5', '"afterSequence": 6'),
+    );
     const { status, stdout } = run(join(folder, 'vectors.py'));
     assert.equal(status, 1);
     assert.match(

@@ -19,7 +19,7 @@ const made = (verdict: 'valid' | 'invalid', comment: string, answer: unknown): V
 export const challengeProof: VectorFamily = {
   family: 'challenge-proof',
   description:
-    'The 2xx answer to an empty delivery with this challenge. valid: the endpoint knows the secret. An invalid answer is the category challenge_failed.',
+    'The 2xx answer to this challenge. valid: the endpoint knows the secret. An invalid answer is the category challenge_failed.',
   notes: {
     no_proof:
       'An answer that an endpoint can give without the secret, or with a careless implementation.',
@@ -59,6 +59,6 @@ export const challengeProof: VectorFamily = {
       proof: hmac(secretBytes(SECRET), `challenge.${CHALLENGE}`).toString('hex'),
     }),
     made('invalid', 'empty proof', { challenge: CHALLENGE, proof: '' }),
-    made('invalid', 'an acknowledgement', { ack: 0 }),
+    made('invalid', 'an acknowledgement', { ackSequence: 0 }),
   ],
 };

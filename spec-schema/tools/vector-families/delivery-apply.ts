@@ -57,7 +57,7 @@ function one(
     expected: {
       told,
       applied: { epoch, sequence: applied },
-      ...(ack === undefined ? {} : { ack }),
+      ...(ack === undefined ? {} : { ackSequence: ack }),
       ...(reason === undefined ? {} : { refused: reason }),
     },
     verdict: reason === undefined ? 'valid' : 'invalid',

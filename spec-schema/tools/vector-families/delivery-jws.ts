@@ -15,10 +15,11 @@ import {
 import type { VectorCase, VectorFamily } from './types.ts';
 
 const AT = 1795253400;
+const ISSUER = 'https://mcp.example.com/mcp';
 const URL = 'https://hooks.example.com/mcp/7f3a?tenant=1';
 const SUB = 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU';
 const BODY = Buffer.from(
-  '{"jsonrpc":"2.0","method":"notifications/triggers/delivery","params":{"after":0}}',
+  '{"jsonrpc":"2.0","method":"notifications/triggers/delivery","params":{"afterSequence":0}}',
 );
 const HEADER = {
   typ: 'mcp-delivery+jws',
@@ -26,6 +27,7 @@ const HEADER = {
   kid: RFC8037_KID,
   b64: false,
   crit: ['b64'],
+  iss: ISSUER,
   iat: AT,
   htm: 'POST',
   origin: 'https://hooks.example.com',
@@ -46,6 +48,7 @@ const good = detached(HEADER);
 interface Given {
   readonly token?: string;
   readonly body?: Buffer;
+  readonly issuer?: string;
   readonly url?: string;
   readonly subscriptionId?: string;
   readonly nowMs?: number;
@@ -60,6 +63,7 @@ function made(
   const {
     token = good,
     body = BODY,
+    issuer = ISSUER,
     url = URL,
     subscriptionId = SUB,
     nowMs = AT * 1000,
@@ -71,6 +75,7 @@ function made(
     ...(source === undefined ? {} : { source }),
     token,
     bodyBase64: base64(body),
+    issuer,
     url,
     subscriptionId,
     nowMs,
@@ -96,10 +101,11 @@ export const deliveryJws: VectorFamily = {
     published: 'A published vector. It is a valid JWS of another type, so it is rejected here.',
     algorithm: 'EdDSA and its RFC 9864 name Ed25519 are the only algorithms.',
     header_form:
-      'The protected header has exactly the ten members, with exactly these fixed values.',
+      'The protected header has exactly the eleven members, with exactly these fixed values.',
     header_key: 'A key that the message itself contains proves nothing.',
     key_confusion: 'A public key used as the secret of an HMAC, an unknown key, or the wrong key.',
-    replay: 'A valid signature that was made for another URL or subscription.',
+    replay:
+      'A valid signature that was made for another URL, by another server or for another subscription.',
     clock: 'iat is at most 300 seconds before or after nowMs.',
     raw_bytes: 'The signature is over the bytes of the body as sent.',
     form: 'A detached JWS: protected header, two full stops, signature; base64url without padding and without stray bits.',
@@ -147,6 +153,12 @@ export const deliveryJws: VectorFamily = {
     }),
     invalid('wrong_url', 'right origin, other hash', ['replay'], {
       token: detached(but({ uh: sha256('https://hooks.example.com/') })),
+    }),
+    invalid('wrong_issuer', 'made by another server that has the same key', ['replay'], {
+      token: detached(but({ iss: 'https://other.example.com/mcp' })),
+    }),
+    invalid('wrong_issuer', 'the issuer with a slash at the end', ['replay'], {
+      token: detached(but({ iss: `${ISSUER}/` })),
     }),
     invalid('wrong_subscription', 'made for another subscription', ['replay'], {
       subscriptionId: 'sub_Pq7wXn2RkY5sGd0LvBf8TjMc3HzUe6iA',
@@ -203,7 +215,7 @@ export const deliveryJws: VectorFamily = {
       token: detached(but({ x5u: 'https://evil.example.com/cert.pem' })),
     }),
     invalid('wrong_header', 'x5c', ['header_key'], { token: detached(but({ x5c: ['AA=='] })) }),
-    invalid('wrong_header', 'an eleventh member', ['header_form'], {
+    invalid('wrong_header', 'a twelfth member', ['header_form'], {
       token: detached(but({ nonce: '1' })),
     }),
     invalid('wrong_header', 'no crit', ['header_form'], { token: detached(omit('crit')) }),
@@ -226,7 +238,7 @@ export const deliveryJws: VectorFamily = {
     invalid('wrong_header', 'iat with a fraction', ['header_form'], {
       token: detached(but({ iat: AT + 0.5 })),
     }),
-    ...['kid', 'iat', 'htm', 'origin', 'uh', 'sub', 'typ', 'alg'].map((member) =>
+    ...['kid', 'iss', 'iat', 'htm', 'origin', 'uh', 'sub', 'typ', 'alg'].map((member) =>
       invalid('wrong_header', `no ${member}`, ['header_form'], { token: detached(omit(member)) }),
     ),
     invalid('malformed', 'payload not detached', ['form'], {

@@ -27,7 +27,7 @@ export const deliveryOf = ({
   subscriptionId: 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU',
   key: 'deploys-prod',
   epoch,
-  after,
+  afterSequence: after,
   events: events.map((sequence) => ({
     sequence,
     eventId: `deploy-${sequence}`,
@@ -40,6 +40,4 @@ export const deliveryOf = ({
   head,
   acked,
   etag: 'mF3kQ0sZ-3',
-  status: 'active',
-  expiresAt: null,
 });

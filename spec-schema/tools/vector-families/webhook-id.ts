@@ -5,21 +5,21 @@ import type { VectorCase, VectorFamily } from './types.ts';
 interface Range {
   readonly subscriptionId: string;
   readonly epoch: string;
-  readonly after: number;
+  readonly afterSequence: number;
   readonly last: number;
   readonly gaps: readonly { from: number; to: number; reason: string }[];
 }
 const RANGE: Range = {
   subscriptionId: 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU',
   epoch: 'mF3kQ0sZy8T1vXb6RnE2cw',
-  after: 5,
+  afterSequence: 5,
   last: 7,
   gaps: [],
 };
 const BASE = idOf(RANGE);
 
-function idOf({ subscriptionId, epoch, after, last, gaps }: Range): string {
-  return `msg_${sha256(`${subscriptionId}\n${epoch}\n${after}\n${last}\n${gaps.map(({ from, to }) => `${from}-${to}`).join(',')}`).slice(0, 32)}`;
+function idOf({ subscriptionId, epoch, afterSequence, last, gaps }: Range): string {
+  return `msg_${sha256(`${subscriptionId}\n${epoch}\n${afterSequence}\n${last}\n${gaps.map(({ from, to }) => `${from}-${to}`).join(',')}`).slice(0, 32)}`;
 }
 
 const valid = (
@@ -43,7 +43,7 @@ const invalid = (comment: string, change: Partial<Range>): VectorCase => ({
 export const webhookId: VectorFamily = {
   family: 'webhook-id',
   description:
-    'webhook-id of a delivery that covers the numbers from after + 1 to last. valid: webhookId is the id of this delivery.',
+    'webhook-id of a delivery that covers the numbers from afterSequence + 1 to last. valid: webhookId is the id of this delivery.',
   notes: {
     same_id:
       'The id of another delivery. A receiver that deduplicates by id would drop events that it never saw.',
@@ -51,7 +51,7 @@ export const webhookId: VectorFamily = {
   },
   cases: [
     valid('two events', {}),
-    valid('from the start', { after: 0, last: 1 }),
+    valid('from the start', { afterSequence: 0, last: 1 }),
     valid('one gap', { gaps: [{ from: 6, to: 6, reason: 'rejected' }] }),
     valid(
       'one gap of another reason: the same id',
@@ -66,11 +66,11 @@ export const webhookId: VectorFamily = {
         { from: 8, to: 9, reason: 'redacted' },
       ],
     }),
-    valid('the highest numbers', { after: 9007199254740990, last: 9007199254740991 }),
+    valid('the highest numbers', { afterSequence: 9007199254740990, last: 9007199254740991 }),
     invalid('a retry that carries one more event', { last: 8 }),
     invalid('a retry that carries one event fewer', { last: 6 }),
     invalid('a number that became a gap', { gaps: [{ from: 6, to: 6, reason: 'rejected' }] }),
-    invalid('another start', { after: 4 }),
+    invalid('another start', { afterSequence: 4 }),
     invalid('another epoch', { epoch: 'Jd8rWq5LhN0aTz2BxK7gPs' }),
     invalid('another subscription', { subscriptionId: 'sub_Pq7wXn2RkY5sGd0LvBf8TjMc3HzUe6iA' }),
     {

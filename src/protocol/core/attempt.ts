@@ -68,7 +68,7 @@ export function classifyFailure(category: FailureCategory): Outcome {
  */
 function classifyAck(answer: Answer, sent: Sent): Outcome {
   if (!isRecord(answer.body)) return NO_ACK;
-  const { ack, reject } = answer.body;
+  const { ackSequence: ack, reject } = answer.body;
   const rejected = reject === undefined ? null : isRecord(reject) ? reject['sequence'] : undefined;
   if (typeof ack !== 'number' || (rejected !== null && typeof rejected !== 'number')) return NO_ACK;
   return isAcceptableAck(ack, rejected, sent) ? { kind: 'acked', ack, reject: rejected } : NO_ACK;
