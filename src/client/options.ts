@@ -92,7 +92,7 @@ export interface SubscribeOptions {
   readonly since?: string;
   /**
    * After how many milliseconds the server skips an event that the callback keeps failing to take,
-   * at most a day. Default: never (SEP: Failure and suspension).
+   * at most a day. Default: never (SEP: Suspension).
    */
   readonly skipAfterMs?: number;
   /**

@@ -5,9 +5,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { read, repositoryFiles } from '../tidy/sources.ts';
+import { readModules, readSep } from '../traceability/sep-document.ts';
 
 const headings = new Set(
-  [...read('sep/0000-triggers.md').matchAll(/^#+ (.+)$/gm)].map(([, title]) => title!.trim()),
+  [readSep(), ...readModules()].flatMap(({ source }) =>
+    [...source.matchAll(/^#+ (.+)$/gm)].map(([, title]) => title!.trim()),
+  ),
 );
 
 /** Sections named in one text, in both forms; a list has commas, and a line may break inside it. */

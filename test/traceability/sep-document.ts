@@ -1,8 +1,8 @@
 /**
- * Reads `sep/0000-triggers.md` and `sep/requirements.yaml` into plain data, for the traceability
- * tests and for `sync-requirements.ts`. This file alone decides what counts as a requirement and
- * how two texts are compared: a requirement is the first sentence after an `<a id="…"></a>` inside
- * the Specification part that has a BCP 14 word.
+ * Reads the SEP, its modules in `sep/specification/` and `sep/requirements.yaml` into plain data,
+ * for the traceability tests and for `sync-requirements.ts`. This file alone decides what counts as
+ * a requirement and how two texts are compared: a requirement is the first sentence after an
+ * `<a id="…"></a>` in a module that has a BCP 14 word.
  */
 import { globSync, readFileSync } from 'node:fs';
 import { parse } from 'yaml';
@@ -18,6 +18,22 @@ export const AMBIGUOUS = /\b(?:must|shall|should|may)\b/i;
 
 /** The folder of the modules; each names its level, option or module in a line near its top. */
 const MODULES_PATH = 'sep/specification';
+/** The modules in reading order, which is the order of the rows; the options follow by name. */
+const MODULES = [
+  'README',
+  'basics',
+  'trigger-types',
+  'subscriptions',
+  'log',
+  'delivery',
+  'stream',
+  'callback',
+  'annex-destinations',
+  'durable',
+  'degradation',
+  'annex-handshake',
+  'annex-messages',
+];
 /** The levels, then the options and modules that a peer can have on top of them. */
 export const LEVELS = [
   'log',
@@ -54,6 +70,8 @@ export interface Block {
 
 export interface Requirement {
   readonly id: string;
+  /** The file that has the sentence, from `sep/`. */
+  readonly file: string;
   readonly line: number;
   /** Normalized, see {@link normalize}. */
   readonly text: string;
@@ -68,11 +86,13 @@ export interface Fence {
 }
 
 export interface SepDocument {
+  /** From the root of the repository. */
+  readonly path: string;
   readonly source: string;
   readonly blocks: readonly Block[];
   readonly fences: readonly Fence[];
   readonly requirements: readonly Requirement[];
-  /** Sentences of the Specification that have a keyword and no anchor of their own. */
+  /** Sentences of a module that have a keyword and no anchor of their own. */
   readonly unanchored: readonly Requirement[];
   /** Every fragment that a link can point at. */
   readonly targets: ReadonlySet<string>;
@@ -115,7 +135,10 @@ export function slug(heading: string): string {
     .replace(/ /g, '-');
 }
 
-export function parseSep(source: string): SepDocument {
+/** Parses one document. Only a module has requirements. */
+export function parseSep(source: string, path = `${MODULES_PATH}/x.md`): SepDocument {
+  const isModule = path.startsWith(`${MODULES_PATH}/`);
+  const file = path.replace(/^sep\//, '');
   const blocks: Block[] = [];
   const fences: Fence[] = [];
   const targets = new Set<string>();
@@ -168,22 +191,37 @@ export function parseSep(source: string): SepDocument {
   const unanchored: Requirement[] = [];
   for (const block of blocks) {
     for (const match of block.text.matchAll(ANCHOR)) targets.add(match[1] ?? '');
-    if (block.part !== 'Specification' || block.text.startsWith('The key words ')) continue;
+    if (!isModule || block.text.startsWith('The key words ')) continue;
     const pieces = block.text.split(/(?=<a id=)/);
     for (const piece of pieces) {
       const id = /^<a id="([^"]+)"><\/a>/.exec(piece)?.[1];
       const list = sentences(normalize(piece.replace(/^(?:- |\d+\. )/, '')));
       for (const [index, text] of list.entries()) {
-        if (id !== undefined && index === 0) requirements.push({ id, line: block.line, text });
-        else if (KEYWORD.test(text)) unanchored.push({ id: '', line: block.line, text });
+        if (id !== undefined && index === 0)
+          requirements.push({ id, file, line: block.line, text });
+        else if (KEYWORD.test(text)) unanchored.push({ id: '', file, line: block.line, text });
       }
     }
   }
-  return { source, blocks, fences, requirements, unanchored, targets };
+  return { path, source, blocks, fences, requirements, unanchored, targets };
 }
 
-export function readSep(): SepDocument {
-  return parseSep(readFileSync(SEP_PATH, 'utf8'));
+/** The SEP itself, without the modules. */
+export const readSep = (): SepDocument => parseSep(readFileSync(SEP_PATH, 'utf8'), SEP_PATH);
+
+/** The modules in reading order. Throws for a file that is not in it. */
+export function readModules(): SepDocument[] {
+  const options = globSync('options/*.md', { cwd: MODULES_PATH }).sort();
+  const files = [...MODULES.map((name) => `${name}.md`), ...options];
+  const unknown = globSync('**/*.md', { cwd: MODULES_PATH }).filter(
+    (file) => !files.includes(file),
+  );
+  if (unknown.length > 0)
+    throw new Error(`Add ${unknown.join(', ')} to the reading order in sep-document.ts.`);
+  return files.map((file) => {
+    const path = `${MODULES_PATH}/${file}`;
+    return parseSep(readFileSync(path, 'utf8'), path);
+  });
 }
 
 export function readRows(): Row[] {
@@ -207,17 +245,14 @@ export function rowId(row: Row): string {
 /** The level of every identifier in the modules: the one that its module names. */
 export function moduleLevels(): Map<string, Level> {
   const levels = new Map<string, Level>();
-  for (const file of globSync('**/*.md', { cwd: MODULES_PATH })) {
-    const source = readFileSync(`${MODULES_PATH}/${file}`, 'utf8');
+  for (const { path, source, requirements } of readModules()) {
     const name = /^(?:Level|Option|Module) `([A-Za-z]+)`\./m.exec(source)?.[1];
-    for (const [, id = ''] of source.matchAll(ANCHOR)) {
-      const level = LEVELS.find((known) => known === name);
-      if (level === undefined)
-        throw new Error(
-          `${MODULES_PATH}/${file} names no level. Add a line such as "Level \`log\`." below its heading.`,
-        );
-      levels.set(id, level);
-    }
+    const level = LEVELS.find((known) => known === name);
+    if (level === undefined && requirements.length > 0)
+      throw new Error(
+        `${path} names no level. Add a line such as "Level \`log\`." below its heading.`,
+      );
+    for (const { id } of requirements) if (level !== undefined) levels.set(id, level);
   }
   return levels;
 }

@@ -7,10 +7,11 @@ import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { createHash, createHmac, createPublicKey, verify } from 'node:crypto';
 import { existsSync, globSync, readFileSync } from 'node:fs';
-import { readSep } from './sep-document.ts';
+import { readModules, readSep } from './sep-document.ts';
 
 const EXAMPLES = 'spec-schema/draft/examples';
-const sep = readSep();
+const documents = [readSep(), ...readModules()];
+const fences = documents.flatMap((document) => document.fences);
 const schema = readFileSync('spec-schema/draft/schema.ts', 'utf8');
 
 function example<T>(path: string): T {
@@ -18,7 +19,7 @@ function example<T>(path: string): T {
 }
 
 describe('JSON in the SEP', () => {
-  const blocks = sep.fences.filter(({ language }) => language === 'json');
+  const blocks = fences.filter(({ language }) => language === 'json');
 
   test('is always an example file, byte for byte', () => {
     assert.ok(blocks.length > 40, `only ${blocks.length} JSON blocks were found`);
@@ -49,14 +50,14 @@ describe('JSON in the SEP', () => {
 });
 
 describe('The HTTP example', () => {
-  const request = sep.fences.find(({ language }) => language === 'http')?.body ?? '';
+  const request = fences.find(({ language }) => language === 'http')?.body ?? '';
   const header = (name: string): string =>
     new RegExp(`^${name}: (.*)$`, 'im').exec(request)?.[1] ?? '';
   const note = example<{
     params: {
       subscriptionId: string;
       epoch: string;
-      after: number;
+      afterSequence: number;
       gaps: { from: number; to: number }[];
       events: { sequence: number }[];
     };
@@ -68,12 +69,12 @@ describe('The HTTP example', () => {
   const key = Buffer.from(callback.secret.slice('whsec_'.length), 'base64');
 
   test('has the right webhook-id', () => {
-    const { subscriptionId, epoch, after, gaps, events } = note.params;
+    const { subscriptionId, epoch, afterSequence, gaps, events } = note.params;
     const last = Math.max(...events.map(({ sequence }) => sequence), ...gaps.map(({ to }) => to));
     const fields = [
       subscriptionId,
       epoch,
-      after,
+      afterSequence,
       last,
       gaps.map(({ from, to }) => `${from}-${to}`).join(','),
     ].join('\n');
@@ -121,14 +122,17 @@ describe('The HTTP example', () => {
     );
     assert.equal(
       challenge,
-      example<{ params: { challenge: string } }>('DeliveryNotification/sep-challenge.json').params
+      example<{ params: { challenge: string } }>('ChallengeNotification/sep-challenge.json').params
         .challenge,
     );
   });
 });
 
 describe('The vocabulary of the schema', () => {
-  const text = sep.source.replace(/```[\s\S]*?```/g, '');
+  const text = documents
+    .map(({ source }) => source)
+    .join('\n')
+    .replace(/```[\s\S]*?```/g, '');
   /** Named in code marks, alone or with others: `a`, `{ a, b }`, `a?`, `x.a`. */
   const named = new Set(
     [...text.matchAll(/`([^`\n]+)`/g)].flatMap(
@@ -157,7 +161,7 @@ describe('The vocabulary of the schema', () => {
       errors: { name: string; code: number }[];
     };
     assert.ok(registry.errors.length >= 7);
-    const table = text.slice(text.indexOf('### Errors'), text.indexOf('### Limits'));
+    const table = text.slice(text.indexOf('\n## Errors'), text.indexOf('\n## Isolation'));
     for (const { name, code } of registry.errors) {
       assert.ok(table.includes(String(code)), `${name} ${code} is not in the table of errors`);
       if (name !== 'InternalError')
@@ -168,14 +172,16 @@ describe('The vocabulary of the schema', () => {
   test('values of enumerations are all in the text', () => {
     for (const type of [
       'Drain',
-      'SubscriptionStatus',
+      'CallbackState',
+      'Level',
+      'Option',
       'FailureCategory',
       'GapReason',
       'TerminationReason',
       'CacheScope',
     ]) {
       const line = new RegExp(`export type ${type} =([^;]+);`).exec(schema)?.[1] ?? '';
-      const values = [...line.matchAll(/'([a-z_0-9]+)'/g)].map((match) => match[1] ?? '');
+      const values = [...line.matchAll(/'([a-zA-Z_0-9]+)'/g)].map((match) => match[1] ?? '');
       assert.ok(values.length >= 2, `no values of ${type} were found`);
       // `public` is the base protocol's value; the text only has to say when the other one holds.
       assert.deepEqual(missing(values.filter((value) => value !== 'public')), [], type);
@@ -193,7 +199,12 @@ describe('The vocabulary of the schema', () => {
       'CallbackHealth',
       'CallbackStatus',
       'Subscription',
-      'Event',
+      'TriggerEvent',
+      'DataRef',
+      'CallbackLimits',
+      'CallbackCondition',
+      'Challenge',
+      'StreamDelivery',
       'Gap',
       'Delivery',
       'Termination',

@@ -17,21 +17,27 @@ import {
   normalize,
   parseSep,
   readRows,
+  readModules,
   readSep,
   rowId,
   slug,
 } from './sep-document.ts';
+import { urlOf } from './sync-requirements.ts';
 
 const sep = readSep();
+const modules = readModules();
+const requirements = modules.flatMap((module) => module.requirements);
 const rows = readRows();
 
 /** The order of the MCP SEP template, with the sections this SEP adds. */
 const PARTS = [
   'Abstract',
   'Motivation',
+  'Overview',
   'Specification',
   'Rationale',
   'Backward Compatibility',
+  'Place among other proposals',
   'Security Implications',
   'Reference Implementation',
   'Conformance',
@@ -42,7 +48,7 @@ const PARTS = [
 
 /** Relative links of a document whose file or anchor does not exist. */
 function brokenLinks(file: string, source: string): string[] {
-  const own = parseSep(source).targets;
+  const own = parseSep(source, file).targets;
   return [...source.matchAll(/\]\(([^)\s]+)\)/g)]
     .map((match) => match[1] ?? '')
     .filter((link) => {
@@ -63,38 +69,48 @@ describe('SEP text', () => {
     assert.deepEqual(parts, PARTS);
   });
 
-  test('uses requirement words in the Specification only', () => {
-    const elsewhere = sep.blocks.filter(
-      (block) => block.part !== 'Specification' && KEYWORD.test(block.text),
-    );
+  test('is at most 45 KB', () => {
+    assert.ok(Buffer.byteLength(sep.source) <= 45_000);
+  });
+
+  test('has at most 80 absolute requirements at level log', () => {
+    const absolute = rows.filter(({ level, text }) => level === 'log' && /\bMUST\b/.test(text));
+    assert.ok(absolute.length <= 80, `it has ${absolute.length}`);
+  });
+
+  test('uses requirement words in the modules only', () => {
     assert.deepEqual(
-      elsewhere.map(({ line, text }) => `${line}: ${text}`),
+      sep.blocks
+        .filter(({ text }) => KEYWORD.test(text))
+        .map(({ line, text }) => `${line}: ${text}`),
       [],
     );
   });
 
-  test('does not use the same words without capitals in the Specification', () => {
-    const ambiguous = sep.blocks.filter(
-      ({ part, text }) =>
-        part === 'Specification' &&
-        AMBIGUOUS.test(normalize(text).replace(/\b(?:MUST|SHALL|SHOULD|MAY)\b/g, '')),
+  test('does not use the same words without capitals in the modules', () => {
+    const ambiguous = modules.flatMap(({ path, blocks }) =>
+      blocks
+        .filter(({ text }) =>
+          AMBIGUOUS.test(normalize(text).replace(/\b(?:MUST|SHALL|SHOULD|MAY)\b/g, '')),
+        )
+        .map(({ line, text }) => `${path}:${line}: ${text}`),
     );
-    assert.deepEqual(
-      ambiguous.map(({ line, text }) => `${line}: ${text}`),
-      [],
-    );
+    assert.deepEqual(ambiguous, []);
   });
 
   test('gives every normative sentence an anchor of its own', () => {
-    assert.deepEqual(sep.unanchored, []);
     assert.deepEqual(
-      sep.requirements.filter(({ text }) => !KEYWORD.test(text)),
+      modules.flatMap(({ unanchored }) => unanchored),
+      [],
+    );
+    assert.deepEqual(
+      requirements.filter(({ text }) => !KEYWORD.test(text)),
       [],
     );
   });
 
   test('has unique, short, grouped identifiers', () => {
-    const ids = sep.requirements.map(({ id }) => id);
+    const ids = requirements.map(({ id }) => id);
     assert.deepEqual(
       ids.filter((id, index) => ids.indexOf(id) !== index),
       [],
@@ -104,7 +120,9 @@ describe('SEP text', () => {
       [],
     );
     const headings = new Set(
-      [...sep.source.matchAll(/^#+ (.*)$/gm)].map((match) => slug(match[1] ?? '')),
+      modules.flatMap(({ source }) =>
+        [...source.matchAll(/^#+ (.*)$/gm)].map((match) => slug(match[1] ?? '')),
+      ),
     );
     assert.deepEqual(
       ids.filter((id) => headings.has(id)),
@@ -114,7 +132,7 @@ describe('SEP text', () => {
   });
 
   test('has links that resolve, as have the documents beside it', () => {
-    for (const file of globSync('sep/*.md')) {
+    for (const file of globSync('{sep,docs}/**/*.md', { exclude: ['docs/api/**'] })) {
       const source = readFileSync(file, 'utf8');
       assert.deepEqual(brokenLinks(file, source), [], file);
     }
@@ -131,8 +149,8 @@ describe('SEP text', () => {
 describe('requirements.yaml', () => {
   test('has exactly one row per requirement, in the order of the text, with the same sentence', () => {
     assert.deepEqual(
-      rows.map((row) => ({ id: rowId(row), text: row.text })),
-      sep.requirements.map(({ id, text }) => ({ id, text })),
+      rows.map(({ url, text }) => ({ url, text })),
+      requirements.map((requirement) => ({ url: urlOf(requirement), text: requirement.text })),
       'run `npx node test/traceability/sync-requirements.ts`',
     );
   });
@@ -176,7 +194,7 @@ describe('the levels of requirements.yaml', () => {
 });
 
 describe('the lint itself', () => {
-  const spec = (text: string): string => `## Specification\n\n${text}\n`;
+  const spec = (text: string): string => `## Methods\n\n${text}\n`;
 
   test('finds a normative sentence without an anchor', () => {
     assert.equal(parseSep(spec('A server MUST answer.')).unanchored.length, 1);

@@ -1,6 +1,6 @@
 /**
  * The table of drains: three ways to get the deliveries of one log. `LogReader` decides what a
- * delivery means, in the same way on every drain (SEP: Stream, Pull, Callback).
+ * delivery means, in the same way on every drain (SEP: Stream, triggers/pull, Callback).
  */
 import type {
   Delivery,
@@ -185,7 +185,7 @@ async function* pull(context: DrainContext): AsyncGenerator<Delivery, void> {
     const { result, advances } = await pullOnce(context, waitMs);
     yield result;
     if (advances && result.hasMore) continue;
-    // The next pull may follow at once only after a real long poll (SEP: Pull).
+    // The next pull may follow at once only after a real long poll (SEP: triggers/pull).
     if (waitMs > 0 && (advances || clock.now() - startedAt >= waitMs * LONG_POLL_PART)) continue;
     await sleep(
       clock,

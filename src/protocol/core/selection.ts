@@ -43,7 +43,7 @@ interface Shape {
 
 /**
  * Returns the canonical texts of a value: one for each member of an array, since any of them can
- * match (SEP: The subscription object).
+ * match (SEP: The subscription).
  */
 function textsOf(value: unknown): string[] {
   return Array.isArray(value) ? [...new Set(value.map(canonicalText))] : [canonicalText(value)];

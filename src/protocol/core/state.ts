@@ -186,7 +186,7 @@ export function resetCounters(health: Health): Health {
 
 /**
  * Ends a suspension. Called only when the client asks for it or brings another URL or secret, and
- * when the endpoint proved its consent (SEP: Failure and suspension).
+ * when the endpoint proved its consent (SEP: Suspension).
  */
 export function resumed(subscription: Subscription): Subscription {
   return {

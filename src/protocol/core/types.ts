@@ -57,7 +57,7 @@ export interface Callback {
   readonly verifiedAt: number;
   /**
    * After how long an event that the endpoint keeps failing to take is skipped; absent = never
-   * (SEP: Failure and suspension).
+   * (SEP: Suspension).
    */
   readonly skipAfterMs?: number;
   /** The dialect of its messages; absent = `triggers/*`. The core only compares it. */

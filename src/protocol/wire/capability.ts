@@ -1,6 +1,6 @@
 /**
  * Reads and writes the extension's settings in capabilities. Their place is `extensions` since
- * revision 2026-07-28, and `experimental` before (SEP: Capability). Writes to the place of the
+ * revision 2026-07-28, and `experimental` before (SEP: Settings). Writes to the place of the
  * revision; reads from either.
  */
 import {
@@ -27,7 +27,7 @@ function placesOf(protocolVersion: string | undefined): Place[] {
   return protocolVersion >= FIRST_EXTENSIONS_REVISION ? ['extensions'] : ['experimental'];
 }
 
-/** The level that offers each drain (SEP: Capability). */
+/** The level that offers each drain (SEP: Settings). */
 const LEVEL_OF: Readonly<Record<Drain, Level>> = {
   pull: 'log',
   stream: 'stream',

@@ -242,7 +242,7 @@ export class Catalog {
       : undefined;
   }
 
-  /** Whether events of this type must name their audience (SEP: Reserved names). */
+  /** Whether events of this type must name their audience (SEP: Reserved types). */
   needsAudience(name: string): boolean {
     return (
       this.#types.get(name)?.declared.audience === 'required' ||
@@ -266,7 +266,7 @@ export function assertDrain(catalog: Catalog, select: readonly Selection[], drai
   }
 }
 
-/** A type that the protocol defines (SEP: Reserved names). */
+/** A type that the protocol defines (SEP: Reserved types). */
 interface ReservedType {
   readonly arguments: readonly string[];
   /** Whether the first event of a log is the present state. */

@@ -1,6 +1,6 @@
 /**
  * Finds, shows, lists and ends subscriptions. A call for another principal's subscription rejects
- * with the same error as one for an unknown id (SEP: The subscription object, Ending).
+ * with the same error as one for an unknown id (SEP: The subscription, Ending).
  */
 import type {
   CallbackCondition,

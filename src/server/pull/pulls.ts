@@ -1,6 +1,6 @@
 /**
  * `triggers/pull` and `triggers/ack`, and `seek`, `skip` and `watch` for bindings of other
- * protocols (SEP: Pull, Acknowledgement).
+ * protocols (SEP: triggers/pull, Acknowledgement).
  */
 import type {
   AckRequestParams,

@@ -200,7 +200,7 @@ export interface Opened {
 export interface Store {
   /**
    * `durable` = a confirmed commit survives a crash of the process and of the machine. Clients see
-   * it (SEP: Capability).
+   * it (SEP: Settings).
    */
   readonly durability: 'durable' | 'volatile';
   /**

@@ -1,6 +1,6 @@
 /**
  * The streams, pulls and bindings that wait for changes to a log. One timer serves all of them
- * (SEP: Stream, Pull).
+ * (SEP: Stream, triggers/pull).
  */
 import type { Subscription, TerminationReason } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';

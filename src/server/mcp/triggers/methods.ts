@@ -34,7 +34,7 @@ interface Row {
 type AnyParams = Partial<WireTypes['SubscribeRequestParams'] & WireTypes['UpdateRequestParams']> &
   Pick<WireTypes['GetRequestParams'], 'ifNoneMatch'>;
 
-/** The params that belong to a level or an option, with a test of their use (SEP: Capability). */
+/** The params that belong to a level or an option, with a test of their use (SEP: Settings). */
 const FEATURES: readonly (readonly [
   parameter: string,
   feature: Level | Option,

@@ -1,7 +1,7 @@
 /**
  * A subject is what the client reads on a server that does not have the trigger type of a
  * selection: a resource, or one of the three lists. It comes with the notification that announces a
- * change, and the capability that a server declares for that (SEP: Reserved names).
+ * change, and the capability that a server declares for that (SEP: Reserved types).
  */
 import type { RawCapabilities } from '../../../sdk/handshake-observer.ts';
 import type { FollowTarget } from '../../types.ts';
