@@ -149,7 +149,7 @@ export class TriggersApi {
 
   /**
    * Throws for a server that does not declare the extension, which must not get its methods (SEP:
-   * Capability).
+   * Settings).
    */
   #assertOffered(): void {
     if (this.connection.capability === null) {

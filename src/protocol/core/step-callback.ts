@@ -199,8 +199,8 @@ function isStuck({ callback, health: { transientSince } }: Subscription, now: nu
 }
 
 /**
- * Records one event of the attempt as a gap and continues with the next (SEP: Failure and
- * suspension). `notBefore`, the end of the endpoint's `Retry-After`, replaces the backoff.
+ * Records one event of the attempt as a gap and continues with the next (SEP:
+ * Suspension). `notBefore`, the end of the endpoint's `Retry-After`, replaces the backoff.
  */
 function skip(
   subscription: Subscription,

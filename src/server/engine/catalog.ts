@@ -258,7 +258,7 @@ export class Catalog {
 
 /**
  * Throws `WireError` `Unsupported` for a drain that a selected type does not offer (SEP:
- * Capability).
+ * Settings).
  */
 export function assertDrain(catalog: Catalog, select: readonly Selection[], drain: Drain): void {
   for (const { name } of select) {

@@ -1,6 +1,7 @@
 /**
  * One page of a feed: the result of a pull, with the URI of the next page. Reading the next page
- * acknowledges this one, so a reader that stops in between gets this page again (SEP: triggers/pull).
+ * acknowledges this one, so a reader that stops in between gets this page again (SEP:
+ * triggers/pull).
  */
 import type {
   TriggerEvent,

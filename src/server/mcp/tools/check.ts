@@ -1,6 +1,6 @@
 /**
  * The tool `check`: a pull that acknowledges the previous answer and returns the next events (SEP:
- * Pull). Numbers, order, gaps and positions are the same as on every other drain.
+ * triggers/pull). Numbers, order, gaps and positions are the same as on every other drain.
  */
 import type {
   TriggerEvent,

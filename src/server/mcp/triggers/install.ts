@@ -29,7 +29,7 @@ import {
 
 /**
  * Options of {@link attachTriggers}. The members of the settings are announced unchanged (SEP:
- * Capability).
+ * Settings).
  */
 export interface AttachOptions
   extends Omit<ServerCapability, 'revision' | 'options'>, BindingOptions {
