@@ -212,7 +212,7 @@ const variables = {
   ALLOW_NO_EXPIRY: variable(
     flag(),
     'true',
-    'Whether a client that requests it (`ttlMs: null`) gets a subscription that never expires.',
+    'Whether a client that requests it (`noExpiry: true`) gets a subscription that never expires.',
   ),
   MAX_SUBSCRIPTIONS_PER_PRINCIPAL: variable(
     integer(1, 1_000_000),
