@@ -21,8 +21,8 @@ import { connected, subscribeFast, take, until, within, words } from './support.
 /** The answer that the server gets for its delivery, in short form. */
 async function said(response: Promise<Response>): Promise<string> {
   const answer = await within(response);
-  const body = (await answer.json()) as { ack?: number; code?: string };
-  return answer.status === 200 ? `ack ${body.ack}` : `${answer.status} ${body.code}`;
+  const body = (await answer.json()) as { ackSequence?: number; code?: string };
+  return answer.status === 200 ? `ack ${body.ackSequence}` : `${answer.status} ${body.code}`;
 }
 
 /** A peer that verifies a callback at subscribe, as a server must. */

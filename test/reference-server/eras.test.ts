@@ -182,7 +182,7 @@ for (const era of ERAS) {
             .end(
               JSON.stringify(
                 params.challenge === undefined
-                  ? { ack: params.events.at(-1)?.sequence ?? params.afterSequence }
+                  ? { ackSequence: params.events.at(-1)?.sequence ?? params.afterSequence }
                   : { challenge: params.challenge, proof },
               ),
             );

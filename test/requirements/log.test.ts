@@ -206,8 +206,8 @@ describe('gaps', () => {
 
     endpoint.behave = ({ delivery }) =>
       sequencesOf(delivery).includes(1)
-        ? { body: { ack: 0, reject: { sequence: 1, reason: 'never' } } }
-        : { body: { ack: lastOf(delivery) } };
+        ? { body: { ackSequence: 0, reject: { sequence: 1, reason: 'never' } } }
+        : { body: { ackSequence: lastOf(delivery) } };
     await w.open(1);
     await acked(1);
     endpoint.behave = (hit) =>

@@ -106,7 +106,7 @@ describe('quotas', () => {
       most = Math.max(most, ++open);
       await new Promise<void>((resolve) => gates.push(resolve));
       open -= 1;
-      return { body: { ack: hit.delivery['head'] } };
+      return { body: { ackSequence: hit.delivery['head'] } };
     });
     const made = await Promise.all(
       Array.from({ length: 90 }, (_, at) =>

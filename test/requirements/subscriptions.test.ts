@@ -79,7 +79,7 @@ describe('the subscription object', () => {
   test('[gen-instants] has every timestamp in UTC with three decimals', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint((_, n) =>
-      n === 1 ? { status: 500 } : { body: { ack: n - 1 } },
+      n === 1 ? { status: 500 } : { body: { ackSequence: n - 1 } },
     );
     const seen: string[] = [];
     const names = new Set([
@@ -328,7 +328,7 @@ describe('triggers/update', () => {
     const old = await w.endpoint(
       () =>
         new Promise((resolve) => {
-          answer = () => resolve({ body: { ack: 1 } });
+          answer = () => resolve({ body: { ackSequence: 1 } });
         }),
     );
     const next = await w.endpoint();

@@ -10,7 +10,7 @@ const [MINUTE_MS, DAY_MS] = [60_000, 86_400_000];
 const [YEAR_0, YEAR_10000] = [utc(0, 1, 1), utc(10_000, 1, 1)];
 
 /**
- * Returns epoch milliseconds, with a fraction for a time between two milliseconds. Returns NaN for
+ * Returns epoch milliseconds; a time between two milliseconds is given as the half. Returns NaN for
  * text that is no RFC 3339 date-time, for a day that the calendar does not have, and for an instant
  * outside the years 0000 to 9999 of UTC. A leap second is the first second of the next day.
  */
@@ -25,8 +25,8 @@ export function parseInstant(text: string): number {
     date + (number(4) * 60 + number(5)) * MINUTE_MS + (fields[8] === '-' ? offset : -offset);
   if (number(6) === 60 && modulo(minute, DAY_MS) !== DAY_MS - MINUTE_MS) return NaN;
   const decimals = (fields[7] ?? '').padEnd(3, '0');
-  const at =
-    minute + number(6) * 1000 + Number(decimals.slice(0, 3)) + Number(`0.${decimals.slice(3)}0`);
+  const between = /[1-9]/.test(decimals.slice(3)) ? 0.5 : 0;
+  const at = minute + number(6) * 1000 + Number(decimals.slice(0, 3)) + between;
   return isWritable(at) ? at : NaN;
 }
 

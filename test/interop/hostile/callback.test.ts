@@ -51,8 +51,8 @@ const bodyOf = (delivery: Json): Buffer =>
 /** Status and error code of the answer. */
 async function outcome(response: Promise<Response>): Promise<string> {
   const answer = await within(response);
-  const said = (await answer.json()) as { ack?: number; code?: string };
-  return answer.status === 200 ? `ack ${said.ack}` : `${answer.status} ${said.code}`;
+  const said = (await answer.json()) as { ackSequence?: number; code?: string };
+  return answer.status === 200 ? `ack ${said.ackSequence}` : `${answer.status} ${said.code}`;
 }
 const post = (
   target: Target,

@@ -40,7 +40,7 @@ async function scripted(
     const next = script[at];
     at += 1;
     return next === undefined
-      ? response(200, { ack: lastOf(request.delivery) })
+      ? response(200, { ackSequence: lastOf(request.delivery) })
       : typeof next === 'function'
         ? next(request)
         : next;
@@ -215,14 +215,14 @@ describe('an answer', () => {
       ['no_ack', response(200)],
       ['no_ack', response(200, '<html>')],
       ['no_ack', response(204)],
-      ['no_ack', response(200, { ack: 0 })],
-      ['no_ack', response(200, { ack: 3 })],
-      ['no_ack', response(200, { ack: -1 })],
-      ['no_ack', response(200, { ack: 1.5 })],
-      ['no_ack', response(200, { ack: '2' })],
+      ['no_ack', response(200, { ackSequence: 0 })],
+      ['no_ack', response(200, { ackSequence: 3 })],
+      ['no_ack', response(200, { ackSequence: -1 })],
+      ['no_ack', response(200, { ackSequence: 1.5 })],
+      ['no_ack', response(200, { ackSequence: '2' })],
       ['no_ack', response(200, [2])],
-      ['no_ack', response(200, { ack: 0, reject: { sequence: 2, reason: '' } })],
-      ['no_ack', response(200, { ack: 2, reject: { sequence: 3, reason: '' } })],
+      ['no_ack', response(200, { ackSequence: 0, reject: { sequence: 2, reason: '' } })],
+      ['no_ack', response(200, { ackSequence: 2, reject: { sequence: 3, reason: '' } })],
       ['http_4xx', response(302)],
       ['http_4xx', response(400)],
       ['http_4xx', response(404)],
@@ -252,7 +252,7 @@ describe('an answer', () => {
   });
 
   test('[ans-partial ans-ack] that acknowledges a part is followed by the rest at once', async () => {
-    const w = await scripted([response(200, { ack: 2 })]);
+    const w = await scripted([response(200, { ackSequence: 2 })]);
     await w.emitAll(1, 5);
     await turns();
     assert.deepEqual(w.endpoints.numbers, [
@@ -264,7 +264,7 @@ describe('an answer', () => {
   });
 
   test('[ans-reject gap-same-everywhere gap-final] that rejects one event makes it a gap on every drain', async () => {
-    const w = await scripted([response(200, { ack: 1, reject: { sequence: 2, reason: 'no' } })]);
+    const w = await scripted([response(200, { ackSequence: 1, reject: { sequence: 2, reason: 'no' } })]);
     await w.emitAll(1, 4);
     await turns();
     const gap = [{ from: 2, to: 2, reason: 'rejected' }];
@@ -310,7 +310,7 @@ describe('an answer', () => {
   test('[ans-413] 413 halves the batch until it fits', async () => {
     const w = await scripted([]);
     w.endpoints.answer = ({ delivery }) =>
-      delivery.events.length > 2 ? response(413) : response(200, { ack: lastOf(delivery) });
+      delivery.events.length > 2 ? response(413) : response(200, { ackSequence: lastOf(delivery) });
     await w.emitAll(1, 10);
     await turns(200);
     assert.deepEqual(
@@ -447,7 +447,7 @@ describe('consecutive failures', () => {
         [status, callback?.health.attempts, callback?.health.lastError],
         ['active', 0, 'http_4xx'],
       );
-      answer(response(200, { ack: 1 }));
+      answer(response(200, { ackSequence: 1 }));
       await turns();
       assert.deepEqual(
         [(await w.get()).acked, (await w.get()).callback?.health.lastError],

@@ -39,7 +39,7 @@ async function suspended(params: Partial<typeof SUBSCRIBE> = {}) {
   assert.equal((await get()).status, 'suspended');
   /** From now on the endpoint works. */
   const repair = (): void => {
-    w.endpoints.answer = ({ delivery }) => response(200, { ack: lastOf(delivery) });
+    w.endpoints.answer = ({ delivery }) => response(200, { ackSequence: lastOf(delivery) });
     w.endpoints.prove = (request) => response(200, w.endpoints.proof(request));
   };
   return { ...w, subscriptionId, get, repair };
@@ -232,7 +232,7 @@ describe('skipAfterMs', () => {
     w.endpoints.answer = ({ delivery }) =>
       delivery.events.some(({ sequence }) => sequence === 1)
         ? response(status)
-        : response(200, { ack: lastOf(delivery) });
+        : response(200, { ackSequence: lastOf(delivery) });
     const { subscriptionId } = await w.engine.subscribe(ann, {
       ...SUBSCRIBE,
       callback: { ...CALLBACK, skipAfterMs },

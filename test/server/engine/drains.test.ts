@@ -364,7 +364,7 @@ describe('closing', () => {
         status: 200,
         contentType: null,
         retryAfter: null,
-        body: Buffer.from(JSON.stringify({ ack: delivery.events.at(-1)!.sequence })),
+        body: Buffer.from(JSON.stringify({ ackSequence: delivery.events.at(-1)!.sequence })),
       };
     };
     await w.emit(1);

@@ -171,7 +171,7 @@ describe('a commit that fails', () => {
       most = Math.max(most, (open += 1));
       await answer.opened;
       open -= 1;
-      return response(200, { ack: delivery.events.at(-1)!.sequence });
+      return response(200, { ackSequence: delivery.events.at(-1)!.sequence });
     };
     await w.emit(1);
     await turns();
@@ -343,7 +343,7 @@ describe('a full store', () => {
         eventsOnly(w);
         late.push(w.emit(2).catch(() => undefined));
       }
-      return response(200, { ack: delivery.events.at(-1)!.sequence });
+      return response(200, { ackSequence: delivery.events.at(-1)!.sequence });
     };
     await w.emit(1);
     await turns();
@@ -616,7 +616,7 @@ describe('concurrent calls', () => {
         first = false;
         await answer.opened;
       }
-      return response(200, { ack: delivery.events.at(-1)!.sequence });
+      return response(200, { ackSequence: delivery.events.at(-1)!.sequence });
     };
     await w.emit(1);
     await turns();
@@ -689,7 +689,7 @@ describe('many callbacks', () => {
       await new Promise<void>((resolve) => {
         w.clock.after(100, resolve);
       });
-      return response(200, { ack: delivery.events.at(-1)!.sequence });
+      return response(200, { ackSequence: delivery.events.at(-1)!.sequence });
     };
     await w.emitAll(1, 20);
     await w.pass(1000);
@@ -722,7 +722,7 @@ describe('many callbacks', () => {
           second.clock.after(50, resolve);
         });
         open -= 1;
-        return response(200, { ack: delivery.events.at(-1)!.sequence });
+        return response(200, { ackSequence: delivery.events.at(-1)!.sequence });
       };
       await turns();
       // Requests that were sent before this answer was installed were answered at once.

@@ -83,7 +83,7 @@ export const lastOf = ({
   afterSequence: after,
   events,
   gaps = [],
-}: Pick<Delivery, 'after' | 'events' | 'gaps'>): number =>
+}: Pick<Delivery, 'afterSequence' | 'events' | 'gaps'>): number =>
   Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
 export const numbers = ({ events }: Pick<Delivery, 'events'>): number[] =>
   events.map(({ sequence }) => sequence);
@@ -93,7 +93,7 @@ export class Endpoints implements Egress {
   readonly requests: Arrived[] = [];
   readonly challenges: Arrived[] = [];
   answer: (request: Arrived) => Answer = (request) =>
-    response(200, { ack: lastOf(request.delivery) });
+    response(200, { ackSequence: lastOf(request.delivery) });
   prove: (request: Arrived) => Answer = (request) => response(200, this.proof(request));
   readonly #clock: ManualClock;
   closed = false;
