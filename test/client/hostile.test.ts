@@ -387,7 +387,7 @@ describe('hostile answers', () => {
           { name: 'InvalidParams' },
         ],
         [-32602, { kind: 'etag', etag: 'e-1' }, { name: 'Conflict' }],
-        [-32024, { kind: 'principal' }, { name: 'Forbidden' }],
+        [-32024, { kind: 'authentication' }, { name: 'Forbidden' }],
         [-32025, { kind: 'limit', limit: 'subscriptions' }, { name: 'ResourceExhausted' }],
         [-32603, undefined, { name: 'InternalError' }],
         [-32602, { kind: 'news to me' }, { name: 'RemoteError', code: -32602 }],

@@ -8,7 +8,7 @@ import { LocalError } from '../../../src/protocol/wire/errors.ts';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Delivery } from '../../../spec-schema/draft/schema.ts';
+import type { Delivery, Subscription } from '../../../spec-schema/draft/schema.ts';
 import {
   ann,
   bob,
@@ -470,11 +470,8 @@ describe('concurrent calls', () => {
       calls.map(({ status }) => status),
       ['fulfilled', 'rejected'],
     );
-    const now = (await w.engine.get(ann, { subscriptionId })) as {
-      status: string;
-      ttlMs: number;
-    };
-    assert.deepEqual([now.status, now.ttlMs], ['paused', HOUR]);
+    const now = (await w.engine.get(ann, { subscriptionId })) as Subscription;
+    assert.deepEqual([now.paused, now.ttlMs], [true, HOUR]);
     await w.close();
   });
 
@@ -620,7 +617,7 @@ describe('concurrent calls', () => {
     };
     await w.emit(1);
     await turns();
-    await w.engine.update(ann, { subscriptionId, callback: null });
+    await w.engine.update(ann, { subscriptionId, removeCallback: true });
     await w.engine.update(ann, { subscriptionId, callback: CALLBACK });
     await turns();
     assert.equal(w.endpoints.requests.length, 1);
@@ -741,7 +738,7 @@ describe('many callbacks', () => {
       key: 'forever',
       select: [{ name: 'tock' }],
       callback: { ...CALLBACK, url: 'https://slow.example/in' },
-      ttlMs: null,
+      noExpiry: true,
     });
     await w.pass(23 * 60 * MINUTE);
     const { subscriptionId } = await w.engine.subscribe(ann, {
@@ -763,20 +760,20 @@ describe('many callbacks', () => {
         key,
         select: [{ name: 'tick' }],
         callback: { ...CALLBACK, url: `https://shared.example/${key}` },
-        ttlMs: null,
+        noExpiry: true,
       });
     w.endpoints.prove = (request) =>
       /[abc]$/.test(request.url) ? response(404) : response(200, w.endpoints.proof(request));
     await w.pass(DAY + 10 * MINUTE);
     const { subscriptions } = await w.engine.subscriptions(ann, {});
     assert.deepEqual(
-      subscriptions.map(({ key, status }) => [key, status]),
+      subscriptions.map(({ key, callback }) => [key, callback?.state]),
       [
         ['a', 'suspended'],
         ['b', 'suspended'],
         ['c', 'suspended'],
-        ['d', 'active'],
-        ['e', 'active'],
+        ['d', 'ok'],
+        ['e', 'ok'],
       ],
     );
     await w.close();
