@@ -33,7 +33,11 @@ async function callingPeer(): Promise<Peer> {
     if (params.callback && !log.alive) {
       log.params = params;
       const challenge = 'c'.repeat(32);
-      const answer = await callBack(log, { ...log.delivery(0, 0), key: params.key, challenge });
+      const answer = await callBack(log, {
+        subscriptionId: log.id,
+        key: params.key,
+        challenge,
+      });
       const proof = answer.ok ? ((await answer.json()) as { challenge?: string }) : {};
       if (proof.challenge !== challenge)
         throw new ProtocolError(-32027, 'challenge', {

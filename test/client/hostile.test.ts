@@ -90,8 +90,8 @@ describe('hostile streams', () => {
       'delivery',
     ],
     [
-      'a challenge',
-      sends((log) => [deliveryOf(log, 0, [1], { challenge: 'c'.repeat(22) })]),
+      'an expiry that is null instead of absent',
+      sends((log) => [deliveryOf(log, 0, [1], { expiresAt: null })]),
       [],
       'delivery',
     ],

@@ -211,7 +211,7 @@ describe('identity and signature', () => {
     for (let n = 2; n <= 4; n += 1) await until(w, endpoint, n);
     const same = endpoint.deliveries.filter((hit) => identity(hit) === identity(first));
     for (const hit of endpoint.deliveries) {
-      const { after, events } = hit.delivery;
+      const { afterSequence: after, events } = hit.delivery;
       const sameRange = after === 0 && events.length === seen;
       assert.equal(
         identity(hit) === identity(first),

@@ -372,7 +372,10 @@ describe('a delivery', () => {
     const heartbeat = await eventually('a heartbeat with the acknowledgement', () =>
       stream.deliveries.findLast(({ events, acked }) => events.length === 0 && acked === 8),
     );
-    assert.deepEqual([heartbeat['head'], heartbeat['acked'], heartbeat['after']], [8, 8, 8]);
+    assert.deepEqual(
+      [heartbeat['head'], heartbeat['acked'], heartbeat['afterSequence']],
+      [8, 8, 8],
+    );
     await w.engine.remove('box.opened');
     await stream.end();
     const last = await eventually('the termination notice', () =>
@@ -380,11 +383,19 @@ describe('a delivery', () => {
     );
     assert.deepEqual([last.delivery['head'], last.delivery['acked']], [8, 8]);
 
-    const all = [...endpoint.hits.map(({ delivery }) => delivery), ...stream.deliveries, ...pulled];
-    assert.ok(
-      all.some((one) => one['gaps'] !== undefined) &&
-        all.some((one) => one['challenge'] !== undefined),
-    );
+    assert.ok(endpoint.challenges.length > 0);
+    for (const { message } of endpoint.challenges)
+      assert.deepEqual(Object.keys(message['params']).sort(), [
+        'challenge',
+        'key',
+        'subscriptionId',
+      ]);
+    const all = [
+      ...endpoint.deliveries.map(({ delivery }) => delivery),
+      ...stream.deliveries,
+      ...pulled,
+    ];
+    assert.ok(all.some((one) => one['gaps'] !== undefined));
     for (const one of all) {
       assert.ok(
         Number.isSafeInteger(one['head']) && Number.isSafeInteger(one['acked']),
@@ -393,7 +404,7 @@ describe('a delivery', () => {
       assert.ok(lastOf(one) <= one['head'], JSON.stringify(one));
       assert.ok(!('gaps' in one) || one['gaps'].length > 0);
       assert.ok(one['acked'] <= one['head']);
-      let position = one['after'] as number;
+      let position = one['afterSequence'] as number;
       const covered = [
         ...one['events'].map(({ sequence }: Json) => [sequence, sequence]),
         ...(one['gaps'] ?? []).map(({ from, to }: Json) => [from, to]),
