@@ -301,7 +301,7 @@ describe('gaps', () => {
     const trimmed = [[{ from: 1, to: 5, reason: 'retention' }], [6, 7], 6];
     assert.deepEqual(await readAll(), trimmed);
     // Of the trimmed events, only number 5 was not acknowledged.
-    const { after, gaps } = await w.pull(subscriptionId);
+    const { afterSequence: after, gaps } = await w.pull(subscriptionId);
     assert.deepEqual([after, gaps], [4, [{ from: 5, to: 5, reason: 'retention' }]]);
     await w.restart();
     assert.deepEqual(await readAll(), trimmed);

@@ -135,7 +135,7 @@ describe('triggers/stream', () => {
     await stream.next();
     for (let beat = 0; beat < 4; beat += 1) {
       await w.pass(15_000);
-      const { events, after, head } = await stream.next();
+      const { events, afterSequence: after, head } = await stream.next();
       assert.deepEqual([events, after, head], [[], 0, 0]);
     }
     // An event restarts the interval: the next message comes within 15 s of it.
