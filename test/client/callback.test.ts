@@ -21,8 +21,8 @@ import { connected, subscribeFast, take, until, within, words } from './support.
 /** The answer that the server gets for its delivery, in short form. */
 async function said(response: Promise<Response>): Promise<string> {
   const answer = await within(response);
-  const body = (await answer.json()) as { ack?: number; code?: string };
-  return answer.status === 200 ? `ack ${body.ack}` : `${answer.status} ${body.code}`;
+  const body = (await answer.json()) as { ackSequence?: number; code?: string };
+  return answer.status === 200 ? `ack ${body.ackSequence}` : `${answer.status} ${body.code}`;
 }
 
 /** A peer that verifies a callback at subscribe, as a server must. */
@@ -33,7 +33,11 @@ async function callingPeer(): Promise<Peer> {
     if (params.callback && !log.alive) {
       log.params = params;
       const challenge = 'c'.repeat(32);
-      const answer = await callBack(log, { ...log.delivery(0, 0), key: params.key, challenge });
+      const answer = await callBack(log, {
+        subscriptionId: log.id,
+        key: params.key,
+        challenge,
+      });
       const proof = answer.ok ? ((await answer.json()) as { challenge?: string }) : {};
       if (proof.challenge !== challenge)
         throw new ProtocolError(-32027, 'challenge', {

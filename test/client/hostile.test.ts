@@ -54,7 +54,7 @@ const deliveryOf = (
   more: object = {},
 ): object => ({
   ...log.delivery(0, 0),
-  after,
+  afterSequence: after,
   events: sequences.map((sequence) => eventOf(sequence)),
   head: 100,
   ...more,
@@ -90,8 +90,8 @@ describe('hostile streams', () => {
       'delivery',
     ],
     [
-      'a challenge',
-      sends((log) => [deliveryOf(log, 0, [1], { challenge: 'c'.repeat(22) })]),
+      'an expiry that is null instead of absent',
+      sends((log) => [deliveryOf(log, 0, [1], { expiresAt: null })]),
       [],
       'delivery',
     ],
@@ -163,7 +163,7 @@ describe('hostile streams', () => {
         await exchange.send({
           ...peer.log.delivery(3),
           events: [eventOf(4), eventOf(5)],
-          after: 3,
+          afterSequence: 3,
         });
       return peer.log.methods['triggers/stream']!(params, exchange);
     });
@@ -179,7 +179,7 @@ describe('hostile streams', () => {
       stream += 1;
       // Two streams with a hole, then one with the next event, and so on.
       if (stream % 3 === 0) await send(peer.log.delivery(sequence, 1));
-      else await send({ ...peer.log.delivery(3), after: sequence + 2, head: sequence + 2 });
+      else await send({ ...peer.log.delivery(3), afterSequence: sequence + 2, head: sequence + 2 });
       return stream % 3 === 0 ? {} : silent();
     });
     const { items } = subscribeFast(t, await connected(t, { url: peer.url }), { drain: 'stream' });
@@ -284,7 +284,7 @@ describe('hostile pulls', () => {
   });
   const cases: readonly [string, (log: HonestLog) => unknown, string][] = [
     ['garbage', () => ({ nonsense: true }), 'result'],
-    ['a hole', (log) => ({ ...base(log), after: 4, events: [eventOf(5)] }), 'hole'],
+    ['a hole', (log) => ({ ...base(log), afterSequence: 4, events: [eventOf(5)] }), 'hole'],
     [
       'numbers backwards',
       (log) => ({ ...base(log), events: [eventOf(2), eventOf(1)] }),
@@ -387,7 +387,7 @@ describe('hostile answers', () => {
           { name: 'InvalidParams' },
         ],
         [-32602, { kind: 'etag', etag: 'e-1' }, { name: 'Conflict' }],
-        [-32024, { kind: 'principal' }, { name: 'Forbidden' }],
+        [-32024, { kind: 'authentication' }, { name: 'Forbidden' }],
         [-32025, { kind: 'limit', limit: 'subscriptions' }, { name: 'ResourceExhausted' }],
         [-32603, undefined, { name: 'InternalError' }],
         [-32602, { kind: 'news to me' }, { name: 'RemoteError', code: -32602 }],

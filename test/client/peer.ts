@@ -16,21 +16,17 @@ import {
   WebStandardStreamableHTTPServerTransport,
 } from '@modelcontextprotocol/server';
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
-import {
-  EXTENSION_ID,
-  SUBSCRIPTION_ID_META_KEY,
-  REVISION,
-  type ServerCapability,
-} from '../../spec-schema/draft/schema.ts';
+import { EXTENSION_ID, REVISION, type ServerCapability } from '../../spec-schema/draft/schema.ts';
 import type {
+  Challenge,
   Delivery,
   Drain,
-  TriggerEvent,
   Gap,
   Position,
   StreamRequestParams,
   SubscribeRequestParams,
   Subscription,
+  TriggerEvent,
 } from '../../spec-schema/draft/schema.ts';
 import { webhookId } from '../../src/protocol/wire/canonical.ts';
 import { signWebhook } from '../../src/protocol/wire/signature.ts';
@@ -96,7 +92,6 @@ export class HonestLog {
       epoch,
       key,
       select: params?.select ?? [{ name: 'timer' }],
-      status: 'active',
       ttlMs,
       expiresAt: '2030-01-01T00:00:00.000Z',
       renewAfterMs,
@@ -109,6 +104,7 @@ export class HonestLog {
         ? {
             callback: {
               origin: new URL(params.callback.url).origin,
+              state: 'ok',
               verifiedAt: '2026-01-01T00:00:00.000Z',
               health: { attempts: 0 },
             },
@@ -132,8 +128,7 @@ export class HonestLog {
       head,
       acked,
       etag: 'etag-1',
-      status: 'active',
-      expiresAt: null,
+      expiresAt: '2030-01-01T00:00:00.000Z',
     };
   }
 
@@ -197,9 +192,9 @@ export class HonestLog {
       return { ...this.subscription(), created };
     },
     'triggers/get': ({ subscriptionId }) => (this.find(subscriptionId), this.subscription()),
-    'triggers/update': ({ subscriptionId, callback }) => {
+    'triggers/update': ({ subscriptionId, callback, removeCallback }) => {
       this.find(subscriptionId);
-      if (callback === null) delete this.params?.callback;
+      if (removeCallback) delete this.params?.callback;
       else if (callback && this.params) this.params.callback = callback;
       return this.subscription();
     },
@@ -289,7 +284,7 @@ export class HonestLog {
           ? AbortSignal.any([ctx.mcpReq.signal, ctx.http.req.signal])
           : ctx.mcpReq.signal;
         const send = async (delivery: any): Promise<void> => {
-          const tagged = { ...delivery, _meta: { [SUBSCRIPTION_ID_META_KEY]: ctx.mcpReq.id } };
+          const tagged = { ...delivery, requestId: ctx.mcpReq.id };
           await ctx.mcpReq.notify({ method: 'notifications/triggers/delivery', params: tagged });
         };
         return (await this.answer(method, params, { signal, send })) as Record<string, unknown>;
@@ -383,22 +378,25 @@ export async function startPeer(
   };
 }
 
-/** POSTs a delivery to the registered callback, as a server does. */
+/** POSTs a delivery or a challenge to the registered callback, as a server does. */
 export async function callBack(
   log: HonestLog,
-  delivery: Delivery,
+  params: Delivery | Challenge,
   now = Date.now(),
 ): Promise<Response> {
   const { url, secret } = log.params!.callback!;
   const body = Buffer.from(
-    JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: delivery }),
+    JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params }),
   );
-  const id = webhookId({
-    subscriptionId: delivery.subscriptionId,
-    epoch: delivery.epoch,
-    after: delivery.afterSequence,
-    last: delivery.events.at(-1)?.sequence ?? delivery.afterSequence,
-  });
+  const id =
+    'challenge' in params
+      ? `msg_${randomBytes(24).toString('base64url')}`
+      : webhookId({
+          subscriptionId: params.subscriptionId,
+          epoch: params.epoch,
+          after: params.afterSequence,
+          last: params.events.at(-1)?.sequence ?? params.afterSequence,
+        });
   const timestamp = Math.floor(now / 1000);
   return fetch(url, {
     method: 'POST',
@@ -408,7 +406,7 @@ export async function callBack(
       'webhook-id': id,
       'webhook-timestamp': String(timestamp),
       'webhook-signature': signWebhook(Secret.parse(secret), id, timestamp, body),
-      'mcp-subscription-id': delivery.subscriptionId,
+      'mcp-subscription-id': params.subscriptionId,
     },
   });
 }

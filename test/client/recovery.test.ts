@@ -179,19 +179,19 @@ describe('recovery', () => {
     await assert.rejects(within(items.next()), { code: 'terminated', reason: 'schema_changed' });
   });
 
-  test('[gen-ignore-unknown] a gap, a status, an order and an ending of a later revision are the general case', async (t) => {
+  test('[gen-ignore-unknown] a gap, a member, an order and an ending of a later revision are the general case', async (t) => {
     await using peer = await startPeer();
     peer.log.append(1);
     peer.log.replaced.set('triggers/stream', async (_params, { send }) => {
       await send({
         ...peer.log.delivery(0),
-        status: 'draining',
+        draining: true,
         gaps: [{ from: 2, to: 3, reason: 'quarantined' }],
         head: 3,
       });
       await send({
         ...peer.log.delivery(1),
-        after: 3,
+        afterSequence: 3,
         head: 3,
         terminated: { reason: 'merged' },
       });
@@ -216,7 +216,7 @@ describe('recovery', () => {
     assert.equal(peer.log.params.callback, undefined);
     const update = peer.log.calls.find(({ method }) => method === 'triggers/update')!;
     assert.equal(update.params.ifMatch, peer.log.subscription().etag);
-    assert.equal(update.params.callback, null);
+    assert.deepEqual([update.params.removeCallback, 'callback' in update.params], [true, false]);
   });
 
   test('a key with other selections is a Conflict for the caller', async (t) => {

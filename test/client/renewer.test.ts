@@ -90,7 +90,7 @@ describe('a renewal', () => {
 
   test('that the server rejects for good is reported and not repeated; none follows the end', async () => {
     const { clock, updates, world, made } = await renewer();
-    world.failure = forbidden({ kind: 'principal' });
+    world.failure = forbidden({ kind: 'authentication' });
     await clock.run(RENEW_AFTER_MS);
     assert.deepEqual([world.lost, made.isKept, clock.pending], [[world.failure], false, 0]);
     assert.equal(updates.length, 1);

@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { setTimeout as sleep } from 'node:timers/promises';
 import assert from 'node:assert/strict';
-import type { Delivery, Selection } from '../../spec-schema/draft/schema.ts';
+import type { Challenge, Delivery, Selection } from '../../spec-schema/draft/schema.ts';
 import { outcomeOf } from './independent/answers.mjs';
 import {
   Client,
@@ -121,6 +121,7 @@ describe('the reference server, with the independent client and receiver', () =>
   let server: ChildProcess;
   let client: Client;
   let jwksUri = '';
+  let issuer = '';
   const receivers: Receiver[] = [];
 
   const base = () => `http://127.0.0.1:${port}`;
@@ -201,6 +202,7 @@ describe('the reference server, with the independent client and receiver', () =>
     const settings = await client.settings();
     assert.ok(settings);
     ({ jwksUri } = settings);
+    issuer = `${base()}/mcp`;
   });
   afterAll(async () => {
     await Promise.all(receivers.map((endpoint) => endpoint.close()));
@@ -277,7 +279,11 @@ describe('the reference server, with the independent client and receiver', () =>
   test('[log-contiguous] [dlv-same-object] [ttl-survives] [cb-start] [cb-id-range] pull, stream and callback deliver the same events, in order, across a SIGKILL', async () => {
     const [byPull, byStream, byCallback] = [listener(), listener(), await receiver()];
     const secret = newSecret();
-    const url = byCallback.endpoint.register('/hooks/burst', { secrets: [secret], jwksUri });
+    const url = byCallback.endpoint.register('/hooks/burst', {
+      secrets: [secret],
+      jwksUri,
+      issuer,
+    });
     const subscribed = [
       await client.subscribe({ key: 'burst:pull', select: SELECT }),
       await client.subscribe({ key: 'burst:stream', select: SELECT }),
@@ -326,17 +332,19 @@ describe('the reference server, with the independent client and receiver', () =>
       async () => (await client.get(subscribed[2].subscriptionId)).acked === 40,
     );
     for (const { headers, body } of byCallback.endpoint.requests) {
-      const { params } = JSON.parse(body.toString()) as { params: Delivery };
+      const { params } = JSON.parse(body.toString()) as { params: Delivery | Challenge };
+      if ('challenge' in params) continue;
       const last = lastOf(params);
       assert.ok(last !== undefined);
       assert.equal(params.afterSequence, params.acked);
-      if (last > params.afterSequence) assert.equal(headers['webhook-id'], webhookId({ ...params, last }));
+      if (last > params.afterSequence)
+        assert.equal(headers['webhook-id'], webhookId({ ...params, last }));
     }
     for (const [i, answer] of byCallback.endpoint.answers.entries()) {
       const { params } = JSON.parse(String(byCallback.endpoint.requests[i]?.body)) as {
-        params: Delivery;
+        params: Delivery | Challenge;
       };
-      if (!params.challenge)
+      if (!('challenge' in params))
         assert.equal(
           outcomeOf({ after: params.afterSequence, to: lastOf(params) ?? -1 }, answer, 0).kind,
           'acked',
@@ -388,7 +396,7 @@ describe('the reference server, with the independent client and receiver', () =>
   test('[recv-elsewhere] [recv-missing-fetch] a receiver that lags behind another drain reports what that drain has acknowledged and continues; a receiver that pulls it first has every event', async () => {
     const { endpoint, reader, events, told } = await receiver();
     const secret = newSecret();
-    const url = endpoint.register('/hooks/lag', { secrets: [secret], jwksUri });
+    const url = endpoint.register('/hooks/lag', { secrets: [secret], jwksUri, issuer });
     const { subscriptionId, epoch, etag } = await client.subscribe({
       key: 'lag',
       select: SELECT,
@@ -451,13 +459,12 @@ describe('the reference server, with the independent client and receiver', () =>
         head: 9,
         acked: 0,
         etag: 'e',
-        status: 'active',
-        expiresAt: null,
         events: sequences.map((sequence) => ({
           sequence,
           eventId: `${epoch} ${sequence}`,
           name: 'a.b',
           timestamp: '2026-11-21T09:30:00.000Z',
+          acceptedAt: '2026-11-21T09:30:00.000Z',
           data: {},
         })),
       }) as Delivery;
@@ -481,7 +488,7 @@ describe('the reference server, with the independent client and receiver', () =>
 
   test('[cbv-proof] [cbv-receiver] [subs-verified] a receiver that does not know the secret fails verification, and nothing is stored', async () => {
     const { endpoint } = await receiver();
-    const url = endpoint.register('/hooks/other', { secrets: [newSecret()], jwksUri });
+    const url = endpoint.register('/hooks/other', { secrets: [newSecret()], jwksUri, issuer });
     await assert.rejects(
       client.subscribe({ key: 'unproven', select: SELECT, callback: { url, secret: newSecret() } }),
       refusedWith(-32027, { kind: 'callback', category: 'http_4xx' }),
@@ -503,8 +510,8 @@ describe('the reference server, with the independent client and receiver', () =>
     let shift = 0;
     const { endpoint, told, events, reader } = await receiver({ now: () => Date.now() + shift });
     const secret = newSecret();
-    const url = endpoint.register('/hooks/replay', { secrets: [secret], jwksUri });
-    endpoint.register('/hooks/elsewhere', { secrets: [secret], jwksUri });
+    const url = endpoint.register('/hooks/replay', { secrets: [secret], jwksUri, issuer });
+    endpoint.register('/hooks/elsewhere', { secrets: [secret], jwksUri, issuer });
     const { subscriptionId } = await client.subscribe({
       key: 'replay',
       select: SELECT,

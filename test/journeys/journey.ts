@@ -250,7 +250,7 @@ class Journey {
       subscriptionId: this.#subscriptionId,
       paused: true,
     });
-    assert.equal(paused.status, 'paused');
+    assert.equal(paused.paused, true);
     const before = this.#events.length;
     await this.#happens(2);
     await eventually(
@@ -263,7 +263,7 @@ class Journey {
       subscriptionId: this.#subscriptionId,
       paused: false,
     });
-    assert.equal(resumed.status, 'active');
+    assert.equal(resumed.paused, undefined);
     await this.#arrived();
   }
 
@@ -312,8 +312,8 @@ class Journey {
     assert.deepEqual(refused.data, { kind: 'etag', etag: changed.etag });
     const after = await this.#get();
     assert.deepEqual(
-      [after.ttlMs, after.status, after.etag],
-      [changed.ttlMs, 'active', changed.etag],
+      [after.ttlMs, after.paused, after.etag],
+      [changed.ttlMs, undefined, changed.etag],
       'the rejected change left no trace',
     );
   }

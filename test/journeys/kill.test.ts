@@ -103,13 +103,13 @@ async function run(
   const called = await client.create({
     key: 'callback',
     select: SELECT,
-    ttlMs: null,
+    noExpiry: true,
     callback: { url: registration.url, secret: registration.secret },
   });
   const stream = client.subscribe({
     key: 'stream',
     select: SELECT,
-    ttlMs: null,
+    noExpiry: true,
     drain: 'stream',
     tuning: { backoff: { baseMs: 10, maxMs: 100 } },
   });

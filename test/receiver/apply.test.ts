@@ -24,6 +24,7 @@ import { isChallengeProof } from '../../src/protocol/wire/signature.ts';
 import { eventOf, pause } from '../client/peer.ts';
 import {
   answer,
+  challengeOf,
   deliveryOf,
   EPOCH,
   mount,
@@ -54,12 +55,12 @@ describe('answers', () => {
     const { items, apply } = keeper();
     await using mounted = await mount({ apply });
     const to = await mounted.receiver.register(WHO);
-    assert.deepEqual(await answer(post(deliveryOf(0, [1, 2, 3]), to)), { ack: 3 });
+    assert.deepEqual(await answer(post(deliveryOf(0, [1, 2, 3]), to)), { ackSequence: 3 });
     assert.deepEqual(
       await answer(
         post(deliveryOf(3, [4, 7], { gaps: [{ from: 5, to: 6, reason: 'skipped' }], head: 9 }), to),
       ),
-      { ack: 7 },
+      { ackSequence: 7 },
     );
     assert.deepEqual(words(items), ['1', '2', '3', '4', '5-6 skipped', '7']);
     assert.deepEqual(await mounted.receiver.position(WHO), { epoch: EPOCH, sequence: 7 });
@@ -74,7 +75,7 @@ describe('answers', () => {
       status: 'draining',
       head: 4,
     };
-    assert.deepEqual(await answer(post(deliveryOf(0, [1, 4], members), to)), { ack: 4 });
+    assert.deepEqual(await answer(post(deliveryOf(0, [1, 4], members), to)), { ackSequence: 4 });
     assert.deepEqual(
       items.flatMap((item) => (item.type === 'gap' ? [item.gap] : [])),
       members.gaps,
@@ -92,9 +93,9 @@ describe('answers', () => {
     await using mounted = await mount({ apply });
     const to = await mounted.receiver.register(WHO);
     await post(deliveryOf(0, [1, 2, 3, 4]), to);
-    assert.deepEqual(await answer(post(deliveryOf(0, [1, 2]), to)), { ack: 2 });
-    assert.deepEqual(await answer(post(deliveryOf(1, [2, 3, 4, 5]), to)), { ack: 5 });
-    assert.deepEqual(await answer(post(deliveryOf(5, []), to)), { ack: 5 });
+    assert.deepEqual(await answer(post(deliveryOf(0, [1, 2]), to)), { ackSequence: 2 });
+    assert.deepEqual(await answer(post(deliveryOf(1, [2, 3, 4, 5]), to)), { ackSequence: 5 });
+    assert.deepEqual(await answer(post(deliveryOf(5, []), to)), { ackSequence: 5 });
     assert.deepEqual(words(items), ['1', '2', '3', '4', '5']);
   });
 
@@ -113,7 +114,7 @@ describe('answers', () => {
       epoch: EPOCH,
       sequence: 3,
     });
-    assert.deepEqual(await answer(post(deliveryOf(3, [4]), to)), { ack: 4 });
+    assert.deepEqual(await answer(post(deliveryOf(3, [4]), to)), { ackSequence: 4 });
     assert.deepEqual(words(items), ['1', '2', '3', '4']);
   });
 
@@ -123,8 +124,8 @@ describe('answers', () => {
     await using mounted = await mount({ apply, onProblem: (problem) => problems.push(problem) });
     const to = await mounted.receiver.register(WHO);
     await post(deliveryOf(0, [1]), to);
-    assert.deepEqual(await answer(post(deliveryOf(3, [4], { acked: 3 }), to)), { ack: 4 });
-    assert.deepEqual(await answer(post(deliveryOf(6, [], { acked: 6 }), to)), { ack: 6 });
+    assert.deepEqual(await answer(post(deliveryOf(3, [4], { acked: 3 }), to)), { ackSequence: 4 });
+    assert.deepEqual(await answer(post(deliveryOf(6, [], { acked: 6 }), to)), { ackSequence: 6 });
     assert.deepEqual(words(items), ['1', '2-3 elsewhere', '4', '5-6 elsewhere']);
     assert.deepEqual(problems, []);
     assert.deepEqual(await mounted.receiver.position(WHO), { epoch: EPOCH, sequence: 6 });
@@ -147,7 +148,7 @@ describe('answers', () => {
       'nothing of it is stored',
     );
     isFull = false;
-    assert.deepEqual(await answer(post(deliveryOf(3, [4], { acked: 3 }), to)), { ack: 4 });
+    assert.deepEqual(await answer(post(deliveryOf(3, [4], { acked: 3 }), to)), { ackSequence: 4 });
     assert.deepEqual(words(items), ['1', '2-3 elsewhere', '4']);
   });
 
@@ -170,7 +171,7 @@ describe('answers', () => {
     });
     const to = await mounted.receiver.register(WHO);
     await post(deliveryOf(0, [1]), to);
-    assert.deepEqual(await answer(post(deliveryOf(5, [6], { acked: 5 }), to)), { ack: 6 });
+    assert.deepEqual(await answer(post(deliveryOf(5, [6], { acked: 5 }), to)), { ackSequence: 6 });
     assert.deepEqual(asked, [1, 2, 4]);
     assert.deepEqual(words(items), ['1', '2-2 retention', '3', '4', '5', '6']);
   });
@@ -190,7 +191,7 @@ describe('answers', () => {
     const delivery = deliveryOf(2, [3], { epoch, acked: 2 });
     // The log of the test repeats identifiers in every epoch.
     delivery.events[0]!.eventId = 'new-3';
-    assert.deepEqual(await answer(post(delivery, to)), { ack: 3 });
+    assert.deepEqual(await answer(post(delivery, to)), { ackSequence: 3 });
     assert.deepEqual(words(items), ['1', 'epoch 1→0', '2', '3']);
   });
 
@@ -220,7 +221,7 @@ describe('answers', () => {
         'LocalError: The delivery of `pullMissed` does not continue at `after`, or was not applied. Resolve with the result of a pull from `after`, or with null.',
       ],
     );
-    assert.deepEqual(await next(), { ack: 4 });
+    assert.deepEqual(await next(), { ackSequence: 4 });
     assert.deepEqual(words(items), ['1', '2-3 elsewhere', '4']);
   });
 
@@ -236,14 +237,14 @@ describe('answers', () => {
       },
     });
     const to = await mounted.receiver.register(WHO);
-    assert.deepEqual(await answer(post(deliveryOf(0, [1, 2, 3, 4]), to)), { ack: 2 });
+    assert.deepEqual(await answer(post(deliveryOf(0, [1, 2, 3, 4]), to)), { ackSequence: 2 });
     assert.equal(await answer(post(deliveryOf(2, [3, 4]), to)), '503 no_progress');
     assert.deepEqual(
       problems.map(({ kind }) => kind),
       ['apply_failed', 'apply_failed'],
     );
     broken = false;
-    assert.deepEqual(await answer(post(deliveryOf(2, [3, 4]), to)), { ack: 4 });
+    assert.deepEqual(await answer(post(deliveryOf(2, [3, 4]), to)), { ackSequence: 4 });
     assert.deepEqual(applied, [1, 2, 3, 4]);
   });
 
@@ -262,18 +263,21 @@ describe('answers', () => {
     });
     const to = await mounted.receiver.register(WHO);
     const first = (await answer(post(deliveryOf(0, [1, 2, 3]), to))) as {
-      ack: number;
+      ackSequence: number;
       reject: { sequence: number; reason: string };
     };
-    assert.deepEqual([first.ack, first.reject.sequence, first.reject.reason.length], [1, 2, 256]);
-    assert.deepEqual(await answer(post(deliveryOf(2, [3, 4]), to)), { ack: 4 });
+    assert.deepEqual(
+      [first.ackSequence, first.reject.sequence, first.reject.reason.length],
+      [1, 2, 256],
+    );
+    assert.deepEqual(await answer(post(deliveryOf(2, [3, 4]), to)), { ackSequence: 4 });
     assert.deepEqual(await answer(post(deliveryOf(4, [5]), to)), {
-      ack: 4,
+      ackSequence: 4,
       reject: { sequence: 5, reason: 'The receiver can never accept this event.' },
     });
     assert.deepEqual(
       await answer(post(deliveryOf(4, [5]), to)),
-      { ack: 5 },
+      { ackSequence: 5 },
       'the lost answer is settled here',
     );
     assert.deepEqual(seen, [1, 2, 3, 4, 5]);
@@ -283,7 +287,7 @@ describe('answers', () => {
     const { items, apply } = keeper();
     await using mounted = await mount({ apply });
     const to = await mounted.receiver.register(WHO);
-    const proved = (await answer(post(deliveryOf(0, [], { challenge: CHALLENGE }), to))) as {
+    const proved = (await answer(post(challengeOf(CHALLENGE), to))) as {
       challenge: string;
       proof: string;
     };
@@ -291,7 +295,7 @@ describe('answers', () => {
     assert.ok(isChallengeProof(Secret.parse(to.secret), CHALLENGE, proved.proof));
     assert.equal(
       await answer(
-        post(deliveryOf(0, [], { challenge: CHALLENGE }), {
+        post(challengeOf(CHALLENGE), {
           ...to,
           secret: Secret.generate().reveal(),
         }),
@@ -326,7 +330,7 @@ describe('answers', () => {
     const first = answer(post(deliveryOf(0, [1, 2, 3]), to));
     while (!gates.has(2)) await pause(5);
     clock.advance(60);
-    assert.deepEqual(await first, { ack: 1 });
+    assert.deepEqual(await first, { ackSequence: 1 });
     const second = answer(post(deliveryOf(1, [2, 3]), to));
     while (verified < 2) await pause(5);
     await pause(5);
@@ -334,7 +338,7 @@ describe('answers', () => {
     assert.equal(await second, '503 no_progress', 'the application is still busy');
     gates.get(2)!();
     while (applied.length < 3) await pause(5);
-    assert.deepEqual(await answer(post(deliveryOf(1, [2, 3]), to)), { ack: 3 });
+    assert.deepEqual(await answer(post(deliveryOf(1, [2, 3]), to)), { ackSequence: 3 });
     assert.deepEqual(applied, [1, 2, 3]);
   });
 
@@ -407,7 +411,7 @@ describe('answers', () => {
     await pause(5);
     clock.jump(60);
     open();
-    assert.deepEqual([await first, await second], [{ ack: 1 }, { ack: 1 }]);
+    assert.deepEqual([await first, await second], [{ ackSequence: 1 }, { ackSequence: 1 }]);
     assert.deepEqual(applied, [1]);
   });
 
@@ -417,7 +421,7 @@ describe('answers', () => {
     const to = await mounted.receiver.register(WHO);
     assert.deepEqual(
       await answer(post(deliveryOf(0, [1], { terminated: { reason: 'expired' } }), to)),
-      { ack: 1 },
+      { ackSequence: 1 },
     );
     assert.deepEqual(words(items), ['1', 'terminated expired']);
   });
@@ -432,15 +436,15 @@ describe('answers', () => {
       },
     });
     const to = await mounted.receiver.register(WHO);
-    assert.deepEqual(await answer(post(deliveryOf(0, [1]), to)), { ack: 1 });
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), to)), { ackSequence: 1 });
     const notice = deliveryOf(1, [], { terminated: { reason: 'revoked' } });
     assert.equal(await answer(post(notice, to)), '503 no_progress');
     assert.deepEqual(words(items), ['1']);
     fails = false;
-    assert.deepEqual(await answer(post(notice, to)), { ack: 1 });
+    assert.deepEqual(await answer(post(notice, to)), { ackSequence: 1 });
     assert.deepEqual(words(items), ['1', 'terminated revoked']);
     // The answer was lost: the server repeats the notice.
-    assert.deepEqual(await answer(post(notice, to)), { ack: 1 });
+    assert.deepEqual(await answer(post(notice, to)), { ackSequence: 1 });
     assert.deepEqual(words(items), ['1', 'terminated revoked']);
   });
 
@@ -448,7 +452,7 @@ describe('answers', () => {
     const { items, apply } = keeper();
     await using mounted = await mount({ apply });
     const to = await mounted.receiver.register(WHO);
-    assert.deepEqual(await answer(post(deliveryOf(0, [1]), to)), { ack: 1 });
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), to)), { ackSequence: 1 });
     const notice = deliveryOf(4, [], { terminated: { reason: 'failed' }, head: 5 });
     assert.equal((await post(notice, to)).status, 200);
     assert.deepEqual(words(items), ['1', 'terminated failed']);
@@ -463,7 +467,7 @@ describe('answers', () => {
       Object.fromEntries(signed.headers),
     ) as { method: string };
     assert.equal(verified.method, 'notifications/triggers/delivery');
-    assert.deepEqual(await answer(mounted.receiver.fetch(signed)), { ack: 1 });
+    assert.deepEqual(await answer(mounted.receiver.fetch(signed)), { ackSequence: 1 });
   });
 });
 
@@ -480,7 +484,12 @@ describe('concurrent deliveries', () => {
     const both = await Promise.all(
       [0, 1, 2, 3].map(() => answer(post(deliveryOf(0, [1, 2, 3]), to))),
     );
-    assert.deepEqual(both, [{ ack: 3 }, { ack: 3 }, { ack: 3 }, { ack: 3 }]);
+    assert.deepEqual(both, [
+      { ackSequence: 3 },
+      { ackSequence: 3 },
+      { ackSequence: 3 },
+      { ackSequence: 3 },
+    ]);
     assert.deepEqual(applied, [1, 2, 3]);
   });
 
@@ -519,7 +528,7 @@ describe('concurrent deliveries', () => {
                 if (typeof said === 'string') assert.equal(said, '503 missing_numbers');
                 else
                   assert.ok(
-                    (said as { ack: number }).ack === after + length &&
+                    (said as { ackSequence: number }).ackSequence === after + length &&
                       applied.length >= after + length,
                   );
               }),
@@ -547,10 +556,10 @@ describe('concurrent deliveries', () => {
     const quick = await mounted.receiver.register({ ...WHO, key: 'quick' });
     const waiting = answer(post(deliveryOf(0, [1]), slow));
     assert.deepEqual(await answer(post({ ...deliveryOf(0, [1]), key: 'quick' }, quick)), {
-      ack: 1,
+      ackSequence: 1,
     });
     release();
-    assert.deepEqual(await waiting, { ack: 1 });
+    assert.deepEqual(await waiting, { ackSequence: 1 });
   });
 });
 
@@ -567,7 +576,7 @@ describe('epochs of a log', () => {
     ];
     assert.deepEqual(
       await answer(post(deliveryOf(0, [], { epoch, events: renumbered, head: 2 }), to)),
-      { ack: 2 },
+      { ackSequence: 2 },
     );
     assert.deepEqual(words(items), ['1', '2', '3', 'epoch 3→0', '2']);
     assert.equal(await answer(post(deliveryOf(3, [4]), to)), '409 stale');
@@ -595,7 +604,7 @@ describe('epochs of a log', () => {
           to,
         ),
       ),
-      { ack: 1 },
+      { ackSequence: 1 },
     );
     assert.deepEqual(words(items), ['1', '2', 'lost replaced at 2', '1']);
   });
@@ -618,7 +627,7 @@ describe('registration', () => {
     await first[Symbol.asyncDispose]();
 
     await using second = await mount({ apply, ledger: fileLedger(path) }, Number(port));
-    assert.deepEqual(await answer(post(deliveryOf(1, [2, 3, 4]), to)), { ack: 4 });
+    assert.deepEqual(await answer(post(deliveryOf(1, [2, 3, 4]), to)), { ackSequence: 4 });
     assert.deepEqual(words(items), ['1', '2', '3', '4']);
     assert.deepEqual(await second.receiver.register(WHO), to, 'the same URL and secret');
   });
@@ -653,10 +662,12 @@ describe('registration', () => {
     const renewed = await mounted.receiver.register(WHO);
     assert.notEqual(renewed.url, to.url);
     assert.equal(renewed.secret, to.secret);
-    assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...to, now })), { ack: 1 });
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...to, now })), { ackSequence: 1 });
     now += 60_000;
     assert.equal(await answer(post(deliveryOf(1, [2]), { ...to, now })), '401 token_invalid');
-    assert.deepEqual(await answer(post(deliveryOf(1, [2]), { ...renewed, now })), { ack: 2 });
+    assert.deepEqual(await answer(post(deliveryOf(1, [2]), { ...renewed, now })), {
+      ackSequence: 2,
+    });
   });
 
   test('[sig-any] rotation: the old secret verifies until five minutes after the server has used the new one', async () => {
@@ -668,16 +679,16 @@ describe('registration', () => {
     assert.notEqual(fresh.secret, old.secret);
     assert.equal(fresh.url, old.url);
     now += 86_400_000; // The server does not know the new secret yet.
-    assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...old, now })), { ack: 1 });
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...old, now })), { ackSequence: 1 });
     assert.deepEqual(
       await answer(post(deliveryOf(1, [2]), { ...old, secret: [fresh.secret, old.secret], now })),
-      { ack: 2 },
+      { ackSequence: 2 },
     );
     now += 299_000;
-    assert.deepEqual(await answer(post(deliveryOf(2, [3]), { ...old, now })), { ack: 3 });
+    assert.deepEqual(await answer(post(deliveryOf(2, [3]), { ...old, now })), { ackSequence: 3 });
     now += 2000;
     assert.equal(await answer(post(deliveryOf(3, [4]), { ...old, now })), '401 signature');
-    assert.deepEqual(await answer(post(deliveryOf(3, [4]), { ...fresh, now })), { ack: 4 });
+    assert.deepEqual(await answer(post(deliveryOf(3, [4]), { ...fresh, now })), { ackSequence: 4 });
     await assert.rejects(mounted.receiver.rotate({ ...WHO, key: 'never registered' }), {
       code: 'config_invalid',
     });
@@ -692,18 +703,22 @@ describe('registration', () => {
     const third = await mounted.receiver.rotate(WHO);
     now += 86_400_000;
     // The client never got as far as `triggers/update`.
-    assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...first, now })), { ack: 1 });
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...first, now })), { ackSequence: 1 });
     // The server got the second one; the third is still on its way.
-    assert.deepEqual(await answer(post(deliveryOf(1, [2]), { ...second, now })), { ack: 2 });
+    assert.deepEqual(await answer(post(deliveryOf(1, [2]), { ...second, now })), {
+      ackSequence: 2,
+    });
     now += 299_000;
-    assert.deepEqual(await answer(post(deliveryOf(2, [3]), { ...first, now })), { ack: 3 });
+    assert.deepEqual(await answer(post(deliveryOf(2, [3]), { ...first, now })), { ackSequence: 3 });
     now += 2000;
     assert.equal(await answer(post(deliveryOf(3, [4]), { ...first, now })), '401 signature');
-    assert.deepEqual(await answer(post(deliveryOf(3, [4]), { ...second, now })), { ack: 4 });
-    assert.deepEqual(await answer(post(deliveryOf(4, [5]), { ...third, now })), { ack: 5 });
+    assert.deepEqual(await answer(post(deliveryOf(3, [4]), { ...second, now })), {
+      ackSequence: 4,
+    });
+    assert.deepEqual(await answer(post(deliveryOf(4, [5]), { ...third, now })), { ackSequence: 5 });
     now += 301_000;
     assert.equal(await answer(post(deliveryOf(5, [6]), { ...second, now })), '401 signature');
-    assert.deepEqual(await answer(post(deliveryOf(5, [6]), { ...third, now })), { ack: 6 });
+    assert.deepEqual(await answer(post(deliveryOf(5, [6]), { ...third, now })), { ackSequence: 6 });
   });
 
   test('[sig-rotation-receiver] a challenge with the new secret does not end the old one, because the update can still fail', async () => {
@@ -712,10 +727,10 @@ describe('registration', () => {
     await using mounted = await mount({ apply: () => undefined, clock });
     const old = await mounted.receiver.register(WHO);
     const fresh = await mounted.receiver.rotate(WHO);
-    const asked = await post(deliveryOf(0, [], { challenge: 'c'.repeat(32) }), { ...fresh, now });
+    const asked = await post(challengeOf('c'.repeat(32)), { ...fresh, now });
     assert.equal(asked.status, 200);
     now += 86_400_000;
-    assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...old, now })), { ack: 1 });
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...old, now })), { ackSequence: 1 });
   });
 
   test('[sig-rotation-receiver] any number of rotations keeps the secret in use and a bounded number of others', async () => {
@@ -733,8 +748,8 @@ describe('registration', () => {
     let last = first;
     for (let n = 0; n < 40; n += 1) last = await mounted.receiver.rotate(WHO);
     assert.ok(records.at(-1)!.earlierSecrets.length <= 8);
-    assert.deepEqual(await answer(post(deliveryOf(0, [1]), first)), { ack: 1 });
-    assert.deepEqual(await answer(post(deliveryOf(1, [2]), last)), { ack: 2 });
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), first)), { ackSequence: 1 });
+    assert.deepEqual(await answer(post(deliveryOf(1, [2]), last)), { ackSequence: 2 });
   });
 
   test('[sig-rotation-end] revokePrevious ends the earlier secrets at once', async () => {
@@ -743,7 +758,7 @@ describe('registration', () => {
     const fresh = await mounted.receiver.rotate(WHO);
     await mounted.receiver.revokePrevious(WHO);
     assert.equal(await answer(post(deliveryOf(0, [1]), leaked)), '401 signature');
-    assert.deepEqual(await answer(post(deliveryOf(0, [1]), fresh)), { ack: 1 });
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), fresh)), { ackSequence: 1 });
     await assert.rejects(mounted.receiver.revokePrevious({ ...WHO, key: 'never registered' }), {
       code: 'config_invalid',
     });
@@ -757,14 +772,14 @@ describe('registration', () => {
     await using before = await mount(options);
     const old = await before.receiver.register(WHO);
     const fresh = await before.receiver.rotate(WHO);
-    assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...fresh, now })), { ack: 1 });
+    assert.deepEqual(await answer(post(deliveryOf(0, [1]), { ...fresh, now })), { ackSequence: 1 });
     await before[Symbol.asyncDispose]();
     await using mounted = await mount(options, Number(new URL(before.endpoint).port));
     now += 299_000;
-    assert.deepEqual(await answer(post(deliveryOf(1, [2]), { ...old, now })), { ack: 2 });
+    assert.deepEqual(await answer(post(deliveryOf(1, [2]), { ...old, now })), { ackSequence: 2 });
     now += 2000;
     assert.equal(await answer(post(deliveryOf(2, [3]), { ...old, now })), '401 signature');
-    assert.deepEqual(await answer(post(deliveryOf(2, [3]), { ...fresh, now })), { ack: 3 });
+    assert.deepEqual(await answer(post(deliveryOf(2, [3]), { ...fresh, now })), { ackSequence: 3 });
     assert.equal(mounted.endpoint, before.endpoint);
   });
 

@@ -321,7 +321,7 @@ describe('[sig-refusal, sig-verify-first, sig-grammar, sig-window, sig-raw-bytes
 
       assert.deepEqual(
         await answer(post(one, good)),
-        { ack: 1 },
+        { ackSequence: 1 },
         'the valid delivery still gets through',
       );
     });
@@ -392,25 +392,37 @@ describe('[jws-verify, jws-no-header-keys, jws-refusal] server signature', () =>
 
   async function signed(
     good: Posting,
-    { by = key, url = good.url, subscription = SUBSCRIPTION, iat = Date.now(), over = one } = {},
+    {
+      by = key,
+      issuer = WHO.audience,
+      url = good.url,
+      subscription = SUBSCRIPTION,
+      iat = Date.now(),
+      over = one,
+    } = {},
   ): Promise<Request> {
     const body = Buffer.from(
       JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: over }),
     );
     const token = await signDelivery(
       by,
-      deliverySignatureHead(by, url, subscription),
+      deliverySignatureHead(by, { issuer, url, subscriptionId: subscription }),
       body,
       Math.floor(iat / 1000),
     );
     return request(one, { ...good, headers: { 'mcp-delivery-signature': token } });
   }
   const cases: readonly [string, (good: Posting) => Promise<Request> | Request, unknown][] = [
-    ['right', (good) => signed(good), { ack: 1 }],
+    ['right', (good) => signed(good), { ackSequence: 1 }],
     ['missing', (good) => request(one, good), '401 server_signature'],
     [
       '[jws-no-header-keys] by a key that is not among the trusted ones',
       (good) => signed(good, { by: other }),
+      '401 server_signature',
+    ],
+    [
+      'made by another server that has the key',
+      (good) => signed(good, { issuer: 'https://other.example.com/mcp' }),
       '401 server_signature',
     ],
     [
@@ -481,13 +493,15 @@ describe('[jws-verify, jws-no-header-keys, jws-refusal] server signature', () =>
     const forged = { ...good, secret: Secret.generate().reveal() };
     assert.equal(await answer(mounted.receiver.fetch(await signed(forged))), '401 signature');
     assert.equal(lookups, 0);
-    assert.deepEqual(await answer(mounted.receiver.fetch(await signed(good))), { ack: 1 });
+    assert.deepEqual(await answer(mounted.receiver.fetch(await signed(good))), { ackSequence: 1 });
     assert.equal(lookups, 1);
   });
 
   test('a server without keys needs no signature', async () => {
     await using mounted = await mount({ apply: () => undefined, serverKeys: () => undefined });
-    assert.deepEqual(await answer(post(one, await mounted.receiver.register(WHO))), { ack: 1 });
+    assert.deepEqual(await answer(post(one, await mounted.receiver.register(WHO))), {
+      ackSequence: 1,
+    });
     assert.equal(EPOCH, one.epoch);
   });
 });
@@ -519,6 +533,6 @@ describe('[sig-refusal] state that cannot be read or written', () => {
         broken = true;
         assert.equal(await answer(post(one, { ...good, url })), '503 state');
         broken = false;
-        assert.deepEqual(await answer(post(one, { ...good, url })), { ack: 1 });
+        assert.deepEqual(await answer(post(one, { ...good, url })), { ackSequence: 1 });
       });
 });

@@ -1,12 +1,12 @@
 /**
  * A receiver behind real loopback HTTP, and helpers that sign and post deliveries as a server does.
  */
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { Hono } from 'hono';
-import type { Delivery } from '../../spec-schema/draft/schema.ts';
+import type { Challenge, Delivery } from '../../spec-schema/draft/schema.ts';
 import type { ReceiverItem } from '../../src/receiver/applier.ts';
 import {
   createReceiver,
@@ -68,11 +68,17 @@ export function deliveryOf(
     head: Math.max(after, ...sequences),
     acked: 0,
     etag: 'etag-1',
-    status: 'active',
-    expiresAt: null,
     ...more,
   };
 }
+
+/** The params of the request that verifies an endpoint. */
+export const challengeOf = (challenge: string, more: Partial<Challenge> = {}): Challenge => ({
+  subscriptionId: SUBSCRIPTION,
+  key: WHO.key,
+  challenge,
+  ...more,
+});
 
 export interface Posting {
   readonly url: string;
@@ -83,9 +89,9 @@ export interface Posting {
   readonly body?: Uint8Array;
 }
 
-/** A delivery as a server sends it. */
+/** A delivery or a challenge as a server sends it. */
 export function request(
-  delivery: Delivery,
+  params: Delivery | Challenge,
   { url, secret, now = Date.now(), headers = {}, body }: Posting,
 ): Request {
   const bytes =
@@ -94,11 +100,14 @@ export function request(
       JSON.stringify({
         jsonrpc: '2.0',
         method: 'notifications/triggers/delivery',
-        params: delivery,
+        params,
       }),
     );
   const timestamp = Math.floor(now / 1000);
-  const id = `msg_${delivery.afterSequence}_${delivery.events.length}`;
+  const id =
+    'challenge' in params
+      ? `msg_${randomBytes(24).toString('base64url')}`
+      : `msg_${params.afterSequence}_${params.events.length}`;
   const secrets = (typeof secret === 'string' ? [secret] : secret).map((text) =>
     Secret.parse(text),
   );
@@ -107,15 +116,15 @@ export function request(
     'webhook-id': id,
     'webhook-timestamp': String(timestamp),
     'webhook-signature': signWebhook(secrets, id, timestamp, bytes),
-    'mcp-subscription-id': delivery.subscriptionId,
+    'mcp-subscription-id': params.subscriptionId,
     ...headers,
   };
   const kept = Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== null);
   return new Request(url, { method: 'POST', body: bytes, headers: kept });
 }
 
-export const post = (delivery: Delivery, posting: Posting): Promise<Response> =>
-  fetch(request(delivery, posting));
+export const post = (params: Delivery | Challenge, posting: Posting): Promise<Response> =>
+  fetch(request(params, posting));
 
 /** Status and body, which is all that a server reads. */
 export async function answer(response: Promise<Response>): Promise<unknown> {

@@ -20,7 +20,7 @@ interface Shown {
   readonly epoch: string;
   readonly head: number;
   readonly acked: number;
-  readonly status: string;
+  readonly paused?: true;
   readonly ttlMs: number;
 }
 
@@ -187,7 +187,7 @@ describe('reference client', () => {
     const paused = shown(
       await run('--json', 'update', subscriptionId, '--pause', '--ttl', '2h', '--if-match', etag),
     );
-    assert.deepEqual([paused.status, paused.ttlMs], ['paused', 7_200_000]);
+    assert.deepEqual([paused.paused, paused.ttlMs], [true, 7_200_000]);
     const stale = await run('update', subscriptionId, '--resume', '--if-match', etag);
     assert.equal(stale.code, EXIT.rejected);
     assert.match(
@@ -196,7 +196,7 @@ describe('reference client', () => {
         `^Conflict: [^\\n]+\\n {2}data {2}\\{"kind":"etag","etag":"${paused.etag}"\\}\\n {2}hint {2}.*--if-match ${paused.etag}\\.\\n$`,
       ),
     );
-    assert.equal((await get(subscriptionId)).status, 'paused');
+    assert.equal((await get(subscriptionId)).paused, true);
 
     const behind = await run('ack', subscriptionId, epoch, '1');
     assert.match(

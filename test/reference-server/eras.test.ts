@@ -11,8 +11,9 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import {
   EXTENSION_ID,
-  SUBSCRIPTION_ID_META_KEY,
+  type Challenge,
   type Delivery,
+  type StreamDelivery,
   type SubscribeResult,
 } from 'mcp-triggers-experimental';
 import { capabilityOf, check } from 'mcp-triggers-experimental';
@@ -106,7 +107,7 @@ for (const era of ERAS) {
         ifMatch: made.etag,
         paused: true,
       });
-      assert.equal(paused['status'], 'paused');
+      assert.equal(paused['paused'], true);
       const seen = await client.request('triggers/get', { subscriptionId });
       assert.equal(seen['etag'], paused['etag']);
       const mine = await client.request('triggers/subscriptions');
@@ -126,9 +127,9 @@ for (const era of ERAS) {
         key: 'stream',
         select,
       })) as unknown as SubscribeResult;
-      const deliveries: Delivery[] = [];
+      const deliveries: StreamDelivery[] = [];
       client.onNotification('notifications/triggers/delivery', (params) =>
-        deliveries.push(params as unknown as Delivery),
+        deliveries.push(params as unknown as StreamDelivery),
       );
       const cancel = new AbortController();
       const ended = client
@@ -149,9 +150,9 @@ for (const era of ERAS) {
         deliveries.flatMap(({ events }) => events.map(({ sequence }) => sequence)),
         [1, 2],
       );
-      const tags = new Set(deliveries.map(({ _meta }) => _meta?.[SUBSCRIPTION_ID_META_KEY]));
-      assert.equal(tags.size, 1);
-      assert.notEqual([...tags][0], undefined);
+      const requestIds = new Set(deliveries.map(({ requestId }) => requestId));
+      assert.equal(requestIds.size, 1);
+      assert.notEqual([...requestIds][0], undefined);
 
       cancel.abort();
       assert.ok((await ended) instanceof Error);
@@ -167,25 +168,27 @@ for (const era of ERAS) {
 
     test('gets callbacks, signed by client secret and by server key [cap-jwks]', async () => {
       const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
-      const bodies: Delivery[] = [];
+      const deliveries: Delivery[] = [];
+      const acknowledged = (delivery: Delivery) => {
+        deliveries.push(delivery);
+        return { ackSequence: delivery.events.at(-1)?.sequence ?? delivery.afterSequence };
+      };
+      const proved = ({ challenge }: Challenge) => ({
+        challenge,
+        proof: createHmac('sha256', Buffer.alloc(32, 7))
+          .update(`challenge.${challenge}`)
+          .digest('base64'),
+      });
       const signatures: unknown[] = [];
       const endpoint = createServer((request, answer) => {
         void request.toArray().then((chunks: Buffer[]) => {
-          const { params } = JSON.parse(Buffer.concat(chunks).toString()) as { params: Delivery };
-          bodies.push(params);
+          const { params } = JSON.parse(Buffer.concat(chunks).toString()) as {
+            params: Delivery | Challenge;
+          };
           signatures.push(request.headers['mcp-delivery-signature']);
-          const proof = createHmac('sha256', Buffer.alloc(32, 7))
-            .update(`challenge.${params.challenge}`)
-            .digest('base64');
           answer
             .setHeader('content-type', 'application/json')
-            .end(
-              JSON.stringify(
-                params.challenge === undefined
-                  ? { ack: params.events.at(-1)?.sequence ?? params.afterSequence }
-                  : { challenge: params.challenge, proof },
-              ),
-            );
+            .end(JSON.stringify('challenge' in params ? proved(params) : acknowledged(params)));
         });
       }).listen(0, '127.0.0.1');
       await once(endpoint, 'listening');
@@ -197,7 +200,7 @@ for (const era of ERAS) {
       })) as unknown as SubscribeResult;
       assert.equal(made.callback?.origin, new URL(url).origin);
       await server.emit(opened(21));
-      await until(() => bodies.some(({ events }) => events.length === 1));
+      await until(() => deliveries.some(({ events }) => events.length === 1));
       await until(
         async () =>
           (await client.request('triggers/get', { subscriptionId: made.subscriptionId }))[

@@ -11,7 +11,7 @@ import { Client } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport as StdioTransportV1 } from '@modelcontextprotocol/sdk/client/stdio.js';
-import { EXTENSION_ID, SUBSCRIPTION_ID_META_KEY } from 'mcp-triggers-experimental';
+import { EXTENSION_ID } from 'mcp-triggers-experimental';
 import { anything } from './harness.ts';
 import { COMMAND, inDirectory, plainEnv, startProcess } from './process.ts';
 
@@ -72,10 +72,8 @@ describe('a client on stdio', () => {
         );
         const delivery = await first;
         assert.equal(delivery['subscriptionId'], subscriptionId);
-        assert.notEqual(
-          (delivery['_meta'] as Record<string, unknown>)[SUBSCRIPTION_ID_META_KEY],
-          undefined,
-        );
+        assert.notEqual(delivery['requestId'], undefined);
+        assert.equal('_meta' in delivery, false);
         assert.equal(
           (await client.request({ method: 'triggers/get', params: { subscriptionId } }, anything))[
             'subscriptionId'

@@ -111,7 +111,7 @@ describe('a request', () => {
 });
 
 describe('the answer', () => {
-  const padded = (bytes: number): string => `{"ack":1${' '.repeat(bytes - 9)}}`;
+  const padded = (bytes: number): string => `{"ackSequence":1${' '.repeat(bytes - 17)}}`;
 
   test('[cb-answer-limit] is read up to 8,192 bytes: an acknowledgement that ends later does not count', async (t) => {
     const w = await world(t);
@@ -136,7 +136,7 @@ describe('the answer', () => {
     const w = await world(t);
     const endpoint = await w.endpoint((_, n) => ({
       headers: { 'content-encoding': 'gzip' },
-      body: n === 1 ? gzipSync('{"ack":1}') : '{"ack":1}',
+      body: n === 1 ? gzipSync('{"ackSequence":1}') : '{"ackSequence":1}',
     }));
     const { subscriptionId } = await w.subscribeTo(endpoint);
     await w.open(1);
@@ -211,7 +211,7 @@ describe('identity and signature', () => {
     for (let n = 2; n <= 4; n += 1) await until(w, endpoint, n);
     const same = endpoint.deliveries.filter((hit) => identity(hit) === identity(first));
     for (const hit of endpoint.deliveries) {
-      const { after, events } = hit.delivery;
+      const { afterSequence: after, events } = hit.delivery;
       const sameRange = after === 0 && events.length === seen;
       assert.equal(
         identity(hit) === identity(first),

@@ -25,7 +25,7 @@ test('[type-removed] a type that the server stops offering over a restart ends i
 test('[end-recheck] a server that is restarted every ten hours still checks permissions in time', async (t) => {
   let allowed = true;
   const w = await world(t, { engine: { reauthorize: () => allowed } });
-  const { subscriptionId } = await w.subscribe({ ttlMs: null });
+  const { subscriptionId } = await w.subscribe({ noExpiry: true });
   allowed = false;
   for (let n = 0; n < 2; n += 1) {
     w.clock.advance(10 * 3_600_000);

@@ -28,7 +28,9 @@ export interface Reply {
 /** How a delivery (not a challenge) is answered; `n` counts from 1. */
 export type Behavior = (hit: Hit, n: number) => Reply | Promise<Reply>;
 
-export const acknowledge = ({ delivery }: Hit): Reply => ({ body: { ack: lastOf(delivery) } });
+export const acknowledge = ({ delivery }: Hit): Reply => ({
+  body: { ackSequence: lastOf(delivery) },
+});
 
 const hmac = (secret: string, content: string | Buffer): string =>
   createHmac('sha256', Buffer.from(secret.slice('whsec_'.length), 'base64'))

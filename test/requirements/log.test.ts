@@ -206,8 +206,8 @@ describe('gaps', () => {
 
     endpoint.behave = ({ delivery }) =>
       sequencesOf(delivery).includes(1)
-        ? { body: { ack: 0, reject: { sequence: 1, reason: 'never' } } }
-        : { body: { ack: lastOf(delivery) } };
+        ? { body: { ackSequence: 0, reject: { sequence: 1, reason: 'never' } } }
+        : { body: { ackSequence: lastOf(delivery) } };
     await w.open(1);
     await acked(1);
     endpoint.behave = (hit) =>
@@ -301,7 +301,7 @@ describe('gaps', () => {
     const trimmed = [[{ from: 1, to: 5, reason: 'retention' }], [6, 7], 6];
     assert.deepEqual(await readAll(), trimmed);
     // Of the trimmed events, only number 5 was not acknowledged.
-    const { after, gaps } = await w.pull(subscriptionId);
+    const { afterSequence: after, gaps } = await w.pull(subscriptionId);
     assert.deepEqual([after, gaps], [4, [{ from: 5, to: 5, reason: 'retention' }]]);
     await w.restart();
     assert.deepEqual(await readAll(), trimmed);
@@ -372,7 +372,10 @@ describe('a delivery', () => {
     const heartbeat = await eventually('a heartbeat with the acknowledgement', () =>
       stream.deliveries.findLast(({ events, acked }) => events.length === 0 && acked === 8),
     );
-    assert.deepEqual([heartbeat['head'], heartbeat['acked'], heartbeat['after']], [8, 8, 8]);
+    assert.deepEqual(
+      [heartbeat['head'], heartbeat['acked'], heartbeat['afterSequence']],
+      [8, 8, 8],
+    );
     await w.engine.remove('box.opened');
     await stream.end();
     const last = await eventually('the termination notice', () =>
@@ -380,11 +383,19 @@ describe('a delivery', () => {
     );
     assert.deepEqual([last.delivery['head'], last.delivery['acked']], [8, 8]);
 
-    const all = [...endpoint.hits.map(({ delivery }) => delivery), ...stream.deliveries, ...pulled];
-    assert.ok(
-      all.some((one) => one['gaps'] !== undefined) &&
-        all.some((one) => one['challenge'] !== undefined),
-    );
+    assert.ok(endpoint.challenges.length > 0);
+    for (const { message } of endpoint.challenges)
+      assert.deepEqual(Object.keys(message['params']).sort(), [
+        'challenge',
+        'key',
+        'subscriptionId',
+      ]);
+    const all = [
+      ...endpoint.deliveries.map(({ delivery }) => delivery),
+      ...stream.deliveries,
+      ...pulled,
+    ];
+    assert.ok(all.some((one) => one['gaps'] !== undefined));
     for (const one of all) {
       assert.ok(
         Number.isSafeInteger(one['head']) && Number.isSafeInteger(one['acked']),
@@ -393,7 +404,7 @@ describe('a delivery', () => {
       assert.ok(lastOf(one) <= one['head'], JSON.stringify(one));
       assert.ok(!('gaps' in one) || one['gaps'].length > 0);
       assert.ok(one['acked'] <= one['head']);
-      let position = one['after'] as number;
+      let position = one['afterSequence'] as number;
       const covered = [
         ...one['events'].map(({ sequence }: Json) => [sequence, sequence]),
         ...(one['gaps'] ?? []).map(({ from, to }: Json) => [from, to]),

@@ -23,7 +23,7 @@ import {
 } from 'mcp-triggers-experimental/server';
 import { deliverySignatureHead, signDelivery } from '../../src/protocol/wire/delivery-jws.ts';
 import { mount } from '../receiver/support.ts';
-import { box, EXTENSION, eventually, world, type Json } from './world.ts';
+import { box, EXTENSION, eventually, RESOURCE, world, type Json } from './world.ts';
 
 /** A JWK Set on loopback, and how often it was fetched. */
 async function keySet(
@@ -58,13 +58,13 @@ test('[jws-jwks-origin, cap-jwks] keys come from the jwksUri of the settings, wh
   await using mounted = await mount({
     clock: w.clock,
     serverKeys: (audience) =>
-      audience === w.url ? createServerKeys({ server: own.url, jwksUri }) : undefined,
+      audience === RESOURCE ? createServerKeys({ server: own.url, jwksUri }) : undefined,
     apply: (item) => {
       if (item.type === 'event') applied.push(item.event.eventId);
     },
     onRejectedRequest: (code) => void refused.push(code),
   });
-  const registration = await mounted.receiver.register({ audience: w.url, key: 'boxes' });
+  const registration = await mounted.receiver.register({ audience: RESOURCE, key: 'boxes' });
   await w.subscribe({
     key: 'boxes',
     callback: { url: registration.url, secret: registration.secret },
@@ -77,7 +77,11 @@ test('[jws-jwks-origin, cap-jwks] keys come from the jwksUri of the settings, wh
   const { createHmac } = await import('node:crypto');
   const subscriptionId = (await w.ok('triggers/subscriptions'))['subscriptions'][0]
     .subscriptionId as string;
-  const head = deliverySignatureHead(forger, registration.url, subscriptionId);
+  const head = deliverySignatureHead(forger, {
+    issuer: RESOURCE,
+    url: registration.url,
+    subscriptionId,
+  });
   const genuine = await w.pull(subscriptionId, {
     after: { epoch: (await w.get(subscriptionId))['epoch'], sequence: 0 },
   });
@@ -87,7 +91,7 @@ test('[jws-jwks-origin, cap-jwks] keys come from the jwksUri of the settings, wh
       method: 'notifications/triggers/delivery',
       params: {
         ...genuine,
-        after: 1,
+        afterSequence: 1,
         resultType: undefined,
         _meta: undefined,
         hasMore: undefined,
@@ -243,7 +247,7 @@ test('[recv-atomic] an application that keeps effect and position in one transac
     );
   let mounted = await process_();
   const port = Number(new URL(mounted.endpoint).port);
-  const registration = await mounted.receiver.register({ audience: w.url, key: 'boxes' });
+  const registration = await mounted.receiver.register({ audience: RESOURCE, key: 'boxes' });
   const { subscriptionId } = await w.subscribe({
     key: 'boxes',
     callback: { url: registration.url, secret: registration.secret },

@@ -25,8 +25,8 @@ describe('permission', () => {
       engine: { reauthorize: (principal) => allowed.has((JSON.parse(principal) as string[])[1]!) },
     });
     const endpoint = await w.endpoint();
-    const alice = await w.subscribeTo(endpoint, { ttlMs: null, key: 'a' });
-    const bob = await w.subscribe({ ttlMs: null, key: 'b' }, { as: 'bob' });
+    const alice = await w.subscribeTo(endpoint, { noExpiry: true, key: 'a' });
+    const bob = await w.subscribe({ noExpiry: true, key: 'b' }, { as: 'bob' });
     await w.open(1);
     await endpoint.nth(1);
     allowed.delete('alice');
@@ -106,7 +106,7 @@ describe('quotas', () => {
       most = Math.max(most, ++open);
       await new Promise<void>((resolve) => gates.push(resolve));
       open -= 1;
-      return { body: { ack: hit.delivery['head'] } };
+      return { body: { ackSequence: hit.delivery['head'] } };
     });
     const made = await Promise.all(
       Array.from({ length: 90 }, (_, at) =>

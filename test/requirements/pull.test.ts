@@ -14,7 +14,7 @@ describe('triggers/pull', () => {
     await w.open(4);
     await w.pull(subscriptionId, { maxEvents: 2 });
     const read = await w.pull(subscriptionId, { ack: { epoch, sequence: 2 } });
-    assert.deepEqual([read['acked'], read['after'], sequencesOf(read)], [2, 2, [3, 4]]);
+    assert.deepEqual([read['acked'], read['afterSequence'], sequencesOf(read)], [2, 2, [3, 4]]);
 
     // 4 was sent by now, 5 never was; an ack of another epoch is rejected as triggers/ack rejects
     // it.
@@ -41,16 +41,22 @@ describe('triggers/pull', () => {
     const w = await world(t);
     const { subscriptionId, epoch } = await w.subscribe();
     await w.open(5);
-    assert.equal((await w.pull(subscriptionId))['after'], 0);
-    assert.equal((await w.pull(subscriptionId, { ack: { epoch, sequence: 3 } }))['after'], 3);
+    assert.equal((await w.pull(subscriptionId))['afterSequence'], 0);
+    assert.equal(
+      (await w.pull(subscriptionId, { ack: { epoch, sequence: 3 } }))['afterSequence'],
+      3,
+    );
     for (const sequence of [0, 1, 3, 5]) {
       const read = await w.pull(subscriptionId, { after: { epoch, sequence } });
-      assert.deepEqual([read['after'], sequencesOf(read)], [sequence, upTo(5, sequence + 1)]);
+      assert.deepEqual(
+        [read['afterSequence'], sequencesOf(read)],
+        [sequence, upTo(5, sequence + 1)],
+      );
     }
     assert.equal(
       (
         await w.pull(subscriptionId, { after: { epoch, sequence: 1 }, ack: { epoch, sequence: 4 } })
-      )['after'],
+      )['afterSequence'],
       1,
     );
   });
@@ -101,7 +107,7 @@ describe('triggers/pull', () => {
     assert.deepEqual(
       [
         only['events'],
-        only['after'],
+        only['afterSequence'],
         only['acked'],
         only['head'],
         only['hasMore'],
@@ -117,7 +123,7 @@ describe('triggers/pull', () => {
     await w.open(1, { text: 'x'.repeat(250_000) });
     const none = await w.pull(subscriptionId, { maxEvents: 0 });
     assert.deepEqual(
-      [none['events'], none['gaps'], none['after'], none['hasMore']],
+      [none['events'], none['gaps'], none['afterSequence'], none['hasMore']],
       [[], undefined, 0, true],
     );
     assert.deepEqual((await w.pull(subscriptionId))['gaps'], [

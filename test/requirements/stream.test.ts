@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { describe, test } from 'vitest';
-import { eventually, lastOf, sequencesOf, TAG, world, type Json, type World } from './world.ts';
+import { eventually, lastOf, sequencesOf, world, type Json, type World } from './world.ts';
 import type { StreamReader } from './stream-reader.ts';
 
 /** Reads the deliveries up to this number. */
@@ -38,7 +38,7 @@ describe('triggers/stream', () => {
       const all = await readTo(stream, head);
       let position = after ?? 0;
       for (const one of all) {
-        assert.equal(one['after'], position);
+        assert.equal(one['afterSequence'], position);
         position = lastOf(one);
       }
       assert.deepEqual(
@@ -135,7 +135,7 @@ describe('triggers/stream', () => {
     await stream.next();
     for (let beat = 0; beat < 4; beat += 1) {
       await w.pass(15_000);
-      const { events, after, head } = await stream.next();
+      const { events, afterSequence: after, head } = await stream.next();
       assert.deepEqual([events, after, head], [[], 0, 0]);
     }
     // An event restarts the interval: the next message comes within 15 s of it.
@@ -222,7 +222,9 @@ describe('triggers/stream', () => {
       [5, 6, 7],
     ]);
     for (const stream of [all, narrow, late])
-      assert.ok(stream.deliveries.every((one) => one['_meta'][TAG] === stream.id));
+      assert.ok(
+        stream.deliveries.every((one) => one['requestId'] === stream.id && !('_meta' in one)),
+      );
   });
 
   test('[stream-unread] does not buffer without limit for a client that does not read: the connection is closed and the stream released', async (t) => {

@@ -24,7 +24,7 @@ export async function eventually<T>(
 /** The highest number that a delivery covers. */
 export const lastOf = (delivery: Json): number =>
   Math.max(
-    delivery['after'],
+    delivery['afterSequence'],
     ...delivery['events'].map((event: Json) => event['sequence']),
     ...(delivery['gaps'] ?? []).map((gap: Json) => gap['to']),
   );

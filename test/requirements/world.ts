@@ -95,7 +95,8 @@ export interface WorldOptions {
 }
 
 export const EXTENSION = 'io.modelcontextprotocol/triggers';
-export const TAG = 'io.modelcontextprotocol/subscriptionId';
+/** The resource URI of the server; clients and receivers know it as this, as behind a proxy. */
+export const RESOURCE = 'https://mcp.example.com/mcp';
 
 export class World {
   readonly clock: ManualClock = manualClock(Date.UTC(2026, 10, 21, 9, 30));
@@ -160,6 +161,7 @@ export class World {
       clock: this.clock,
       egress: createEgress({ unsafeAllowHttpLoopback: true, log }),
       random: { uniform: () => this.jitter, token: systemRandom.token },
+      resource: RESOURCE,
       ...engine,
     });
     await this.engine.start();

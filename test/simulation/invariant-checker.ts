@@ -15,7 +15,7 @@ export interface SeenDelivery {
   readonly subscriptionId: string;
   readonly key: string;
   readonly epoch: string;
-  readonly after: number;
+  readonly afterSequence: number;
   readonly events: readonly { readonly sequence: number; readonly eventId: string }[];
   readonly gaps?: readonly {
     readonly from: number;
@@ -24,7 +24,6 @@ export interface SeenDelivery {
   }[];
   readonly head: number;
   readonly acked: number;
-  readonly challenge?: string;
   readonly terminated?: { readonly reason: string };
 }
 
@@ -77,9 +76,8 @@ export class InvariantChecker implements ModelWatch {
    * pull, whose client may request any position.
    */
   told(delivery: SeenDelivery, drain: string | null): number {
-    const { subscriptionId, epoch, after, events, head, acked } = delivery;
+    const { subscriptionId, epoch, afterSequence: after, events, head, acked } = delivery;
     const log = this.model.logs.get(subscriptionId);
-    if (delivery.challenge !== undefined) return after;
     if (log === undefined) {
       this.blame('H4', `${subscriptionId} is not on disk, but a delivery of it was sent`);
       return after;
@@ -165,10 +163,13 @@ export class InvariantChecker implements ModelWatch {
     const key = `${name} ${delivery.epoch}`;
     const drain = this.#drains.get(key) ?? { max: 0, sent: new Set<number>(), after: null };
     this.#drains.set(key, drain);
-    if (name.startsWith('stream') && drain.after !== null && drain.after !== delivery.after)
-      this.blame('H3', `${name} continues at ${delivery.after}, it stopped at ${drain.after}`);
+    if (name.startsWith('stream') && drain.after !== null && drain.after !== delivery.afterSequence)
+      this.blame(
+        'H3',
+        `${name} continues at ${delivery.afterSequence}, it stopped at ${drain.after}`,
+      );
     drain.after = last;
-    for (let sequence = delivery.after + 1; sequence <= last; sequence += 1) {
+    for (let sequence = delivery.afterSequence + 1; sequence <= last; sequence += 1) {
       if (sequence < drain.max && !drain.sent.has(sequence))
         this.blame('H3', `${key}: ${sequence} is first sent after ${drain.max}`);
       drain.sent.add(sequence);
@@ -191,16 +192,16 @@ export class InvariantChecker implements ModelWatch {
     const place = `${subscriptionId} ${url}`;
     const flying = this.#flying.get(place) ?? new Set<string>();
     this.#flying.set(place, flying);
-    if (flying.size > 0 && last > delivery.after)
+    if (flying.size > 0 && last > delivery.afterSequence)
       this.blame('lease', `${subscriptionId} has a second attempt in flight`);
     const token = `${flying.size} ${this.counts.deliveries}`;
-    if (last > delivery.after) {
+    if (last > delivery.afterSequence) {
       flying.add(token);
       const seen = this.#messages.get(webhookId);
       const content = JSON.stringify([
         subscriptionId,
         epoch,
-        delivery.after,
+        delivery.afterSequence,
         last,
         (delivery.gaps ?? []).map(({ from, to }) => [from, to]),
         body,
@@ -218,7 +219,8 @@ export class InvariantChecker implements ModelWatch {
     }
     return (settled, statement) => {
       flying.delete(token);
-      const ack = settled === 'acked' ? (statement?.ack ?? delivery.after) : delivery.after;
+      const ack =
+        settled === 'acked' ? (statement?.ack ?? delivery.afterSequence) : delivery.afterSequence;
       for (const { sequence } of events) {
         const name = `${subscriptionId} ${epoch} ${sequence}`;
         if (sequence > ack) this.#attempts.get(name)!.excused += 1;

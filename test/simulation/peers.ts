@@ -3,6 +3,7 @@
  * callbacks. A client has one durable position for each subscription, whatever drains it uses, and
  * applies deliveries by the protocol's own rule.
  */
+import type { Challenge } from '../../spec-schema/draft/schema.ts';
 import { receive, type Cursor } from '../../src/protocol/core/apply.ts';
 import type { Egress, OutboundRequest, OutboundResult } from '../../src/server/engine/ports.ts';
 import { challengeProof } from '../../src/protocol/wire/signature.ts';
@@ -59,7 +60,7 @@ export class MemoryLedger {
     if (received.kind !== 'apply') {
       this.#checker.blame(
         'H1',
-        `the client of ${subscriptionId} is at ${cursor.sequence}, a delivery after ${delivery.after} is ${received.kind}`,
+        `the client of ${subscriptionId} is at ${cursor.sequence}, a delivery after ${delivery.afterSequence} is ${received.kind}`,
       );
       return null;
     }
@@ -142,14 +143,15 @@ export class Endpoints {
 
   async #post(request: OutboundRequest, alive: () => boolean): Promise<OutboundResult> {
     const text = Buffer.from(request.body).toString('utf8');
-    const delivery = (JSON.parse(text) as { params: SeenDelivery }).params;
+    const { params } = JSON.parse(text) as { params: SeenDelivery | Challenge };
     const manner = this.#manner();
-    const { challenge } = delivery;
-    if (challenge !== undefined) {
+    if ('challenge' in params) {
+      const { challenge } = params;
       await this.#wait(this.#dice.below(50));
       if (manner === 'refuse' || manner === 'broken') return failure('connection_refused');
       return answer(200, { challenge, proof: challengeProof(SECRET, challenge) });
     }
+    const delivery = params;
     const events = JSON.stringify((delivery as { events: unknown }).events);
     const settle = this.#checker.attempt(
       delivery,
@@ -170,7 +172,7 @@ export class Endpoints {
     // A request that was sent arrives, whether or not its sender lives to receive the answer.
     await this.#wait(this.#dice.below(manner === 'late' ? 4_000 : 60));
     const last = Math.max(
-      delivery.after,
+      delivery.afterSequence,
       delivery.events.at(-1)?.sequence ?? 0,
       delivery.gaps?.at(-1)?.to ?? 0,
     );
@@ -193,7 +195,7 @@ export class Endpoints {
       case 'html':
         return end('failed', answer(200, '<html>'));
       case 'too_much':
-        return end('failed', answer(200, { ack: last + 1 + this.#dice.below(3) }));
+        return end('failed', answer(200, { ackSequence: last + 1 + this.#dice.below(3) }));
       case 'silent':
         await this.#wait(request.deadlineMs);
         return end('lost', failure('timeout'));
@@ -201,7 +203,7 @@ export class Endpoints {
     }
     const cut = manner === 'partial' || (manner === 'reject' && delivery.gaps === undefined);
     const most = cut
-      ? this.#dice.below(Math.max(1, last - delivery.after))
+      ? this.#dice.below(Math.max(1, last - delivery.afterSequence))
       : Number.POSITIVE_INFINITY;
     const applied = this.#ledger.apply(delivery, most);
     if (applied === null) return end('failed', answer(503, null));
@@ -209,12 +211,17 @@ export class Endpoints {
     if (manner === 'answer_lost') return end('lost', failure('timeout'));
     const ack = Math.min(applied, last);
     if (cut && manner === 'reject' && ack < last)
-      return end('acked', answer(200, { ack, reject: { sequence: ack + 1, reason: 'no' } }), {
-        ack,
-        reject: ack + 1,
-      });
-    if (ack === delivery.after && last > delivery.after) return end('failed', answer(200, { ack }));
-    return end('acked', answer(200, { ack }), { ack });
+      return end(
+        'acked',
+        answer(200, { ackSequence: ack, reject: { sequence: ack + 1, reason: 'no' } }),
+        {
+          ack,
+          reject: ack + 1,
+        },
+      );
+    if (ack === delivery.afterSequence && last > delivery.afterSequence)
+      return end('failed', answer(200, { ackSequence: ack }));
+    return end('acked', answer(200, { ackSequence: ack }), { ack });
   }
 
   #wait(ms: number): Promise<void> {

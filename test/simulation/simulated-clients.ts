@@ -150,7 +150,13 @@ export class SimulatedClients {
       key,
       select: this.#select(),
       ...(dice.chance(0.65) ? { callback: this.#callback() } : {}),
-      ttlMs: dice.pick([null, null, 60_000, 600_000, 3_600_000]),
+      ...dice.pick([
+        { noExpiry: true as const },
+        { noExpiry: true as const },
+        { ttlMs: 60_000 },
+        { ttlMs: 600_000 },
+        { ttlMs: 3_600_000 },
+      ]),
       ...(dice.chance(0.3)
         ? { since: new Date(clock.now() - dice.below(300_000)).toISOString() }
         : {}),
@@ -171,11 +177,11 @@ export class SimulatedClients {
       { paused: true },
       { paused: false },
       { resume: true as const },
-      { ttlMs: null },
+      { noExpiry: true as const },
       { ttlMs: 900_000 },
       { select: this.#select() },
       { callback: this.#callback() },
-      { callback: null },
+      { removeCallback: true as const },
     ]);
     this.#watch(
       engine.update(mine.caller, {

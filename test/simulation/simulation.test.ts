@@ -80,27 +80,27 @@ const edited = (store: Store, edit: (write: Write) => Write | null): Store =>
 
 const answering = (
   egress: Egress,
-  edit: (answer: { ack?: number }, last: number) => object,
+  edit: (answer: { ackSequence?: number }, last: number) => object,
 ): Egress => ({
   ...egress,
   async post(request) {
     const result = await egress.post(request);
     if (result.kind === 'failure' || result.status !== 200) return result;
     const { params } = JSON.parse(Buffer.from(request.body).toString()) as {
-      params: { after: number; events: { sequence: number }[] };
+      params: { afterSequence: number; events: { sequence: number }[] };
     };
-    let answer: { ack?: number };
+    let answer: { ackSequence?: number };
     try {
-      answer = JSON.parse(Buffer.from(result.body).toString()) as { ack?: number };
+      answer = JSON.parse(Buffer.from(result.body).toString()) as { ackSequence?: number };
     } catch {
       return result;
     }
-    return answer.ack === undefined
+    return answer.ackSequence === undefined
       ? result
       : {
           ...result,
           body: Buffer.from(
-            JSON.stringify(edit(answer, params.events.at(-1)?.sequence ?? params.after)),
+            JSON.stringify(edit(answer, params.events.at(-1)?.sequence ?? params.afterSequence)),
           ),
         };
   },
@@ -131,7 +131,7 @@ const SABOTAGES: readonly Sabotage[] = [
     rule: /^H5 /,
     how: {
       egress: (egress) =>
-        answering(egress, (answer, last) => ({ ...answer, ack: last, reject: undefined })),
+        answering(egress, (answer, last) => ({ ...answer, ackSequence: last, reject: undefined })),
     },
   },
   {

@@ -63,8 +63,8 @@ export function classifyFailure(category: FailureCategory): Outcome {
 }
 
 /**
- * Classifies a 2xx answer. Only a body with `ack` acknowledges: a parked domain or a login page must
- * not.
+ * Classifies a 2xx answer. Only a body with `ackSequence` acknowledges: a parked domain or a login
+ * page must not.
  */
 function classifyAck(answer: Answer, sent: Sent): Outcome {
   if (!isRecord(answer.body)) return NO_ACK;
@@ -75,8 +75,8 @@ function classifyAck(answer: Answer, sent: Sent): Outcome {
 }
 
 /**
- * Whether `{ ack, reject }` is a valid answer to this delivery: `after <= ack <= to`, `reject` is the
- * number after `ack`, and at least one number is acknowledged or rejected unless the delivery was
+ * Whether an answer with these numbers is valid for this delivery: `after <= ack <= to`, `reject` is
+ * the number after `ack`, and at least one number is acknowledged or rejected unless the delivery was
  * empty. `step` repeats the check, so that no caller can damage the log.
  */
 export function isAcceptableAck(ack: number, reject: number | null, { after, to }: Sent): boolean {

@@ -16,7 +16,7 @@ export interface Complaint {
 type Schema = Readonly<Record<string, unknown>>;
 
 /** Phrases by keyword; other keywords use {@link describe}. */
-const BY_KEYWORD: Readonly<Record<string, (schema: Schema) => string>> = {
+const BY_KEYWORD: Readonly<Record<string, (schema: Schema, data: unknown) => string>> = {
   required: () => 'a value: this member is required',
   dependentRequired: () => 'all of the members that belong together',
   additionalProperties: () => 'no member beyond those that the schema names',
@@ -27,7 +27,11 @@ const BY_KEYWORD: Readonly<Record<string, (schema: Schema) => string>> = {
   multipleOf: (schema) => `a multiple of ${String(schema['multipleOf'])}`,
   minProperties: (schema) => `at least ${String(schema['minProperties'])} members`,
   maxProperties: (schema) => `at most ${String(schema['maxProperties'])} members`,
-  not: () => 'no value together with the other member',
+  not: (schema, data) => {
+    if (togetherInvalid(schema) === undefined) return 'a value that the schema does not exclude';
+    // `required` means nothing for other values, so that only an object can satisfy its opposite.
+    return isObject(data) ? 'no value together with the other member' : 'an object';
+  },
   oneOf: () => 'a value that fits exactly one of the alternatives',
 };
 
@@ -40,7 +44,7 @@ export function complaint(errors: readonly AjvError[] | null | undefined): Compl
   const schema: Schema = typeof first.parentSchema === 'object' ? first.parentSchema : {};
   const member = memberOf(first, schema);
   const missing = member === undefined ? '' : `/${pointerToken(member)}`;
-  const phrase = BY_KEYWORD[first.keyword]?.(schema) ?? describe(schema, first.keyword);
+  const phrase = BY_KEYWORD[first.keyword]?.(schema, first.data) ?? describe(schema, first.keyword);
   const nullable = errors.some(
     (error) =>
       error.keyword === 'type' &&
@@ -54,11 +58,19 @@ export function complaint(errors: readonly AjvError[] | null | undefined): Compl
 }
 
 /** The member that is missing, or that is present beside another one which excludes it. */
-function memberOf({ keyword, params }: AjvError, schema: Schema): string | undefined {
+function memberOf({ keyword, params, data }: AjvError, schema: Schema): string | undefined {
   if (keyword === 'required') return String(params['missingProperty']);
-  const excluded = keyword === 'not' ? (schema['not'] as Schema)['required'] : undefined;
-  return Array.isArray(excluded) ? String(excluded.at(-1)) : undefined;
+  return keyword === 'not' && isObject(data) ? togetherInvalid(schema)?.at(-1) : undefined;
 }
+
+/** The members that a schema with `not` forbids together. */
+function togetherInvalid({ not }: Schema): readonly string[] | undefined {
+  const { required } = Object(not) as { readonly required?: readonly string[] };
+  return required !== undefined && required.length > 1 ? required : undefined;
+}
+
+const isObject = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Returns a noun phrase for what a schema node accepts. */
 function describe(schema: Schema, keyword: string): string {

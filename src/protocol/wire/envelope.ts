@@ -5,6 +5,7 @@
  */
 import type { Challenge, Delivery, TriggerEvent } from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from './errors.ts';
+import { isWritable, parseInstant } from './instant.ts';
 import { inspectJson, parseJson, writeJson } from './json.ts';
 import { CALLBACK_BODY_BYTES_MAX, EVENT_BYTES_MAX } from './limits.ts';
 import { check, type WireTypes } from './validate.ts';
@@ -21,23 +22,18 @@ export type UnnumberedEvent = Omit<TriggerEvent, 'sequence' | 'acceptedAt'>;
 /** A delivery without its events. */
 export type DeliveryHead = Omit<Delivery, 'events'>;
 
-const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/i;
-/** RFC 3339 can express the years 0000 to 9999. */
-const [YEAR_0, YEAR_10000] = [Date.parse('0000-01-01T00:00:00Z'), Date.UTC(10_000, 0)];
-
 /**
  * The `timestamp` of an event, from epoch milliseconds, an RFC 3339 instant, or the present time.
  * Throws `LocalError` `payload_invalid` for anything else.
  */
 export function instantOf(given: number | string | undefined, now: number): string {
-  const at =
-    typeof given === 'string' ? (RFC_3339.test(given) ? Date.parse(given) : NaN) : (given ?? now);
-  if (!(at >= YEAR_0 && at < YEAR_10000))
+  const at = typeof given === 'string' ? parseInstant(given) : (given ?? now);
+  if (!isWritable(at))
     throw new LocalError(
       'payload_invalid',
       "The event's timestamp must be epoch milliseconds or an RFC 3339 instant of the years 0000 to 9999.",
     );
-  return new Date(at).toISOString();
+  return new Date(Math.floor(at)).toISOString();
 }
 
 /**

@@ -7,6 +7,7 @@ import schema from '../../../spec-schema/draft/schema.json' with { type: 'json' 
 import { complaint, type Complaint } from './complaint.ts';
 import type { Callback } from '../../../spec-schema/draft/schema.ts';
 import { invalidParams } from './errors.ts';
+import { parseInstant } from './instant.ts';
 import { inspectJson } from './json.ts';
 import { Secret } from './secret.ts';
 import type { WireTypes } from './wire-types.ts';
@@ -64,7 +65,7 @@ export function parseParams<Name extends ParamsName>(name: Name, value: unknown)
  */
 function checkMeaning(params: object): void {
   const { callback, since } = params as {
-    readonly callback?: Callback | null;
+    readonly callback?: Callback;
     readonly since?: string;
   };
   if (callback) {
@@ -78,14 +79,9 @@ function checkMeaning(params: object): void {
       );
     }
   }
-  if (since !== undefined && !isInstant(since)) {
-    throw invalidParams('/since', 'an instant that exists in the calendar');
+  if (since !== undefined && Number.isNaN(parseInstant(since))) {
+    throw invalidParams('/since', 'an RFC 3339 date-time that exists in the calendar');
   }
-}
-
-function isInstant(text: string): boolean {
-  const time = Date.parse(text);
-  return Number.isFinite(time) && new Date(time).toISOString() === text;
 }
 
 /** Runs a compiled validator and converts its first error. */

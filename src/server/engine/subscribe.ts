@@ -11,6 +11,7 @@ import type { Clock } from '../../protocol/lib/clock.ts';
 import { KeyedMutex } from '../../protocol/lib/keyed-mutex.ts';
 import { sameSelect } from '../../protocol/wire/canonical.ts';
 import { conflict, invalidParams, unsupported } from '../../protocol/wire/errors.ts';
+import { parseInstant } from '../../protocol/wire/instant.ts';
 import type { Dialects } from '../callback/dialects.ts';
 import type { AcceptedEvent, Store } from '../store/port.ts';
 import {
@@ -259,9 +260,9 @@ export class SubscribeHandler {
     const maxAgeMs = catalog.historyOf(select);
     if (maxAgeMs === null) throw unsupported('since');
     const now = clock.now();
-    const at = Date.parse(requested);
-    if (!Number.isFinite(at))
-      throw invalidParams('/since', 'an RFC 3339 instant in UTC with milliseconds');
+    // Accepted instants have whole milliseconds.
+    const at = Math.ceil(parseInstant(requested));
+    if (Number.isNaN(at)) throw invalidParams('/since', 'an RFC 3339 date-time');
     return Math.min(now, Math.max(at, now - maxAgeMs));
   }
 

@@ -48,7 +48,7 @@ describe('how a mode ended', () => {
     ['busy, with a time', resourceExhausted({ limit: 'calls', retryAfterMs: 10 }), 'again'],
     ['the server failed', internalError(null), 'again'],
     ['a quota that waiting does not free', resourceExhausted({ limit: 'streams' }), 'next'],
-    ['forbidden', forbidden({ kind: 'principal' }), 'next'],
+    ['forbidden', forbidden({ kind: 'authentication' }), 'next'],
     ['not found', notFound({ kind: 'trigger' }), 'next'],
     ['unsupported', unsupported('x'), 'next'],
     ['params', invalidParams('/x', 'y'), 'next'],
@@ -83,7 +83,9 @@ describe('how a mode ended', () => {
 describe('errors of events/*', () => {
   const rows = [
     [-32023, -32011, 'NotFound', { kind: 'event' }, { kind: 'trigger' }],
-    [-32024, -32012, 'Forbidden', undefined, { kind: 'trigger' }],
+    [-32024, -32012, 'Forbidden', { kind: 'event' }, { kind: 'permission' }],
+    [-32024, -32012, 'Forbidden', { kind: 'principal' }, { kind: 'authentication' }],
+    [-32024, -32012, 'Forbidden', undefined, { kind: 'permission' }],
     [
       -32025,
       -32013,
@@ -107,7 +109,7 @@ describe('errors of events/*', () => {
     ],
   ] as const;
   for (const [sep, sketch, name, data, expected] of rows) {
-    test(`${sep} and ${sketch} are ${name}`, () => {
+    test(`${sep} and ${sketch} with ${JSON.stringify(data)} are ${name}`, () => {
       for (const code of [sep, sketch]) {
         const error = eventsError(new RemoteError(code, 'words of the peer', data));
         assert.ok(error instanceof WireError && error.name === name);

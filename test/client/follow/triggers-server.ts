@@ -32,10 +32,11 @@ export function putOn(
   };
   const handlers = Object.keys(log.methods).map((method): [string, Handler] => [
     method,
-    ({ params, signal, notify }) =>
+    ({ id, params, signal, notify }) =>
       log.answer(method, params, {
         signal,
-        send: async (delivery) => notify('notifications/triggers/delivery', delivery as object),
+        send: async (delivery) =>
+          notify('notifications/triggers/delivery', { ...(delivery as object), requestId: id }),
       }),
   ]);
   Object.assign(server.handlers, Object.fromEntries(handlers), {

@@ -199,7 +199,7 @@ describe('bytes', { concurrent: true }, () => {
             method: 'notifications/triggers/delivery',
             params: {
               ...call.peer.delivery(0, 6),
-              _meta: { 'io.modelcontextprotocol/subscriptionId': call.id },
+              requestId: call.id,
             },
           });
           call.peer.noteSent(call.peer.delivery(0, 6));

@@ -51,8 +51,8 @@ const bodyOf = (delivery: Json): Buffer =>
 /** Status and error code of the answer. */
 async function outcome(response: Promise<Response>): Promise<string> {
   const answer = await within(response);
-  const said = (await answer.json()) as { ack?: number; code?: string };
-  return answer.status === 200 ? `ack ${said.ack}` : `${answer.status} ${said.code}`;
+  const said = (await answer.json()) as { ackSequence?: number; code?: string };
+  return answer.status === 200 ? `ack ${said.ackSequence}` : `${answer.status} ${said.code}`;
 }
 const post = (
   target: Target,
@@ -283,7 +283,7 @@ describe('callbacks of a server that breaks the protocol', { concurrent: true },
         { events: [eventOf(2), eventOf(1)] },
         { events: [eventOf(1), eventOf(1)] },
         { events: [eventOf(0)] },
-        { after: -1 },
+        { afterSequence: -1 },
         { head: 1 },
         { acked: 9 },
         { gaps: [{ from: 1, to: 2, reason: 'retention' }] },

@@ -47,7 +47,7 @@ const subscribed = (members: object): Pick<Row, 'calls'> => ({
 /** The first read succeeds; then `change` alters the log. */
 const after = (change: (peer: HostilePeer, delivery: Json) => Json): Pick<Row, 'delivery'> => ({
   delivery: (delivery, _n, peer) =>
-    delivery.after > 0 && (peer.eventPrefix === '' || peer.epoch === OTHER_EPOCH)
+    delivery.afterSequence > 0 && (peer.eventPrefix === '' || peer.epoch === OTHER_EPOCH)
       ? change(peer, delivery)
       : delivery,
 });
@@ -207,12 +207,23 @@ describe('state of a log', { concurrent: true }, () => {
     {
       name: 'expiresAt without decimals',
       ...subscribed({ expiresAt: '2026-01-01T00:00:00Z' }),
+      always: 'all',
+    },
+    {
+      name: 'expiresAt without a time',
+      ...subscribed({ expiresAt: '2026-01-01' }),
       always: 'peer_misbehaved result',
       healed: false,
     },
+    ...['expiresAt', 'ttlMs', 'renewAfterMs'].map((member): Row => ({
+      name: `${member} null instead of absent`,
+      ...subscribed({ [member]: null }),
+      always: 'peer_misbehaved result',
+      healed: false,
+    })),
     {
       name: 'no expiry, but a renewal that is due at once',
-      ...subscribed({ expiresAt: null, ttlMs: null, renewAfterMs: 0 }),
+      ...subscribed({ expiresAt: undefined, ttlMs: undefined, renewAfterMs: 0 }),
       tuning: { backoff: { baseMs: 20, maxMs: 40 } },
       always: 'all',
       also: noMoreThan(20),

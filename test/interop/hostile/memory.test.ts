@@ -115,7 +115,7 @@ const bomb: Hook = async ({ response }) => {
 };
 const delivery = (call: Call, after: number, more: Json): Json => ({
   ...call.peer.delivery(0, 0),
-  after,
+  afterSequence: after,
   ...more,
 });
 /** A stream that stays open after everything has been sent, so that the reader may continue. */

@@ -15,10 +15,10 @@ const gap = (from: Json, to: Json, reason: Json = 'retention'): object => ({ fro
 
 /** A pull reports an invalid result; a stream reports an invalid delivery. */
 const shapeless: readonly [string, object][] = [
-  ['after is negative', { after: -1 }],
-  ['after is 2^53', { after: 2 ** 53, head: 2 ** 53 }],
-  ['after is a string', { after: '0' }],
-  ['after is missing', { after: undefined }],
+  ['afterSequence is negative', { afterSequence: -1 }],
+  ['afterSequence is 2^53', { afterSequence: 2 ** 53, head: 2 ** 53 }],
+  ['afterSequence is a string', { afterSequence: '0' }],
+  ['afterSequence is missing', { afterSequence: undefined }],
   ['sequence 0', { events: events(0, 1) }],
   ['a negative sequence', { events: events(-1) }],
   ['a sequence that is a string', { events: events('1') }],
@@ -40,8 +40,9 @@ const shapeless: readonly [string, object][] = [
   ['a gap without an end', { events: [], gaps: [gap(1, null)] }],
   ['a gap whose reason is a sentence', { events: [], gaps: [gap(1, 2, 'It was lost.')] }],
   ['an epoch that is a number', { epoch: 1 }],
-  ['a status that is a number', { status: 7 }],
-  ['expiresAt without decimals', { expiresAt: '2030-01-01T00:00:00Z' }],
+  ['an etag that is a number', { etag: 7 }],
+  ['expiresAt is null', { expiresAt: null }],
+  ['expiresAt without a time', { expiresAt: '2030-01-01' }],
 ];
 
 const unsound: readonly [string, (delivery: Json) => object][] = [
@@ -58,7 +59,6 @@ const unsound: readonly [string, (delivery: Json) => object][] = [
   ['a gap that ends before it starts', () => ({ events: events(1), gaps: [gap(2, 1)] })],
   ['a gap beyond head', () => ({ events: [], gaps: [gap(1, 7)] })],
   ['a gap up to 2^53 - 1', () => ({ events: [], gaps: [gap(1, Number.MAX_SAFE_INTEGER)] })],
-  ['a challenge without a callback', () => ({ challenge: 'c'.repeat(22), events: events(1, 2) })],
 ];
 
 describe('numbers', { concurrent: true }, () => {
@@ -75,13 +75,13 @@ describe('numbers', { concurrent: true }, () => {
     {
       name: 'begins after the last number read',
       proves: 'recv-missing',
-      ...first(() => ({ after: 3, events: events(4, 5) })),
+      ...first(() => ({ afterSequence: 3, events: events(4, 5) })),
       always: 'peer_misbehaved hole',
     },
     {
       name: 'begins after the last number read and is empty',
       proves: 'recv-missing',
-      ...first(() => ({ after: 3, events: [] })),
+      ...first(() => ({ afterSequence: 3, events: [] })),
       always: 'peer_misbehaved hole',
     },
     {
@@ -101,7 +101,7 @@ describe('numbers', { concurrent: true }, () => {
     },
     {
       name: 'an empty delivery with a higher head',
-      ...each(() => ({ after: 0, events: [] })),
+      ...each(() => ({ afterSequence: 0, events: [] })),
       always: 'peer_misbehaved stalled',
     },
     {
@@ -113,7 +113,7 @@ describe('numbers', { concurrent: true }, () => {
     {
       name: 'the same delivery forever, with hasMore',
       drains: ['pull'],
-      ...each(() => ({ after: 0, events: events(1, 2), hasMore: true, nextPollMs: 0 })),
+      ...each(() => ({ afterSequence: 0, events: events(1, 2), hasMore: true, nextPollMs: 0 })),
       always: 'peer_misbehaved stalled',
       read: ['1', '2'],
       healed: ALL,
@@ -153,11 +153,11 @@ describe('numbers', { concurrent: true }, () => {
     {
       name: 'overlapping by one',
       proves: 'recv-duplicate',
-      ...each(({ after, events: sent, ...rest }) => ({
+      ...each(({ afterSequence: after, events: sent, ...rest }) => ({
         ...rest,
         ...(after > 0
-          ? { after: after - 1, events: [eventOf(after), ...sent] }
-          : { after, events: sent }),
+          ? { afterSequence: after - 1, events: [eventOf(after), ...sent] }
+          : { afterSequence: after, events: sent }),
       })),
       always: 'all',
     },
@@ -169,7 +169,7 @@ describe('numbers', { concurrent: true }, () => {
     },
     {
       name: 'counters that do not match the log',
-      ...each(({ after, events: sent }) => ({
+      ...each(({ afterSequence: after, events: sent }) => ({
         head: 1_000_000 + after,
         acked: after + sent.length,
       })),
@@ -177,8 +177,15 @@ describe('numbers', { concurrent: true }, () => {
       read: ALL,
     },
     {
-      name: 'a status of suspended',
-      ...each(() => ({ status: 'suspended' })),
+      name: 'expiresAt in another form of RFC 3339',
+      proves: 'gen-instants',
+      ...each(() => ({ expiresAt: '2030-01-01t02:00:00+02:00' })),
+      always: 'all',
+    },
+    {
+      name: 'a challenge without a callback',
+      proves: 'gen-ignore-unknown',
+      ...each(() => ({ challenge: 'c'.repeat(22) })),
       always: 'all',
     },
     {
@@ -190,7 +197,7 @@ describe('numbers', { concurrent: true }, () => {
     { name: 'an empty list of gaps', ...each(() => ({ gaps: [] })), always: 'all' },
     {
       name: 'one correct gap',
-      ...each(({ after }) =>
+      ...each(({ afterSequence: after }) =>
         after === 0 ? { events: events(2), gaps: [gap(1, 1, 'redacted')] } : {},
       ),
       always: 'all',

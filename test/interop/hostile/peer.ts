@@ -8,7 +8,6 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 
 const EXTENSION = 'io.modelcontextprotocol/triggers';
-const REQUEST_TAG = 'io.modelcontextprotocol/subscriptionId';
 export const EPOCH = 'epoch-1-aaaaaaaaaaaaaa';
 export const OTHER_EPOCH = 'epoch-2-bbbbbbbbbbbbbb';
 export const OTHER_ID = 'sub_ffffffffffffffffffffffffffff';
@@ -111,7 +110,7 @@ export class EventStream {
     return JSON.stringify({
       jsonrpc: '2.0',
       method: 'notifications/triggers/delivery',
-      params: { ...delivery, ...(tag === undefined ? {} : { _meta: { [REQUEST_TAG]: tag } }) },
+      params: { ...delivery, ...(tag === undefined ? {} : { requestId: tag }) },
     });
   }
   result(result: object = {}): Promise<void> {
@@ -146,7 +145,7 @@ export const eventOf = (sequence: Json, eventPrefix = ''): Json => ({
   data: { sequence },
 });
 
-function moreAfter({ after, events, head }: Json): object {
+function moreAfter({ afterSequence: after, events, head }: Json): object {
   const hasMore = after + events?.length < head;
   return { hasMore, nextPollMs: hasMore ? 0 : 20 };
 }
@@ -214,7 +213,7 @@ export class HostilePeer {
     this.acked = 0;
   }
 
-  noteSent({ epoch, after, events, gaps }: Json): void {
+  noteSent({ epoch, afterSequence: after, events, gaps }: Json): void {
     const numbers = [
       ...[events].flat().map((event: Json) => event?.sequence),
       ...[gaps].flat().map((gap: Json) => gap?.to),
@@ -231,10 +230,9 @@ export class HostilePeer {
       epoch,
       key,
       select: [{ name: 'timer' }],
-      status: 'active',
       ttlMs,
       renewAfterMs,
-      expiresAt: ttlMs === null ? null : '2030-01-01T00:00:00.000Z',
+      expiresAt: '2030-01-01T00:00:00.000Z',
       head,
       acked,
       oldest: 1,
@@ -244,6 +242,7 @@ export class HostilePeer {
         ? {
             callback: {
               origin: new URL(this.callback.url).origin,
+              state: 'ok',
               verifiedAt: '2026-01-01T00:00:00.000Z',
               health: { attempts: 0 },
             },
@@ -262,13 +261,11 @@ export class HostilePeer {
       subscriptionId: id,
       key,
       epoch,
-      after,
+      afterSequence: after,
       events,
       head,
       acked,
       etag: 'etag-1',
-      status: 'active',
-      expiresAt: null,
     };
   }
 

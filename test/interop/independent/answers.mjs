@@ -14,7 +14,7 @@ function waitOf(text, nowMs) {
 }
 
 function acknowledged({ after, to }, body) {
-  const n = body?.ack;
+  const n = body?.ackSequence;
   if (!Number.isInteger(n) || n < after || n > to) return undefined; // [ans-no-ack] [ans-ack-bound]
   if (body.reject === undefined)
     return n === after && to > after ? undefined : { kind: 'acked', ack: n, reject: null }; // [ans-no-progress]

@@ -17,8 +17,7 @@ export const newSecret = () => `whsec_${randomBytes(32).toString('base64')}`;
  * The highest number that a delivery covers, or undefined when it breaks [dlv-coverage],
  * [dlv-ascending] or [dlv-last-head].
  */
-export function lastOf({ after, events, gaps = [], head, acked, challenge }) {
-  if (challenge !== undefined && events.length + gaps.length > 0) return undefined; // [dlv-challenge-empty]
+export function lastOf({ afterSequence: after, events, gaps = [], head, acked }) {
   const ascending = (list, of) => list.every((item, i) => i === 0 || of(list[i - 1]) < of(item));
   if (!ascending(events, (e) => e.sequence) || !ascending(gaps, (g) => g.from)) return undefined;
   let last = after;
@@ -81,16 +80,16 @@ export class Reader {
     const last = lastOf(d);
     if (last === undefined) return { refused: 'invalid' };
     if (!this.store.has(d.subscriptionId))
-      this.start(d.subscriptionId, { epoch: d.epoch, sequence: d.after });
+      this.start(d.subscriptionId, { epoch: d.epoch, sequence: d.afterSequence });
     const state = this.store.get(d.subscriptionId);
     if (state.ended) return { refused: 'ended' }; // forgetting it would let a repeated request start it again
     if (state.left.includes(d.epoch)) return { refused: 'left' }; // [recv-left-epoch]
     if (d.epoch !== state.applied.epoch) this.lost(d.subscriptionId, d.epoch);
-    if (d.after > state.applied.sequence) {
-      if (d.after > d.acked) return { refused: 'missing' }; // [recv-missing]
+    if (d.afterSequence > state.applied.sequence) {
+      if (d.afterSequence > d.acked) return { refused: 'missing' }; // [recv-missing]
       const from = state.applied.sequence + 1;
-      this.told({ type: 'elsewhere', subscriptionId: d.subscriptionId, from, to: d.after }); // [recv-elsewhere]
-      state.applied = { epoch: d.epoch, sequence: d.after };
+      this.told({ type: 'elsewhere', subscriptionId: d.subscriptionId, from, to: d.afterSequence }); // [recv-elsewhere]
+      state.applied = { epoch: d.epoch, sequence: d.afterSequence };
     }
     const parts = [
       ...d.events.map((event) => ({
@@ -182,7 +181,7 @@ export class Client {
       yield {
         ...message,
         mine: message.id === id,
-        tag: message.params?._meta?.[`${META}/subscriptionId`] === id,
+        tag: message.params?.requestId === id,
       };
     }
   }

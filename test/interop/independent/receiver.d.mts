@@ -14,7 +14,7 @@ export class Receiver {
   readonly answers: { status: number; body?: unknown }[];
   listen(): Promise<void>;
   close(): Promise<void>;
-  register(path: string, options: { secrets: string[]; jwksUri?: string }): string;
+  register(path: string, options: { secrets: string[]; jwksUri?: string; issuer?: string }): string;
 }
 export function verifyWebhook(input: {
   headers: Record<string, string>;
@@ -25,6 +25,7 @@ export function verifyWebhook(input: {
 export function verifyServer(input: {
   token: string;
   body: Buffer;
+  issuer: string;
   url: string;
   subscriptionId: string;
   keys: object[];
@@ -34,7 +35,7 @@ export function isProof(secret: string, challenge: string, answer: unknown): boo
 export function webhookId(delivery: {
   subscriptionId: string;
   epoch: string;
-  after: number;
+  afterSequence: number;
   last: number;
   gaps?: { from: number; to: number }[];
 }): string;

@@ -8,7 +8,19 @@ import { lastOf } from './client.mjs';
 const TOLERANCE_S = 300;
 const MAX_BODY = 262_144; // [cb-body-limit]
 const METHOD = 'notifications/triggers/delivery';
-const HEADER_MEMBERS = ['alg', 'b64', 'crit', 'htm', 'iat', 'kid', 'origin', 'sub', 'typ', 'uh'];
+const HEADER_MEMBERS = [
+  'alg',
+  'b64',
+  'crit',
+  'htm',
+  'iat',
+  'iss',
+  'kid',
+  'origin',
+  'sub',
+  'typ',
+  'uh',
+];
 
 /** A request that is not authentic: 401, and nothing is applied [sig-refusal] [jws-refusal]. */
 class Refused extends Error {}
@@ -47,8 +59,8 @@ export const isProof = (secret, challenge, answer) =>
   same(Buffer.from(answer.proof), Buffer.from(proofOf(secret, challenge)));
 
 /** "Message identity" [cb-id-range]. */
-export const webhookId = ({ subscriptionId, epoch, after, last, gaps = [] }) =>
-  `msg_${sha256([subscriptionId, epoch, after, last, gaps.map((g) => `${g.from}-${g.to}`).join(',')].join('\n')).slice(0, 32)}`;
+export const webhookId = ({ subscriptionId, epoch, afterSequence, last, gaps = [] }) =>
+  `msg_${sha256([subscriptionId, epoch, afterSequence, last, gaps.map((g) => `${g.from}-${g.to}`).join(',')].join('\n')).slice(0, 32)}`;
 
 /**
  * "Signature": the secret under which one of the entries verifies; throws if no entry does. `body`
@@ -83,7 +95,7 @@ export function verifyWebhook({ headers, body, secrets, nowMs }) {
  * "Server identity": throws unless `token` is a detached JWS of exactly the required form by a key
  * of `keys` [jws-verify].
  */
-export function verifyServer({ token = '', body, url, subscriptionId, keys, nowMs }) {
+export function verifyServer({ token = '', body, issuer, url, subscriptionId, keys, nowMs }) {
   const [encoded = '', payload, encodedSignature = '', ...rest] = token.split('.');
   const [json, signature] = [
     exactBytes(encoded, 'base64url'),
@@ -97,7 +109,7 @@ export function verifyServer({ token = '', body, url, subscriptionId, keys, nowM
       Object.keys(header).sort().join() === HEADER_MEMBERS.join(),
     'protected header',
   ); // [jws-header] [jws-no-header-keys]
-  const { typ, alg, kid, b64, crit, iat, htm, origin, uh, sub } = header;
+  const { typ, alg, kid, b64, crit, iss, iat, htm, origin, uh, sub } = header;
   demand(
     typ === 'mcp-delivery+jws' &&
       b64 === false &&
@@ -108,6 +120,7 @@ export function verifyServer({ token = '', body, url, subscriptionId, keys, nowM
   demand(alg === 'EdDSA' || alg === 'Ed25519', 'alg'); // [jws-alg]
   demand(Number.isInteger(iat) && Math.abs(iat - nowMs / 1000) <= TOLERANCE_S, 'iat');
   demand(origin === new URL(url).origin && uh === sha256(url), 'made for another URL');
+  demand(iss === issuer, 'made by another server');
   demand(sub === subscriptionId, 'made for another subscription');
   const jwk = keys.find((key) => key.kid === kid && key.kty === 'OKP' && key.crv === 'Ed25519'); // [jws-key]
   demand(jwk, 'unknown key');
@@ -132,8 +145,8 @@ function parse(bytes) {
 
 const isNumber = (n) => Number.isSafeInteger(n) && n >= 0;
 const isDelivery = (d) =>
-  [d.subscriptionId, d.key, d.epoch, d.etag, d.status].every((text) => typeof text === 'string') &&
-  [d.after, d.head, d.acked].every(isNumber) &&
+  [d.subscriptionId, d.key, d.epoch, d.etag].every((text) => typeof text === 'string') &&
+  [d.afterSequence, d.head, d.acked].every(isNumber) &&
   Array.isArray(d.events) &&
   d.events.every((e) => isNumber(e?.sequence)) &&
   (d.gaps === undefined ||
@@ -184,11 +197,16 @@ export class Receiver {
 
   /**
    * Called before the client subscribes. `jwksUri` comes from the server's settings
-   * [jws-jwks-origin]; returns the URL to register.
+   * [jws-jwks-origin], and `issuer` is the server's resource URI; returns the URL to register.
    */
-  register(path, { secrets, jwksUri }) {
+  register(path, { secrets, jwksUri, issuer }) {
     const url = `${this.origin}${path}`;
-    this.#endpoints.set(path, { url, secrets, keysFor: jwksUri && keySet(jwksUri, this.now) });
+    this.#endpoints.set(path, {
+      url,
+      secrets,
+      issuer,
+      keysFor: jwksUri && keySet(jwksUri, this.now),
+    });
     return url;
   }
 
@@ -223,6 +241,7 @@ export class Receiver {
         verifyServer({
           token,
           body,
+          issuer: endpoint.issuer,
           url: endpoint.url,
           subscriptionId,
           keys: await endpoint.keysFor(token),
@@ -233,14 +252,16 @@ export class Receiver {
       const d = message?.params;
       if (message?.method !== METHOD || d === null || typeof d !== 'object') return { status: 400 };
       demand(d.subscriptionId === subscriptionId, 'MCP-Subscription-Id'); // [sig-subscription]
-      if (!isDelivery(d)) return { status: 400 };
-      if (d.challenge !== undefined)
+      if (typeof d.challenge === 'string')
         return {
           status: 200,
           body: { challenge: d.challenge, proof: proofOf(secret, d.challenge) },
         }; // [cbv-not-forwarded]
+      if (!isDelivery(d)) return { status: 400 };
       const { ack, refused } = this.reader.apply(d);
-      return refused ? { status: REFUSAL_STATUS[refused] } : { status: 200, body: { ack } }; // [ans-receiver-ack]
+      return refused
+        ? { status: REFUSAL_STATUS[refused] }
+        : { status: 200, body: { ackSequence: ack } }; // [ans-receiver-ack]
     } catch (error) {
       if (error instanceof Refused) return { status: 401, body: { error: error.message } };
       // The failure is on this side, such as unreachable keys. The server retries after a 503.

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
-import type { Delivery } from 'mcp-triggers-experimental';
+import type { Challenge, Delivery } from 'mcp-triggers-experimental';
 import {
   createReceiver,
   type Receiver,
@@ -61,11 +61,12 @@ export class FlakyEndpoint {
     const body = await request.text().catch(() => null);
     // Cut off by the sender's death: no answer reaches anyone.
     if (body === null) return new Response(null, { status: 400 });
-    const { params } = JSON.parse(body) as { params: Delivery };
-    this.#recorder.delivery('callback', params, {
-      messageId: request.headers.get('webhook-id')!,
-      failed: before || after,
-    });
+    const { params } = JSON.parse(body) as { params: Delivery | Challenge };
+    if (!('challenge' in params))
+      this.#recorder.delivery('callback', params, {
+        messageId: request.headers.get('webhook-id')!,
+        failed: before || after,
+      });
     if (before || after) this.failures += 1;
     if (before) return new Response(null, { status: 500 });
     const answer = await this.receiver.fetch(

@@ -33,7 +33,7 @@ function delivery(
   return {
     subscriptionId,
     epoch,
-    after,
+    afterSequence: after,
     acked: 0,
     events: events.map(event),
     gaps: gaps.map(([from, to]) => ({ from, to, reason: 'retention' as const })),
@@ -193,7 +193,7 @@ describe('receive', () => {
         let cursor = at(0);
         for (const one of deliveries) {
           const received = receive(cursor, one);
-          if (one.after > cursor.sequence) {
+          if (one.afterSequence > cursor.sequence) {
             assert.equal(received.kind, 'hole');
             continue;
           }
@@ -211,7 +211,7 @@ describe('receive', () => {
   test('applies no number twice and none out of order, whatever a delivery contains', () => {
     const small = fc.integer({ min: 0, max: 12 });
     const anything = fc.record({
-      after: small,
+      afterSequence: small,
       acked: small,
       events: fc.array(small.map(event), { maxLength: 6 }),
       gaps: fc.array(

@@ -16,6 +16,7 @@ import {
   type Outcome,
 } from '../../../src/protocol/core/index.ts';
 import * as policy from '../../../src/protocol/core/policy.ts';
+import type { SuggestedLifetime } from '../../../src/protocol/core/policy.ts';
 import { CALLBACK, DAY, HOUR, SECOND, subscription, T0 } from './fixtures.ts';
 
 const classify = (answer: Partial<Answer>): Outcome =>
@@ -31,17 +32,17 @@ const spell = (outcome: Outcome): string => {
 
 describe('an answer to the delivery of 3 to 6', () => {
   const bodies: readonly (readonly [body: unknown, reading: string])[] = [
-    [{ ack: 6 }, 'acked 6'],
-    [{ ack: 3 }, 'acked 3'],
-    [{ ack: 6, note: 'more' }, 'acked 6'],
-    [{ ack: 2 }, 'transient no_ack'],
-    [{ ack: 7 }, 'transient no_ack'],
-    [{ ack: 1 }, 'transient no_ack'],
-    [{ ack: -1 }, 'transient no_ack'],
-    [{ ack: 3.5 }, 'transient no_ack'],
-    [{ ack: '6' }, 'transient no_ack'],
-    [{ ack: null }, 'transient no_ack'],
-    [{ ack: true }, 'transient no_ack'],
+    [{ ackSequence: 6 }, 'acked 6'],
+    [{ ackSequence: 3 }, 'acked 3'],
+    [{ ackSequence: 6, note: 'more' }, 'acked 6'],
+    [{ ackSequence: 2 }, 'transient no_ack'],
+    [{ ackSequence: 7 }, 'transient no_ack'],
+    [{ ackSequence: 1 }, 'transient no_ack'],
+    [{ ackSequence: -1 }, 'transient no_ack'],
+    [{ ackSequence: 3.5 }, 'transient no_ack'],
+    [{ ackSequence: '6' }, 'transient no_ack'],
+    [{ ackSequence: null }, 'transient no_ack'],
+    [{ ackSequence: true }, 'transient no_ack'],
     [{}, 'transient no_ack'],
     [[], 'transient no_ack'],
     [[6], 'transient no_ack'],
@@ -49,16 +50,16 @@ describe('an answer to the delivery of 3 to 6', () => {
     ['ok', 'transient no_ack'],
     [null, 'transient no_ack'],
     [undefined, 'transient no_ack'],
-    [{ ack: 4, reject: { sequence: 5, reason: 'never' } }, 'acked 4 reject 5'],
-    [{ ack: 2, reject: { sequence: 3, reason: 'never' } }, 'acked 2 reject 3'],
-    [{ ack: 5, reject: { sequence: 6, reason: 'never' } }, 'acked 5 reject 6'],
-    [{ ack: 5, reject: { sequence: 6 } }, 'acked 5 reject 6'],
-    [{ ack: 6, reject: { sequence: 7, reason: 'never' } }, 'transient no_ack'],
-    [{ ack: 4, reject: { sequence: 4, reason: 'never' } }, 'transient no_ack'],
-    [{ ack: 4, reject: { sequence: 6, reason: 'never' } }, 'transient no_ack'],
-    [{ ack: 4, reject: {} }, 'transient no_ack'],
-    [{ ack: 4, reject: null }, 'transient no_ack'],
-    [{ ack: 4, reject: 5 }, 'transient no_ack'],
+    [{ ackSequence: 4, reject: { sequence: 5, reason: 'never' } }, 'acked 4 reject 5'],
+    [{ ackSequence: 2, reject: { sequence: 3, reason: 'never' } }, 'acked 2 reject 3'],
+    [{ ackSequence: 5, reject: { sequence: 6, reason: 'never' } }, 'acked 5 reject 6'],
+    [{ ackSequence: 5, reject: { sequence: 6 } }, 'acked 5 reject 6'],
+    [{ ackSequence: 6, reject: { sequence: 7, reason: 'never' } }, 'transient no_ack'],
+    [{ ackSequence: 4, reject: { sequence: 4, reason: 'never' } }, 'transient no_ack'],
+    [{ ackSequence: 4, reject: { sequence: 6, reason: 'never' } }, 'transient no_ack'],
+    [{ ackSequence: 4, reject: {} }, 'transient no_ack'],
+    [{ ackSequence: 4, reject: null }, 'transient no_ack'],
+    [{ ackSequence: 4, reject: 5 }, 'transient no_ack'],
     [{ reject: { sequence: 3, reason: 'never' } }, 'transient no_ack'],
   ];
   for (const [body, reading] of bodies) {
@@ -72,7 +73,12 @@ describe('an answer to the delivery of 3 to 6', () => {
     const empty = (body: unknown): string =>
       spell(classifyAnswer({ status: 200, retryAfter: null, body, now: T0 }, { after: 2, to: 2 }));
     assert.deepEqual(
-      [empty({ ack: 2 }), empty({ ack: 3 }), empty({ ack: 1 }), empty(undefined)],
+      [
+        empty({ ackSequence: 2 }),
+        empty({ ackSequence: 3 }),
+        empty({ ackSequence: 1 }),
+        empty(undefined),
+      ],
       ['acked 2', 'transient no_ack', 'transient no_ack', 'transient no_ack'],
     );
   });
@@ -93,7 +99,11 @@ describe('an answer to the delivery of 3 to 6', () => {
   for (const [codes, reading] of statuses) {
     test(`[ans-no-redirect ans-gone] ${codes.join(' ')} → ${reading}, even with an acknowledging body`, () => {
       for (const status of codes)
-        assert.equal(spell(classify({ status, body: { ack: 6 } })), reading, String(status));
+        assert.equal(
+          spell(classify({ status, body: { ackSequence: 6 } })),
+          reading,
+          String(status),
+        );
     });
   }
 
@@ -201,34 +211,35 @@ describe('backoff', () => {
 
 describe('granted lifetimes', () => {
   const rows: readonly (readonly [
-    suggested: number | null | undefined,
+    suggested: SuggestedLifetime,
     min: number,
     max: number,
     fallback: number,
     noExpiry: boolean,
     granted: number | null,
   ])[] = [
-    [HOUR, 60 * SECOND, DAY, HOUR, false, HOUR],
-    [7 * DAY, 60 * SECOND, DAY, HOUR, false, DAY],
-    [1, 60 * SECOND, DAY, HOUR, false, 60 * SECOND],
-    [undefined, 60 * SECOND, DAY, HOUR, false, HOUR],
-    [undefined, 2 * HOUR, DAY, HOUR, false, 2 * HOUR],
-    [undefined, 60 * SECOND, 1800 * SECOND, HOUR, false, 1800 * SECOND],
-    [null, 60 * SECOND, DAY, HOUR, false, DAY],
-    [null, 60 * SECOND, DAY, HOUR, true, null],
-    [undefined, 60 * SECOND, DAY, HOUR, true, HOUR],
-    [Number.MAX_SAFE_INTEGER, 60 * SECOND, DAY, HOUR, true, DAY],
+    [{ ttlMs: HOUR }, 60 * SECOND, DAY, HOUR, false, HOUR],
+    [{ ttlMs: 7 * DAY }, 60 * SECOND, DAY, HOUR, false, DAY],
+    [{ ttlMs: 1 }, 60 * SECOND, DAY, HOUR, false, 60 * SECOND],
+    [{}, 60 * SECOND, DAY, HOUR, false, HOUR],
+    [{}, 2 * HOUR, DAY, HOUR, false, 2 * HOUR],
+    [{}, 60 * SECOND, 1800 * SECOND, HOUR, false, 1800 * SECOND],
+    [{ noExpiry: true }, 60 * SECOND, DAY, HOUR, false, DAY],
+    [{ noExpiry: true }, 60 * SECOND, DAY, HOUR, true, null],
+    [{}, 60 * SECOND, DAY, HOUR, true, HOUR],
+    [{ ttlMs: Number.MAX_SAFE_INTEGER }, 60 * SECOND, DAY, HOUR, true, DAY],
   ];
   for (const [suggested, minMs, maxMs, defaultMs, allowNoExpiry, granted] of rows) {
-    test(`[ttl-clamp ttl-null ttl-null-finite ttl-default] suggest ${suggested === undefined ? 'nothing' : suggested} in ${minMs}..${maxMs}${allowNoExpiry ? '..none' : ''} → ${granted}`, () => {
+    test(`[ttl-clamp ttl-null ttl-null-finite ttl-default] suggest ${JSON.stringify(suggested)} in ${minMs}..${maxMs}${allowNoExpiry ? '..none' : ''} → ${granted}`, () => {
       assert.equal(grantTtl(suggested, { minMs, maxMs, defaultMs, allowNoExpiry }), granted);
     });
   }
 
   test('a value that is not a duration is rejected before the grant is computed', () => {
-    for (const wrong of [-1, 0.5, Number.NaN, Infinity])
+    for (const wrong of [0, -1, 0.5, Number.NaN, Infinity])
       assert.throws(
-        () => grantTtl(wrong, { minMs: 1, maxMs: 2, defaultMs: 1, allowNoExpiry: false }),
+        () =>
+          grantTtl({ ttlMs: wrong }, { minMs: 1, maxMs: 2, defaultMs: 1, allowNoExpiry: false }),
         { code: 'invalid_input' },
       );
   });

@@ -135,7 +135,7 @@ export const MUTANTS: readonly Mutant[] = [
       receive: (cursor, delivery) => {
         const received = receive(cursor, delivery);
         return received.kind === 'hole'
-          ? receive(advance(cursor, delivery.after), delivery)
+          ? receive(advance(cursor, delivery.afterSequence), delivery)
           : received;
       },
     },
@@ -157,7 +157,8 @@ export const MUTANTS: readonly Mutant[] = [
     configuration: { events: 2, window: 2, crashes: 0, stream: true },
     caughtBy: 'safety',
     defect: {
-      receive: (cursor, delivery) => receive(cursor, { ...delivery, acked: delivery.after }),
+      receive: (cursor, delivery) =>
+        receive(cursor, { ...delivery, acked: delivery.afterSequence }),
     },
   },
   {

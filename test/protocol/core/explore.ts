@@ -57,14 +57,14 @@ function* actions(world: World, physics: Physics, c: Configuration): Generator<A
   for (const message of world.net) {
     const { attempt, delivery } = message;
     yield [
-      `arrive(${attempt === null ? 'stream' : 'callback'} ${delivery.after}..${delivery.last})`,
+      `arrive(${attempt === null ? 'stream' : 'callback'} ${delivery.afterSequence}..${delivery.last})`,
       physics.arrive(world, message),
     ];
   }
   if (c.losses === true)
     for (const message of world.net)
       yield [
-        `lose(${message.delivery.after}..${message.delivery.last})`,
+        `lose(${message.delivery.afterSequence}..${message.delivery.last})`,
         { ...world, net: world.net.filter((one) => one !== message) },
       ];
   for (const reply of world.replies) yield [`answer(${reply.ack})`, physics.reply(world, reply)];
@@ -174,8 +174,8 @@ function keyOf(world: World): string {
 function messageKey({ attempt, delivery }: Message, { sub, second }: World): string {
   const kind = attempt === null ? 's' : attempt === sub.attempt?.id ? 'c' : 'o';
   // With one reader, everything acknowledged is applied.
-  const acked = second !== null && delivery.after <= delivery.acked ? 'a' : '';
-  return `${kind}${acked}${delivery.epoch[5]}${delivery.after}:${delivery.events.map(({ sequence, id }) => sequence + id)}:${(delivery.gaps ?? []).map(({ from, to }) => `${from}-${to}`)}`;
+  const acked = second !== null && delivery.afterSequence <= delivery.acked ? 'a' : '';
+  return `${kind}${acked}${delivery.epoch[5]}${delivery.afterSequence}:${delivery.events.map(({ sequence, id }) => sequence + id)}:${(delivery.gaps ?? []).map(({ from, to }) => `${from}-${to}`)}`;
 }
 
 /** Messages and answers are sets: the network may deliver each any number of times. */

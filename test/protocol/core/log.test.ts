@@ -135,7 +135,7 @@ describe('assembling', () => {
           const log = { subscriptionId: 'sub_test', epoch: 'epoch' };
           const received = receive(begin({ ...log, sequence: after }), {
             ...log,
-            after,
+            afterSequence: after,
             acked: 0,
             ...batch,
           });

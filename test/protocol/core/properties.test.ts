@@ -196,7 +196,7 @@ const ACTIONS = {
       const delivery = physics.read(world, world.sub.acked, size);
       const { world: next, result } = physics.feed(world, {
         type: 'drain',
-        after: delivery.after,
+        after: delivery.afterSequence,
         to: delivery.last,
       });
       return result.refused ? world : physics.sent(next, { attempt: null, delivery });
@@ -261,7 +261,7 @@ class Order {
       if (attempt === null) continue;
       let drain = this.#sent.get(delivery.epoch);
       if (drain === undefined) this.#sent.set(delivery.epoch, (drain = { all: new Set(), max: 0 }));
-      for (let sequence = delivery.after + 1; sequence <= delivery.last; sequence += 1) {
+      for (let sequence = delivery.afterSequence + 1; sequence <= delivery.last; sequence += 1) {
         assert.ok(
           drain.all.has(sequence) || sequence > drain.max,
           `${sequence} was first sent after ${drain.max}`,

@@ -5,7 +5,7 @@ import {
   deliverable,
   dueAt,
   etagOf,
-  statusOf,
+  callbackStateOf,
   step,
   type Outcome,
   type Subscription,
@@ -244,12 +244,12 @@ describe('a failing callback', () => {
       ]);
       assert.deepEqual(
         [
-          statusOf(resumed),
+          callbackStateOf(resumed),
           deliverable(resumed, T0 + 59_999),
           dueAt(resumed),
           deliverable(resumed, T0 + 60_000),
         ],
-        ['active', false, T0 + 60_000, true],
+        ['ok', false, T0 + 60_000, true],
       );
     }
   });
@@ -258,10 +258,10 @@ describe('a failing callback', () => {
     let state = withLog(3, 1);
     for (let failure = 1; failure <= 4; failure += 1)
       state = attempt(state, REFUSED, T0 + (failure - 1) * 5 * MINUTE, 0).subscription;
-    assert.equal(statusOf(state), 'active');
+    assert.equal(callbackStateOf(state), 'failing');
     const fifth = attempt(state, REFUSED, T0 + 20 * MINUTE, 0);
     assert.deepEqual(
-      [statusOf(fifth.subscription), fifth.subscription.head, fifth.subscription.acked],
+      [callbackStateOf(fifth.subscription), fifth.subscription.head, fifth.subscription.acked],
       ['suspended', 3, 1],
     );
     assert.deepEqual(types(fifth), ['announce']);
@@ -284,21 +284,25 @@ describe('a failing callback', () => {
     ])
       state = attempt(state, outcome, T0, 0).subscription;
     const late = T0 + 10 * MINUTE;
-    assert.equal(statusOf(state), 'active');
-    assert.equal(statusOf(attempt(state, REFUSED, late, 0).subscription), 'suspended');
+    assert.equal(callbackStateOf(state), 'failing');
+    assert.equal(callbackStateOf(attempt(state, REFUSED, late, 0).subscription), 'suspended');
     const three = { ...state, health: { ...state.health, configFailures: 3 } };
-    assert.equal(statusOf(attempt(three, REFUSED, late, 0).subscription), 'active');
+    assert.equal(callbackStateOf(attempt(three, REFUSED, late, 0).subscription), 'failing');
   });
 
   test('[retry-config-limit] five configuration failures within ten minutes do not suspend, a later one does', () => {
     let state = withLog(3);
     for (let failure = 1; failure <= 9; failure += 1)
       state = attempt(state, REFUSED, T0 + failure, 0).subscription;
-    assert.equal(statusOf(state), 'active');
+    assert.equal(callbackStateOf(state), 'failing');
     const early = attempt(state, REFUSED, T0 + 10 * MINUTE, 0).subscription;
-    assert.equal(statusOf(early), 'active', 'one millisecond before ten minutes have passed');
     assert.equal(
-      statusOf(attempt(state, REFUSED, T0 + 10 * MINUTE + 1, 0).subscription),
+      callbackStateOf(early),
+      'failing',
+      'one millisecond before ten minutes have passed',
+    );
+    assert.equal(
+      callbackStateOf(attempt(state, REFUSED, T0 + 10 * MINUTE + 1, 0).subscription),
       'suspended',
     );
   });
@@ -308,11 +312,11 @@ describe('a failing callback', () => {
     let state = attempt(withLog(3), TIMEOUT, T0, 0).subscription;
     for (let failure = 0; failure < 6; failure += 1)
       state = attempt(state, REFUSED, late + failure, 0).subscription;
-    assert.equal(statusOf(state), 'active');
+    assert.equal(callbackStateOf(state), 'failing');
     // A transient failure interrupts the row.
     state = attempt(state, TIMEOUT, late + 9 * MINUTE, 0).subscription;
     state = attempt(state, REFUSED, late + 11 * MINUTE, 0).subscription;
-    assert.equal(statusOf(state), 'active');
+    assert.equal(callbackStateOf(state), 'failing');
   });
 
   test('[retry-time-limit] is suspended once it has failed for 24 hours', () => {
@@ -323,8 +327,8 @@ describe('a failing callback', () => {
     });
     const { subscription: first } = attempt(long, TIMEOUT, T0, 0);
     const { subscription: late } = attempt(first, TIMEOUT, T0 + DAY - 1, 0);
-    assert.equal(statusOf(late), 'active');
-    assert.equal(statusOf(attempt(late, TIMEOUT, T0 + DAY, 0).subscription), 'suspended');
+    assert.equal(callbackStateOf(late), 'failing');
+    assert.equal(callbackStateOf(attempt(late, TIMEOUT, T0 + DAY, 0).subscription), 'suspended');
   });
 
   const skipping = {
@@ -359,7 +363,7 @@ describe('a failing callback', () => {
       assert.equal(effect(after, 'gap'), undefined);
       state = after.subscription;
     }
-    assert.equal(statusOf(state), 'suspended');
+    assert.equal(callbackStateOf(state), 'suspended');
   });
 
   test('[gap-same-everywhere ack-only-said] skipping an event leaves acked below the gap, so that every drain still reports it', () => {
@@ -373,11 +377,15 @@ describe('a failing callback', () => {
     const state = withLog(3, 1, { ...skipping, floor: 3 });
     const after = attempt(state, TIMEOUT, T0, 0);
     assert.deepEqual(
-      [effect(after, 'gap'), statusOf(after.subscription), after.subscription.health.attempts],
-      [undefined, 'active', 10],
+      [
+        effect(after, 'gap'),
+        callbackStateOf(after.subscription),
+        after.subscription.health.attempts,
+      ],
+      [undefined, 'failing', 10],
     );
     const day = { ...state, callback: { ...skipping.callback, verifiedAt: T0 + DAY } };
-    assert.equal(statusOf(attempt(day, TIMEOUT, T0 + DAY, 0).subscription), 'suspended');
+    assert.equal(callbackStateOf(attempt(day, TIMEOUT, T0 + DAY, 0).subscription), 'suspended');
   });
 
   test('does not skip what another drain has acknowledged in the meantime', () => {
@@ -526,7 +534,7 @@ describe('a suspended callback', () => {
   test('[sub-only-client-resumes] stays suspended when an empty delivery is acknowledged', () => {
     const after = feed(suspended, [claim(1, null), answer(1, acked(1))]).subscription;
     assert.deepEqual(
-      [statusOf(after), after.health.lastError, deliverable(after, T0)],
+      [callbackStateOf(after), after.health.lastError, deliverable(after, T0)],
       ['suspended', 'http_4xx', false],
     );
   });
@@ -534,8 +542,8 @@ describe('a suspended callback', () => {
   test('[sub-only-client-resumes sub-resume-continues] is resumed by a proof: counters at zero, last error kept, delivery continues after acked', () => {
     const after = feed(suspended, [{ type: 'verified', ok: true, jitter: 0 }]);
     assert.deepEqual(
-      [statusOf(after.subscription), types(after), after.subscription.probeAt],
-      ['active', ['announce', 'ready'], null],
+      [callbackStateOf(after.subscription), types(after), after.subscription.probeAt],
+      ['ok', ['announce', 'ready'], null],
     );
     assert.deepEqual(after.subscription.health, {
       attempts: 0,
@@ -559,7 +567,7 @@ describe('a suspended callback', () => {
       { type: 'verified', ok: false, jitter: 0 },
       { type: 'configure', change: { ttlMs: HOUR, paused: true, callback: { ...CALLBACK } } },
     ] as const) {
-      assert.equal(statusOf(feed(suspended, [input]).subscription), 'suspended', input.type);
+      assert.equal(callbackStateOf(feed(suspended, [input]).subscription), 'suspended', input.type);
     }
   });
 
@@ -569,7 +577,7 @@ describe('a suspended callback', () => {
       { ...CALLBACK, url: 'https://elsewhere.example/' },
     ]) {
       const after = feed(suspended, [{ type: 'configure', change: { callback } }]).subscription;
-      assert.deepEqual([statusOf(after), after.probeAt], ['active', null]);
+      assert.deepEqual([callbackStateOf(after), after.probeAt], ['ok', null]);
     }
   });
 
@@ -584,7 +592,7 @@ describe('a suspended callback', () => {
         T0,
         jitter,
       ).subscription;
-      assert.equal(statusOf(state), 'suspended');
+      assert.equal(callbackStateOf(state), 'suspended');
       let now = T0;
       const waits: number[] = [];
       for (const _ of pauses) {
@@ -627,7 +635,11 @@ describe('consent', () => {
     {
       const refused = feed(forever, [{ type: 'verified', ok: false, jitter: 0 }], T0 + DAY);
       assert.deepEqual(
-        [statusOf(refused.subscription), refused.subscription.health.lastError, types(refused)],
+        [
+          callbackStateOf(refused.subscription),
+          refused.subscription.health.lastError,
+          types(refused),
+        ],
         ['suspended', 'challenge_failed', ['announce']],
       );
       const resumed = feed(
@@ -635,7 +647,10 @@ describe('consent', () => {
         [{ type: 'configure', change: { resume: true } }],
         T0 + DAY + HOUR,
       );
-      assert.deepEqual([statusOf(resumed.subscription), types(resumed)], ['active', ['announce']]);
+      assert.deepEqual(
+        [callbackStateOf(resumed.subscription), types(resumed)],
+        ['ok', ['announce']],
+      );
       assert.equal(dueAt(resumed.subscription), T0 + DAY);
       assert.deepEqual(
         types(

@@ -5,7 +5,7 @@ import {
   deliverable,
   dueAt,
   etagOf,
-  statusOf,
+  callbackStateOf,
   step,
   type Change,
   type Input,
@@ -225,18 +225,29 @@ describe('an update', () => {
     const after = feed(suspended, [configure({ resume: true })]);
     assert.deepEqual(
       [
-        statusOf(after.subscription),
+        callbackStateOf(after.subscription),
         after.subscription.health.attempts,
         after.subscription.health.lastError,
       ],
-      ['active', 0, 'http_4xx'],
+      ['ok', 0, 'http_4xx'],
     );
     assert.deepEqual(types(after), ['announce', 'ready']);
   });
 
-  test('suspended takes precedence over paused', () => {
-    assert.equal(statusOf(subscription({ paused: true, suspendedAt: T0 })), 'suspended');
-    assert.equal(statusOf(subscription({ paused: true })), 'paused');
+  test('[sub-paused] pausing and the state of the callback are independent: neither ends the other', () => {
+    const failing = { ...subscription().health, attempts: 1 };
+    for (const [before, state] of [
+      [{}, 'ok'],
+      [{ health: failing }, 'failing'],
+      [{ health: failing, suspendedAt: T0 }, 'suspended'],
+    ] as const) {
+      const paused = feed(subscription(before), [configure({ paused: true })]).subscription;
+      assert.deepEqual([paused.paused, callbackStateOf(paused)], [true, state]);
+      const again = feed(paused, [configure({ paused: false })]).subscription;
+      assert.deepEqual([again.paused, callbackStateOf(again)], [false, state]);
+      const resumed = feed(paused, [configure({ resume: true })]).subscription;
+      assert.deepEqual([resumed.paused, callbackStateOf(resumed)], [true, 'ok']);
+    }
   });
 });
 

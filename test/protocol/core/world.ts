@@ -191,7 +191,7 @@ export class Physics {
     return {
       subscriptionId: SUBSCRIPTION_ID,
       epoch: sub.epoch,
-      after,
+      afterSequence: after,
       acked: sub.acked,
       gaps,
       last,
@@ -203,7 +203,7 @@ export class Physics {
   attempt(world: World, maxEvents: number): World {
     const delivery = this.read(world, world.sub.acked, maxEvents);
     const { events, last } = delivery;
-    if (last === delivery.after) return world;
+    if (last === delivery.afterSequence) return world;
     const { world: next, result } = this.feed(world, {
       type: 'claim',
       to: last,
@@ -221,10 +221,11 @@ export class Physics {
   streamOne(world: World, window: number): World {
     if (world.stream === null) return world;
     const delivery = this.read(world, world.stream, 1);
-    if (delivery.last === delivery.after || delivery.last - world.sub.acked > window) return world;
+    if (delivery.last === delivery.afterSequence || delivery.last - world.sub.acked > window)
+      return world;
     const { world: next, result } = this.feed(world, {
       type: 'drain',
-      after: delivery.after,
+      after: delivery.afterSequence,
       to: delivery.last,
     });
     return result.refused
@@ -237,7 +238,7 @@ export class Physics {
     return { ...this.#covering(world, message.delivery), net: [...world.net, message] };
   }
 
-  #covering(world: World, { after, last }: Delivery): World {
+  #covering(world: World, { afterSequence: after, last }: Delivery): World {
     const covered = new Set(world.covered);
     for (let number = after + 1; number <= last; number += 1) covered.add(number);
     return { ...world, covered: [...covered].sort((a, b) => a - b) };

@@ -17,15 +17,16 @@ import { LocalError } from '../../../src/protocol/wire/errors.ts';
 import { check } from '../../../src/protocol/wire/validate.ts';
 
 const URL_TEXT = 'https://hooks.example.com/mcp/7f3a?tenant=1';
+const ISSUER = 'https://mcp.example.com/mcp';
 const SUBSCRIPTION = 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU';
 const key = generateDeliveryKey();
-const head = deliverySignatureHead(key, URL_TEXT, SUBSCRIPTION);
+const FOR = { issuer: ISSUER, url: URL_TEXT, subscriptionId: SUBSCRIPTION };
+const head = deliverySignatureHead(key, FOR);
 const body = Buffer.from('{"jsonrpc":"2.0"}');
 const at = 1_795_253_400;
 const verifyWith = (token: string, keys: DeliveryKeyLookup, bytes: Uint8Array = body) =>
   verifyDelivery(token, bytes, {
-    url: URL_TEXT,
-    subscriptionId: SUBSCRIPTION,
+    ...FOR,
     keys,
     nowMs: at * 1000,
   });
@@ -45,12 +46,32 @@ describe('a delivery signature', () => {
       'crit',
       'htm',
       'iat',
+      'iss',
       'kid',
       'origin',
       'sub',
       'typ',
       'uh',
     ]);
+  });
+
+  test('[jws-verify] is bound to the server, the URL and the subscription', async () => {
+    const token = await signDelivery(key, head, body, at);
+    for (const [other, reason] of [
+      [{ issuer: 'https://other.example.com/mcp' }, 'wrong_issuer'],
+      [{ issuer: `${ISSUER}/` }, 'wrong_issuer'],
+      [{ url: 'https://hooks.example.com/mcp/7f3a?tenant=2' }, 'wrong_url'],
+      [{ subscriptionId: `${SUBSCRIPTION}x` }, 'wrong_subscription'],
+    ] as const)
+      await assert.rejects(
+        verifyDelivery(token, body, {
+          ...FOR,
+          ...other,
+          keys: () => assert.fail('no key is looked up'),
+          nowMs: at * 1000,
+        }),
+        refusedAs('signature_invalid', reason),
+      );
   });
 
   test('does not contain the path or query of the URL', async () => {
@@ -184,8 +205,7 @@ describe('[jws-verify] key confusion', () => {
   test('an absent header is rejected', async () => {
     await assert.rejects(
       verifyDelivery(undefined, body, {
-        url: URL_TEXT,
-        subscriptionId: SUBSCRIPTION,
+        ...FOR,
         keys: () => key.publicKey,
         nowMs: 0,
       }),

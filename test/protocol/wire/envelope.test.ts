@@ -8,12 +8,13 @@ import fc from 'fast-check';
 import type { Delivery } from '../../../spec-schema/draft/schema.ts';
 import {
   acceptDelivery,
-  decodeDelivery,
+  decodeCallback,
   DELIVERY_METHOD,
   encodeDelivery,
   encodeDeliveryNotification,
   encodeEvent,
   eventInLog,
+  instantOf,
   type DeliveryHead,
   type UnnumberedEvent,
 } from '../../../src/protocol/wire/envelope.ts';
@@ -28,8 +29,6 @@ const HEAD: DeliveryHead = {
   head: 9,
   acked: 0,
   etag: 'e-1',
-  status: 'active',
-  expiresAt: null,
 };
 const EVENT: UnnumberedEvent = {
   eventId: 'deploy-1',
@@ -49,6 +48,12 @@ const bodyOf = (
       events.map((event, index) => eventInLog(encodeEvent(event), first + index, ACCEPTED_AT)),
     ),
   );
+/** The delivery in a body. */
+function decodeDelivery(body: Uint8Array): Delivery {
+  const message = decodeCallback(body);
+  assert.ok(message.kind === 'delivery');
+  return message.delivery;
+}
 const misbehaved = (error: unknown): boolean =>
   error instanceof LocalError && error.code === 'peer_misbehaved';
 
@@ -63,7 +68,7 @@ describe('encoding', () => {
   test('[dlv-same-object] returns spliced data unchanged, for any data', () => {
     fc.assert(
       fc.property(fc.array(event, { maxLength: 5 }), fc.nat(1000), (events, after) => {
-        const head = { ...HEAD, after, head: after + events.length };
+        const head = { ...HEAD, afterSequence: after, head: after + events.length };
         const delivery = decodeDelivery(bodyOf(head, events));
         const wanted: Delivery = {
           ...head,
@@ -91,7 +96,7 @@ describe('encoding', () => {
       'subscriptionId',
       'key',
       'epoch',
-      'after',
+      'afterSequence',
       'events',
       'head',
     ]);
@@ -196,7 +201,7 @@ describe('decoding refuses', () => {
   test('no error message repeats the input', () => {
     for (const body of [
       replaced('"sequence":1', '"sequence":"canary"'),
-      replaced('"status":"active"', '"status":"a canary"'),
+      replaced('"etag":"e-1"', '"etag":"a canary"'),
       Buffer.from('{"canary'),
     ]) {
       assert.throws(
@@ -206,6 +211,88 @@ describe('decoding refuses', () => {
           !`${String(error)}${String((error as Error).cause)}`.includes('canary'),
       );
     }
+  });
+});
+
+describe('[cbv-challenge] a challenge', () => {
+  const CHALLENGE = {
+    subscriptionId: HEAD.subscriptionId,
+    key: HEAD.key,
+    challenge: 'c'.repeat(32),
+  };
+  const body = (params: object): Buffer => encodeDeliveryNotification(JSON.stringify(params));
+
+  test('is told from a delivery by the member challenge', () =>
+    assert.deepEqual(decodeCallback(body(CHALLENGE)), { kind: 'challenge', challenge: CHALLENGE }));
+
+  const unfit: readonly [title: string, params: object][] = [
+    ['without a key', { ...CHALLENGE, key: undefined }],
+    ['without a subscription', { ...CHALLENGE, subscriptionId: undefined }],
+    ['that is short', { ...CHALLENGE, challenge: 'short' }],
+    ['that is null, in a whole delivery', { ...HEAD, events: [], challenge: null }],
+  ];
+  for (const [title, params] of unfit)
+    test(`${title} is not valid`, () =>
+      assert.throws(() => decodeCallback(body(params)), misbehaved));
+});
+
+describe('[gen-instants] an instant', () => {
+  const table: readonly [given: string | number, written: string | null][] = [
+    ['2026-11-21T09:30:00.000Z', '2026-11-21T09:30:00.000Z'],
+    ['2026-11-21T09:30:00Z', '2026-11-21T09:30:00.000Z'],
+    ['2026-11-21t09:30:00.5z', '2026-11-21T09:30:00.500Z'],
+    ['2026-11-21T09:30:00.1239999Z', '2026-11-21T09:30:00.123Z'],
+    ['2026-11-21T11:30:00+02:00', '2026-11-21T09:30:00.000Z'],
+    ['2026-11-21T00:15:00-09:15', '2026-11-21T09:30:00.000Z'],
+    ['2026-11-21T09:30:00-00:00', '2026-11-21T09:30:00.000Z'],
+    ['2026-12-31T23:59:60Z', '2027-01-01T00:00:00.000Z'],
+    ['2024-02-29T00:00:00Z', '2024-02-29T00:00:00.000Z'],
+    ['0000-01-01T00:00:00Z', '0000-01-01T00:00:00.000Z'],
+    ['0099-01-01T00:00:00Z', '0099-01-01T00:00:00.000Z'],
+    ['1969-12-31T23:59:59.9995Z', '1969-12-31T23:59:59.999Z'],
+    ['9999-12-31T23:59:59.999Z', '9999-12-31T23:59:59.999Z'],
+    [Date.UTC(2026, 10, 21, 9, 30), '2026-11-21T09:30:00.000Z'],
+    ['2026-02-29T00:00:00Z', null],
+    ['2026-02-30T00:00:00Z', null],
+    ['2026-13-01T00:00:00Z', null],
+    ['2026-00-10T00:00:00Z', null],
+    ['2026-11-00T00:00:00Z', null],
+    ['2026-11-21T24:00:00Z', null],
+    ['2026-11-21T09:60:00Z', null],
+    ['2026-11-21T09:30:60Z', null],
+    ['2026-11-21T09:30:00+24:00', null],
+    ['2026-11-21T09:30:00+02:60', null],
+    ['2026-11-21T09:30:00', null],
+    ['2026-11-21T09:30Z', null],
+    ['2026-11-21 09:30:00Z', null],
+    ['2026-11-21', null],
+    ['+02026-11-21T09:30:00Z', null],
+    ['0000-01-01T00:00:00+00:01', null],
+    ['9999-12-31T23:59:59-00:01', null],
+    [Date.UTC(10_000, 0), null],
+    [NaN, null],
+  ];
+  for (const [given, written] of table)
+    test(`${given} → ${written ?? 'refused'}`, () => {
+      const write = (): string => instantOf(given, 0);
+      if (written === null) assert.throws(write, { code: 'payload_invalid' });
+      else assert.equal(write(), written);
+    });
+
+  test('that is absent is the present time', () =>
+    assert.equal(instantOf(undefined, 0), '1970-01-01T00:00:00.000Z'));
+
+  test('is read back as it was written, for every millisecond that can be written', () => {
+    fc.assert(
+      fc.property(
+        fc.date({
+          min: new Date('0000-01-01T00:00:00Z'),
+          max: new Date('9999-12-31T23:59:59.999Z'),
+          noInvalidDate: true,
+        }),
+        (date) => assert.equal(instantOf(date.toISOString(), 0), date.toISOString()),
+      ),
+    );
   });
 });
 

@@ -13,7 +13,15 @@ const ID = 'sub_Zk3fQ8sL0vR2bT6yX1cN5mW9aE4hJ7dU';
 const SECRET = `whsec_${Buffer.alloc(32, 1).toString('base64')}`;
 const SELECT = [{ name: 'deploy.finished' }];
 
-const TABLE: readonly [name: ParamsName, params: unknown, path: string, expected: RegExp][] = [
+const LIFETIME = /^an integer of at least 1 and at most 315576000000$/;
+const TOGETHER = /^no value together with the other member$/;
+const BASES: readonly (readonly [name: ParamsName, base: object])[] = [
+  ['SubscribeRequestParams', { key: 'k', select: SELECT }],
+  ['UpdateRequestParams', { subscriptionId: ID }],
+];
+
+type Row = readonly [name: ParamsName, params: unknown, path: string, expected: RegExp];
+const TABLE: readonly Row[] = [
   ['SubscribeRequestParams', undefined, '/key', /required/],
   ['SubscribeRequestParams', [], '', /^an object$/],
   ['SubscribeRequestParams', { select: SELECT }, '/key', /required/],
@@ -23,13 +31,34 @@ const TABLE: readonly [name: ParamsName, params: unknown, path: string, expected
     '/select',
     /^an array of at least 1 and at most 64 items$/,
   ],
+  ['SubscribeRequestParams', { key: 'k', select: SELECT, ttlMs: -1 }, '/ttlMs', LIFETIME],
+  ...BASES.flatMap(([name, base]): Row[] => [
+    [name, { ...base, ttlMs: 0 }, '/ttlMs', LIFETIME],
+    [name, { ...base, ttlMs: 315_576_000_001 }, '/ttlMs', LIFETIME],
+    [name, { ...base, ttlMs: null }, '/ttlMs', LIFETIME],
+    [name, { ...base, noExpiry: false }, '/noExpiry', /^true$/],
+    [name, { ...base, noExpiry: null }, '/noExpiry', /^true$/],
+    [name, { ...base, ttlMs: 1, noExpiry: true }, '/noExpiry', TOGETHER],
+    [name, { ...base, callback: null }, '/callback', /^an object$/],
+    [name, [], '', /^an object$/],
+  ]),
   [
-    'SubscribeRequestParams',
-    { key: 'k', select: SELECT, ttlMs: -1 },
-    '/ttlMs',
-    /^an integer of at least 0 and at most 2\^53-1, or null$/,
+    'UpdateRequestParams',
+    { subscriptionId: ID, removeCallback: false },
+    '/removeCallback',
+    /^true$/,
   ],
-  ['SubscribeRequestParams', { key: 'k', select: SELECT, ttlMs: 2 ** 53 }, '/ttlMs', /^an integer/],
+  [
+    'UpdateRequestParams',
+    {
+      subscriptionId: ID,
+      callback: { url: 'https://a.example/', secret: SECRET },
+      removeCallback: true,
+    },
+    '/removeCallback',
+    TOGETHER,
+  ],
+  ['SubscribeRequestParams', { key: 'k', select: SELECT, ttlMs: 1.5 }, '/ttlMs', /^an integer/],
   [
     'SubscribeRequestParams',
     {
@@ -106,7 +135,7 @@ const TABLE: readonly [name: ParamsName, params: unknown, path: string, expected
     '',
     /finite/,
   ],
-  ['UpdateRequestParams', { subscriptionId: ID, callback: 5 }, '/callback', /^an object, or null$/],
+  ['UpdateRequestParams', { subscriptionId: ID, callback: 5 }, '/callback', /^an object$/],
   ['UpdateRequestParams', { subscriptionId: ID, paused: 'yes' }, '/paused', /^a boolean$/],
   ['PullRequestParams', { subscriptionId: ID, after: 5 }, '/after', /^an object$/],
   ['PullRequestParams', { subscriptionId: ID, after: { sequence: 5 } }, '/after/epoch', /required/],
@@ -151,6 +180,27 @@ describe('[gen-integers, pos-pair, err-path] params', () => {
     });
   }
 
+  const since = [
+    '2026-11-21T09:30:00.000Z',
+    '2026-11-21T09:30:00Z',
+    '2026-11-21t09:30:00.123456z',
+    '2026-11-21T11:30:00+02:00',
+    '2026-12-31T23:59:60Z',
+  ];
+  for (const text of since)
+    test(`[gen-instants] accepts ${text} as since`, () =>
+      assert.equal(
+        parseParams('SubscribeRequestParams', { key: 'k', select: SELECT, since: text }).since,
+        text,
+      ));
+
+  for (const ttlMs of [1, 315_576_000_000])
+    test(`[ttl-clamp] accepts the lifetime ${ttlMs}`, () =>
+      assert.equal(
+        parseParams('SubscribeRequestParams', { key: 'k', select: SELECT, ttlMs }).ttlMs,
+        ttlMs,
+      ));
+
   test('accepts absent params like empty ones', () => {
     assert.deepEqual(parseParams('ListTriggersRequestParams', undefined), {});
   });
@@ -187,6 +237,8 @@ describe('[gen-integers, pos-pair, err-path] params', () => {
         'select',
         'callback',
         'ttlMs',
+        'noExpiry',
+        'removeCallback',
         'since',
         'key',
         'skipAfterMs',
@@ -223,7 +275,7 @@ describe('a user schema', () => {
       at: { type: 'string', format: 'date-time' },
       tags: { type: 'array', items: { $ref: '#/$defs/tag' }, uniqueItems: true },
     },
-    $defs: { tag: { type: 'string', minLength: 2 } },
+    $defs: { tag: { type: 'string', minLength: 2, not: { const: 'no' } } },
     required: ['environment'],
     additionalProperties: false,
   };
@@ -235,6 +287,7 @@ describe('a user schema', () => {
     [{ environment: 'staging', tags: ['ab', 'c'] }, '/tags/1', /at least 2/],
     [{ environment: 'staging', tags: ['ab', 'ab'] }, '/tags', /without duplicates/],
     [{ environment: 'staging', CANARY: 1 }, '', /no member beyond/],
+    [{ environment: 'staging', tags: ['ab', 'no'] }, '/tags/1', /does not exclude/],
   ];
   for (const [value, path, expected] of table) {
     test(`rejects ${path || '(root)'} ${expected.source}`, () => {

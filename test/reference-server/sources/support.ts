@@ -66,7 +66,7 @@ export async function subscribe(
   const { subscriptionId } = await engine.subscribe(CALLER, {
     key: randomUUID(),
     select: [{ name, arguments: args }],
-    ttlMs: null,
+    noExpiry: true,
   });
   return subscriptionId;
 }

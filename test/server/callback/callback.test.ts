@@ -40,7 +40,7 @@ async function scripted(
     const next = script[at];
     at += 1;
     return next === undefined
-      ? response(200, { ack: lastOf(request.delivery) })
+      ? response(200, { ackSequence: lastOf(request.delivery) })
       : typeof next === 'function'
         ? next(request)
         : next;
@@ -215,14 +215,14 @@ describe('an answer', () => {
       ['no_ack', response(200)],
       ['no_ack', response(200, '<html>')],
       ['no_ack', response(204)],
-      ['no_ack', response(200, { ack: 0 })],
-      ['no_ack', response(200, { ack: 3 })],
-      ['no_ack', response(200, { ack: -1 })],
-      ['no_ack', response(200, { ack: 1.5 })],
-      ['no_ack', response(200, { ack: '2' })],
+      ['no_ack', response(200, { ackSequence: 0 })],
+      ['no_ack', response(200, { ackSequence: 3 })],
+      ['no_ack', response(200, { ackSequence: -1 })],
+      ['no_ack', response(200, { ackSequence: 1.5 })],
+      ['no_ack', response(200, { ackSequence: '2' })],
       ['no_ack', response(200, [2])],
-      ['no_ack', response(200, { ack: 0, reject: { sequence: 2, reason: '' } })],
-      ['no_ack', response(200, { ack: 2, reject: { sequence: 3, reason: '' } })],
+      ['no_ack', response(200, { ackSequence: 0, reject: { sequence: 2, reason: '' } })],
+      ['no_ack', response(200, { ackSequence: 2, reject: { sequence: 3, reason: '' } })],
       ['http_4xx', response(302)],
       ['http_4xx', response(400)],
       ['http_4xx', response(404)],
@@ -236,10 +236,10 @@ describe('an answer', () => {
       const w = await scripted([answer]);
       await w.emitAll(1, 2);
       await turns();
-      const { acked, callback, status } = await w.get();
+      const { acked, callback } = await w.get();
       assert.deepEqual(
-        [acked, callback?.health.lastError, callback?.health.attempts, status],
-        [0, category, 1, 'active'],
+        [acked, callback?.health.lastError, callback?.health.attempts, callback?.state],
+        [0, category, 1, 'failing'],
         `${category} ${JSON.stringify(answer)}`,
       );
       await w.pass(2 * SECOND);
@@ -252,7 +252,7 @@ describe('an answer', () => {
   });
 
   test('[ans-partial ans-ack] that acknowledges a part is followed by the rest at once', async () => {
-    const w = await scripted([response(200, { ack: 2 })]);
+    const w = await scripted([response(200, { ackSequence: 2 })]);
     await w.emitAll(1, 5);
     await turns();
     assert.deepEqual(w.endpoints.numbers, [
@@ -264,7 +264,9 @@ describe('an answer', () => {
   });
 
   test('[ans-reject gap-same-everywhere gap-final] that rejects one event makes it a gap on every drain', async () => {
-    const w = await scripted([response(200, { ack: 1, reject: { sequence: 2, reason: 'no' } })]);
+    const w = await scripted([
+      response(200, { ackSequence: 1, reject: { sequence: 2, reason: 'no' } }),
+    ]);
     await w.emitAll(1, 4);
     await turns();
     const gap = [{ from: 2, to: 2, reason: 'rejected' }];
@@ -294,7 +296,13 @@ describe('an answer', () => {
     await turns();
     const now = await w.get();
     assert.deepEqual(
-      [now.callback?.origin, now.callback?.health.lastError, now.status, now.head, now.acked],
+      [
+        now.callback?.origin,
+        now.callback?.health.lastError,
+        now.callback?.state,
+        now.head,
+        now.acked,
+      ],
       ['https://hooks.example', 'gone', 'suspended', 2, 0],
     );
     await w.emit(3);
@@ -310,7 +318,7 @@ describe('an answer', () => {
   test('[ans-413] 413 halves the batch until it fits', async () => {
     const w = await scripted([]);
     w.endpoints.answer = ({ delivery }) =>
-      delivery.events.length > 2 ? response(413) : response(200, { ack: lastOf(delivery) });
+      delivery.events.length > 2 ? response(413) : response(200, { ackSequence: lastOf(delivery) });
     await w.emitAll(1, 10);
     await turns(200);
     assert.deepEqual(
@@ -328,8 +336,8 @@ describe('an answer', () => {
     await turns();
     await w.emit(2);
     await w.pass(SECOND);
-    const { status, acked } = await w.get();
-    assert.deepEqual([status, acked], ['active', 2]);
+    const { callback, acked } = await w.get();
+    assert.deepEqual([callback?.state, acked], ['ok', 2]);
     assert.deepEqual(
       w.endpoints.requests.flatMap(({ delivery }) => delivery.gaps ?? []),
       [{ from: 1, to: 1, reason: 'too_large' }],
@@ -369,7 +377,7 @@ describe('consecutive failures', () => {
     const w = await scripted(Array(10_000).fill(failed('timeout')) as Scripted[]);
     await w.emit(1);
     await w.pass(23 * HOUR);
-    assert.equal((await w.get()).status, 'active');
+    assert.equal((await w.get()).callback?.state, 'failing');
     const waits = w.endpoints.requests
       .slice(1)
       .map(({ at }, index) => at - w.endpoints.requests[index]!.at);
@@ -386,9 +394,9 @@ describe('consecutive failures', () => {
     );
     w.endpoints.prove = () => failed('timeout');
     await w.pass(2 * HOUR);
-    const { status, acked, head, callback } = await w.get();
+    const { acked, head, callback } = await w.get();
     assert.deepEqual(
-      [status, acked, head, callback?.health.lastError],
+      [callback?.state, acked, head, callback?.health.lastError],
       ['suspended', 0, 1, 'timeout'],
     );
     const count = w.endpoints.requests.length;
@@ -408,7 +416,7 @@ describe('consecutive failures', () => {
     w.endpoints.prove = () => response(404);
     await w.emit(1);
     await w.pass(HOUR);
-    assert.equal((await w.get()).status, 'suspended');
+    assert.equal((await w.get()).callback?.state, 'suspended');
     const times = w.endpoints.requests.map(({ at }) => at - w.endpoints.requests[3]!.at);
     assert.ok(times.length >= 8, `${times.length} attempts`);
     assert.ok(times.at(-2)! < 10 * MINUTE && times.at(-1)! >= 10 * MINUTE, times.join());
@@ -424,7 +432,11 @@ describe('consecutive failures', () => {
       'a proof of the endpoint',
       async (w) => {
         w.endpoints.prove = (request) => response(200, w.endpoints.proof(request));
-        for (let tries = 0; tries < 600 && (await w.get()).status === 'suspended'; tries += 1)
+        for (
+          let tries = 0;
+          tries < 600 && (await w.get()).callback?.state === 'suspended';
+          tries += 1
+        )
           await w.pass(6 * SECOND);
       },
     ],
@@ -434,7 +446,7 @@ describe('consecutive failures', () => {
       await w.emit(1);
       w.endpoints.prove = () => response(404);
       await w.pass(HOUR);
-      assert.equal((await w.get()).status, 'suspended');
+      assert.equal((await w.get()).callback?.state, 'suspended');
       let answer = (_: Scripted): void => undefined;
       w.endpoints.answer = () =>
         new Promise((resolve) => {
@@ -442,12 +454,12 @@ describe('consecutive failures', () => {
         });
       await resume(w);
       await turns();
-      const { status, callback } = await w.get();
+      const { callback } = await w.get();
       assert.deepEqual(
-        [status, callback?.health.attempts, callback?.health.lastError],
-        ['active', 0, 'http_4xx'],
+        [callback?.state, callback?.health.attempts, callback?.health.lastError],
+        ['ok', 0, 'http_4xx'],
       );
-      answer(response(200, { ack: 1 }));
+      answer(response(200, { ackSequence: 1 }));
       await turns();
       assert.deepEqual(
         [(await w.get()).acked, (await w.get()).callback?.health.lastError],

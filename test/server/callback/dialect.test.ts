@@ -142,7 +142,11 @@ test('sends one event per message, in order, each after the answer to the one be
 test("signs a message with the secret, and with the server's key as v1a; the dialect decides what proves a challenge", async () => {
   const deliveryKey = generateDeliveryKey();
   const clock = manualClock();
-  const { engine, foreign, emitAll, pass, close } = await strange({ deliveryKey, clock });
+  const { engine, foreign, emitAll, pass, close } = await strange({
+    deliveryKey,
+    resource: 'https://mcp.example/mcp',
+    clock,
+  });
   await engine.subscribe(ann, WANTED, AS);
   await emitAll(1, 1);
   // The key signs in a separate thread.
@@ -262,7 +266,7 @@ test('rejects a dialect that the engine does not have; existing callbacks in it 
       error.code === 'config_invalid' &&
       /"unheard"/.test(error.message),
   );
-  await first.engine.subscribe(ann, { ...WANTED, ttlMs: null }, AS);
+  await first.engine.subscribe(ann, { ...WANTED, noExpiry: true }, AS);
   await first.close();
 
   const second = await strange({ path, dialects: {}, seed: 2 });

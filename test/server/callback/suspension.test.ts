@@ -34,12 +34,16 @@ async function suspended(params: Partial<typeof SUBSCRIBE> = {}) {
   w.endpoints.prove = () => failed('connection_refused');
   const get = async (): Promise<Subscription> =>
     (await w.engine.get(ann, { subscriptionId })) as Subscription;
-  for (let minutes = 0; minutes < 120 && (await get()).status !== 'suspended'; minutes += 1)
+  for (
+    let minutes = 0;
+    minutes < 120 && (await get()).callback?.state !== 'suspended';
+    minutes += 1
+  )
     await w.pass(MINUTE);
-  assert.equal((await get()).status, 'suspended');
+  assert.equal((await get()).callback?.state, 'suspended');
   /** From now on the endpoint works. */
   const repair = (): void => {
-    w.endpoints.answer = ({ delivery }) => response(200, { ack: lastOf(delivery) });
+    w.endpoints.answer = ({ delivery }) => response(200, { ackSequence: lastOf(delivery) });
     w.endpoints.prove = (request) => response(200, w.endpoints.proof(request));
   };
   return { ...w, subscriptionId, get, repair };
@@ -63,9 +67,9 @@ describe('a lease', () => {
       for (let days = 0; days < 15; days += 5) {
         w.clock.jump(5 * DAY - HOUR);
         await w.pass(HOUR);
-        const { expiresAt, status, head } = await renew(w);
+        const { expiresAt, callback, head } = await renew(w);
         assert.deepEqual(
-          [Date.parse(expiresAt!) - w.clock.now(), status, head],
+          [Date.parse(expiresAt!) - w.clock.now(), callback?.state, head],
           [7 * DAY, 'suspended', 1],
         );
       }
@@ -104,7 +108,7 @@ describe('a suspended callback', () => {
     ]) {
       await call();
       await turns();
-      assert.equal((await w.get()).status, 'suspended', String(call));
+      assert.equal((await w.get()).callback?.state, 'suspended', String(call));
     }
     assert.equal(w.endpoints.requests.length, count);
     await w.close();
@@ -127,16 +131,54 @@ describe('a suspended callback', () => {
   test('[upd-resume] is resumed by `resume`, which resets the counters', async () => {
     const w = await suspended();
     w.repair();
-    const { status, callback } = await w.engine.update(ann, {
+    const { callback } = await w.engine.update(ann, {
       subscriptionId: w.subscriptionId,
       resume: true,
     });
     assert.deepEqual(
-      [status, callback?.health.attempts, callback?.health.suspendedAt],
-      ['active', 0, undefined],
+      [callback?.state, callback?.health.attempts, callback?.health.suspendedAt],
+      ['ok', 0, undefined],
     );
     await turns();
     assert.equal((await w.get()).acked, 1);
+    await w.close();
+  });
+
+  test('[sub-paused sub-paused-resume sub-only-client-resumes] shows suspended and paused at once; neither call ends the other', async () => {
+    const w = await suspended();
+    const { subscriptionId } = w;
+    w.repair();
+    const asked = w.endpoints.challenges.length;
+    const sent = w.endpoints.requests.length;
+    const shown = async (change: { paused: boolean } | { resume: true }) => {
+      await w.engine.update(ann, { subscriptionId, ...change });
+      await turns();
+      const { paused, callback, acked } = await w.get();
+      return [paused, callback?.state, acked];
+    };
+    assert.deepEqual(await shown({ paused: true }), [true, 'suspended', 0]);
+    assert.deepEqual(await shown({ paused: false }), [undefined, 'suspended', 0]);
+    assert.deepEqual(await shown({ paused: true }), [true, 'suspended', 0]);
+    assert.deepEqual(
+      [w.endpoints.challenges.length, w.endpoints.requests.length],
+      [asked, sent],
+      'no update that pauses reaches the endpoint',
+    );
+    assert.deepEqual(await shown({ resume: true }), [true, 'ok', 0]);
+    await w.pass(HOUR);
+    assert.equal(w.endpoints.requests.length, sent, 'nothing is sent while the client pauses');
+    assert.deepEqual(await shown({ paused: false }), [undefined, 'ok', 1]);
+    await w.close();
+  });
+
+  test('[sub-paused] a failing callback that is paused shows both', async () => {
+    const w = await world();
+    w.endpoints.answer = () => response(500);
+    const { subscriptionId } = await w.engine.subscribe(ann, SUBSCRIBE);
+    await w.emit(1);
+    await turns();
+    const { paused, callback } = await w.engine.update(ann, { subscriptionId, paused: true });
+    assert.deepEqual([paused, callback?.state], [true, 'failing']);
     await w.close();
   });
 
@@ -146,7 +188,7 @@ describe('a suspended callback', () => {
     const before = await w.get();
     const after = await w.engine.update(ann, { subscriptionId: w.subscriptionId, resume: true });
     assert.deepEqual(
-      [after.status, after.callback?.health.suspendedAt],
+      [after.callback?.state, after.callback?.health.suspendedAt],
       ['suspended', before.callback?.health.suspendedAt],
     );
     await w.close();
@@ -160,8 +202,11 @@ describe('a suspended callback', () => {
       const w = await suspended();
       w.repair();
       w.endpoints.prove = (request) => response(200, w.endpoints.proof(request, callback.secret));
-      const { status } = await w.engine.update(ann, { subscriptionId: w.subscriptionId, callback });
-      assert.equal(status, 'active');
+      const { callback: now } = await w.engine.update(ann, {
+        subscriptionId: w.subscriptionId,
+        callback,
+      });
+      assert.equal(now?.state, 'ok');
       await turns();
       assert.equal((await w.get()).acked, 1);
       await w.close();
@@ -182,15 +227,15 @@ describe('a suspended callback', () => {
       ['http_4xx', false],
       'health keeps why and when',
     );
-    w.endpoints.prove = (request) => response(200, { challenge: request.delivery.challenge });
+    w.endpoints.prove = (request) => response(200, { challenge: request.challenge.challenge });
     await w.pass(2 * HOUR);
-    assert.equal((await w.get()).status, 'suspended', 'an echo without the proof');
+    assert.equal((await w.get()).callback?.state, 'suspended', 'an echo without the proof');
     w.repair();
     await w.pass(HOUR + MINUTE);
     const after = await w.get();
     assert.deepEqual(
-      [after.status, after.acked, after.callback?.health.suspendedAt],
-      ['active', 1, undefined],
+      [after.callback?.state, after.acked, after.callback?.health.suspendedAt],
+      ['ok', 1, undefined],
     );
     await w.close();
   });
@@ -208,7 +253,7 @@ describe('a suspended callback', () => {
     w.endpoints.prove = () => failed('connection_refused');
     await w.pass(DAY);
     const { subscriptions } = await w.engine.subscriptions(ann, {});
-    assert.ok(subscriptions.every(({ status }) => status === 'suspended'));
+    assert.ok(subscriptions.every(({ callback }) => callback?.state === 'suspended'));
     w.endpoints.prove = (request) =>
       request.url.endsWith('/new')
         ? response(200, w.endpoints.proof(request))
@@ -232,7 +277,7 @@ describe('skipAfterMs', () => {
     w.endpoints.answer = ({ delivery }) =>
       delivery.events.some(({ sequence }) => sequence === 1)
         ? response(status)
-        : response(200, { ack: lastOf(delivery) });
+        : response(200, { ackSequence: lastOf(delivery) });
     const { subscriptionId } = await w.engine.subscribe(ann, {
       ...SUBSCRIBE,
       callback: { ...CALLBACK, skipAfterMs },
@@ -249,8 +294,8 @@ describe('skipAfterMs', () => {
     await w.pass(29 * MINUTE);
     assert.equal((await w.get()).acked, 0);
     await w.pass(6 * MINUTE);
-    const { acked, status, callback } = await w.get();
-    assert.deepEqual([acked, status, callback?.health.attempts], [3, 'active', 0]);
+    const { acked, callback } = await w.get();
+    assert.deepEqual([acked, callback?.state, callback?.health.attempts], [3, 'ok', 0]);
     assert.deepEqual(
       w.endpoints.requests.flatMap(({ delivery }) => delivery.gaps ?? []),
       [{ from: 1, to: 1, reason: 'skipped' }],
@@ -261,8 +306,8 @@ describe('skipAfterMs', () => {
   test('[retry-skip-config] does not let a wrong secret use up the log: configuration failures suspend', async () => {
     const w = await poisoned(401, MINUTE);
     await w.pass(HOUR);
-    const { acked, status } = await w.get();
-    assert.deepEqual([acked, status], [0, 'suspended']);
+    const { acked, callback } = await w.get();
+    assert.deepEqual([acked, callback?.state], [0, 'suspended']);
     const { events, gaps } = await w.engine.pull(ann, { subscriptionId: w.subscriptionId });
     assert.deepEqual([events.length, gaps], [3, undefined]);
     await w.close();

@@ -249,7 +249,10 @@ describe('a pull', () => {
       maxEvents: 0,
       waitMs: 20_000,
     });
-    assert.deepEqual([zero.afterSequence, numbers(zero), zero.acked, zero.hasMore], [5, [], 5, false]);
+    assert.deepEqual(
+      [zero.afterSequence, numbers(zero), zero.acked, zero.hasMore],
+      [5, [], 5, false],
+    );
     const back = await pull(w, w.subscriptionId, { after: position(w.epoch, 3) });
     assert.deepEqual([back.afterSequence, numbers(back)], [3, [4, 5]]);
     await w.close();
@@ -336,7 +339,7 @@ describe('a pull', () => {
         new AbortController().signal,
       ),
     ]) {
-      assert.deepEqual((await refusal(call)).data, { kind: 'trigger', name: 'tick' });
+      assert.deepEqual((await refusal(call)).data, { kind: 'permission' });
     }
     visible = false;
     const hidden = await refusal(pull(w, subscriptionId));
@@ -364,7 +367,7 @@ describe('closing', () => {
         status: 200,
         contentType: null,
         retryAfter: null,
-        body: Buffer.from(JSON.stringify({ ack: delivery.events.at(-1)!.sequence })),
+        body: Buffer.from(JSON.stringify({ ackSequence: delivery.events.at(-1)!.sequence })),
       };
     };
     await w.emit(1);

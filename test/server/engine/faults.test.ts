@@ -8,7 +8,7 @@ import { LocalError } from '../../../src/protocol/wire/errors.ts';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Delivery } from '../../../spec-schema/draft/schema.ts';
+import type { Delivery, Subscription } from '../../../spec-schema/draft/schema.ts';
 import {
   ann,
   bob,
@@ -171,7 +171,7 @@ describe('a commit that fails', () => {
       most = Math.max(most, (open += 1));
       await answer.opened;
       open -= 1;
-      return response(200, { ack: delivery.events.at(-1)!.sequence });
+      return response(200, { ackSequence: delivery.events.at(-1)!.sequence });
     };
     await w.emit(1);
     await turns();
@@ -343,7 +343,7 @@ describe('a full store', () => {
         eventsOnly(w);
         late.push(w.emit(2).catch(() => undefined));
       }
-      return response(200, { ack: delivery.events.at(-1)!.sequence });
+      return response(200, { ackSequence: delivery.events.at(-1)!.sequence });
     };
     await w.emit(1);
     await turns();
@@ -470,11 +470,8 @@ describe('concurrent calls', () => {
       calls.map(({ status }) => status),
       ['fulfilled', 'rejected'],
     );
-    const now = (await w.engine.get(ann, { subscriptionId })) as {
-      status: string;
-      ttlMs: number;
-    };
-    assert.deepEqual([now.status, now.ttlMs], ['paused', HOUR]);
+    const now = (await w.engine.get(ann, { subscriptionId })) as Subscription;
+    assert.deepEqual([now.paused, now.ttlMs], [true, HOUR]);
     await w.close();
   });
 
@@ -616,11 +613,11 @@ describe('concurrent calls', () => {
         first = false;
         await answer.opened;
       }
-      return response(200, { ack: delivery.events.at(-1)!.sequence });
+      return response(200, { ackSequence: delivery.events.at(-1)!.sequence });
     };
     await w.emit(1);
     await turns();
-    await w.engine.update(ann, { subscriptionId, callback: null });
+    await w.engine.update(ann, { subscriptionId, removeCallback: true });
     await w.engine.update(ann, { subscriptionId, callback: CALLBACK });
     await turns();
     assert.equal(w.endpoints.requests.length, 1);
@@ -689,7 +686,7 @@ describe('many callbacks', () => {
       await new Promise<void>((resolve) => {
         w.clock.after(100, resolve);
       });
-      return response(200, { ack: delivery.events.at(-1)!.sequence });
+      return response(200, { ackSequence: delivery.events.at(-1)!.sequence });
     };
     await w.emitAll(1, 20);
     await w.pass(1000);
@@ -722,7 +719,7 @@ describe('many callbacks', () => {
           second.clock.after(50, resolve);
         });
         open -= 1;
-        return response(200, { ack: delivery.events.at(-1)!.sequence });
+        return response(200, { ackSequence: delivery.events.at(-1)!.sequence });
       };
       await turns();
       // Requests that were sent before this answer was installed were answered at once.
@@ -741,7 +738,7 @@ describe('many callbacks', () => {
       key: 'forever',
       select: [{ name: 'tock' }],
       callback: { ...CALLBACK, url: 'https://slow.example/in' },
-      ttlMs: null,
+      noExpiry: true,
     });
     await w.pass(23 * 60 * MINUTE);
     const { subscriptionId } = await w.engine.subscribe(ann, {
@@ -763,20 +760,20 @@ describe('many callbacks', () => {
         key,
         select: [{ name: 'tick' }],
         callback: { ...CALLBACK, url: `https://shared.example/${key}` },
-        ttlMs: null,
+        noExpiry: true,
       });
     w.endpoints.prove = (request) =>
       /[abc]$/.test(request.url) ? response(404) : response(200, w.endpoints.proof(request));
     await w.pass(DAY + 10 * MINUTE);
     const { subscriptions } = await w.engine.subscriptions(ann, {});
     assert.deepEqual(
-      subscriptions.map(({ key, status }) => [key, status]),
+      subscriptions.map(({ key, callback }) => [key, callback?.state]),
       [
         ['a', 'suspended'],
         ['b', 'suspended'],
         ['c', 'suspended'],
-        ['d', 'active'],
-        ['e', 'active'],
+        ['d', 'ok'],
+        ['e', 'ok'],
       ],
     );
     await w.close();

@@ -3,7 +3,7 @@
  * a store that can be made to fail.
  */
 import assert from 'node:assert/strict';
-import type { Delivery } from '../../../spec-schema/draft/schema.ts';
+import type { Challenge, Delivery } from '../../../spec-schema/draft/schema.ts';
 import { createEngine, type EngineOptions } from '../../../src/server/engine/create-engine.ts';
 import type {
   Egress,
@@ -59,6 +59,10 @@ export async function turns(count = 30): Promise<void> {
 }
 
 export type Arrived = OutboundRequest & { readonly delivery: Delivery; readonly at: number };
+export type ArrivedChallenge = OutboundRequest & {
+  readonly challenge: Challenge;
+  readonly at: number;
+};
 type Answer = OutboundResult | Promise<OutboundResult>;
 
 export const response = (
@@ -83,7 +87,7 @@ export const lastOf = ({
   afterSequence: after,
   events,
   gaps = [],
-}: Pick<Delivery, 'after' | 'events' | 'gaps'>): number =>
+}: Pick<Delivery, 'afterSequence' | 'events' | 'gaps'>): number =>
   Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
 export const numbers = ({ events }: Pick<Delivery, 'events'>): number[] =>
   events.map(({ sequence }) => sequence);
@@ -91,10 +95,10 @@ export const numbers = ({ events }: Pick<Delivery, 'events'>): number[] =>
 /** All endpoints. They prove consent and acknowledge everything unless the test says otherwise. */
 export class Endpoints implements Egress {
   readonly requests: Arrived[] = [];
-  readonly challenges: Arrived[] = [];
+  readonly challenges: ArrivedChallenge[] = [];
   answer: (request: Arrived) => Answer = (request) =>
-    response(200, { ack: lastOf(request.delivery) });
-  prove: (request: Arrived) => Answer = (request) => response(200, this.proof(request));
+    response(200, { ackSequence: lastOf(request.delivery) });
+  prove: (request: ArrivedChallenge) => Answer = (request) => response(200, this.proof(request));
   readonly #clock: ManualClock;
   closed = false;
 
@@ -102,11 +106,8 @@ export class Endpoints implements Egress {
     this.#clock = clock;
   }
 
-  proof({ delivery }: Arrived, secret: string = CALLBACK.secret) {
-    return {
-      challenge: delivery.challenge,
-      proof: challengeProof(Secret.parse(secret), delivery.challenge!),
-    };
+  proof({ challenge: { challenge } }: ArrivedChallenge, secret: string = CALLBACK.secret) {
+    return { challenge, proof: challengeProof(Secret.parse(secret), challenge) };
   }
 
   check(url: string): string {
@@ -114,12 +115,16 @@ export class Endpoints implements Egress {
   }
 
   async post(request: OutboundRequest): Promise<OutboundResult> {
-    const { params } = JSON.parse(Buffer.from(request.body).toString()) as { params: Delivery };
-    const arrived = { ...request, delivery: params, at: this.#clock.now() };
-    if (params.challenge !== undefined) {
-      this.challenges.push(arrived);
-      return this.prove(arrived);
+    const { params } = JSON.parse(Buffer.from(request.body).toString()) as {
+      params: Delivery | Challenge;
+    };
+    const at = this.#clock.now();
+    if ('challenge' in params) {
+      const asked = { ...request, challenge: params, at };
+      this.challenges.push(asked);
+      return this.prove(asked);
     }
+    const arrived = { ...request, delivery: params, at };
     this.requests.push(arrived);
     return this.answer(arrived);
   }

@@ -349,7 +349,8 @@ describe('retention', () => {
     await w.pass(50 * MINUTE);
     assert.equal((await get(w, subscriptionId)).oldest, 11);
     w.endpoints.requests.length = 0;
-    w.endpoints.answer = ({ delivery }) => response(200, { ack: delivery.events.at(-1)?.sequence });
+    w.endpoints.answer = ({ delivery }) =>
+      response(200, { ackSequence: delivery.events.at(-1)?.sequence });
     await w.pass(6 * MINUTE);
     assert.deepEqual(
       w.endpoints.requests
@@ -451,7 +452,9 @@ describe('positions and acknowledgements', () => {
     const w = await world();
     let hold = true;
     w.endpoints.answer = ({ delivery }) =>
-      hold ? response(503, null, '60') : response(200, { ack: delivery.events.at(-1)!.sequence });
+      hold
+        ? response(503, null, '60')
+        : response(200, { ackSequence: delivery.events.at(-1)!.sequence });
     const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
       key: 'k',
       select,
@@ -488,7 +491,7 @@ describe('positions and acknowledgements', () => {
       });
       let hold = false;
       first.endpoints.answer = ({ delivery }) =>
-        hold ? response(500) : response(200, { ack: delivery.events.at(-1)!.sequence });
+        hold ? response(500) : response(200, { ackSequence: delivery.events.at(-1)!.sequence });
       await first.emit(1);
       await first.emit(2);
       await turns();

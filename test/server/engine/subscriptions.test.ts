@@ -4,7 +4,12 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Delivery, Subscription } from '../../../spec-schema/draft/schema.ts';
+import type {
+  Delivery,
+  Subscription,
+  UpdateRequestParams,
+} from '../../../spec-schema/draft/schema.ts';
+import type { SuggestedLifetime } from '../../../src/protocol/core/index.ts';
 import {
   ann,
   bob,
@@ -115,10 +120,7 @@ describe('subscribe', () => {
     const key = 'k';
     const cases: readonly [Parameters<typeof w.engine.subscribe>[1], object][] = [
       [{ key, select: [{ name: 'nothing' }] }, { kind: 'trigger' }],
-      [
-        { key, select: [{ name: 'tock', arguments: { of: 'others' } }] },
-        { kind: 'trigger', name: 'tock' },
-      ],
+      [{ key, select: [{ name: 'tock', arguments: { of: 'others' } }] }, { kind: 'permission' }],
       [{ key, select: [{ name: 'hidden' }] }, { kind: 'trigger' }],
       [
         { key, select: [{ name: 'pullable' }], callback: CALLBACK },
@@ -160,28 +162,30 @@ describe('subscribe', () => {
   });
 
   test('[ttl-clamp ttl-default ttl-null ttl-null-durable ttl-null-finite ttl-renew-hint] grants a lifetime within the bounds', async () => {
-    const table: readonly [boolean, number | null | undefined, number | null][] = [
-      [false, undefined, HOUR],
-      [false, 1, MINUTE],
-      [false, 5 * MINUTE, 5 * MINUTE],
-      [false, 90 * DAY, 30 * DAY],
-      [false, null, 30 * DAY],
-      [true, null, null],
+    const table: readonly [boolean, SuggestedLifetime, number | null][] = [
+      [false, {}, HOUR],
+      [false, { ttlMs: 1 }, MINUTE],
+      [false, { ttlMs: 5 * MINUTE }, 5 * MINUTE],
+      [false, { ttlMs: 90 * DAY }, 30 * DAY],
+      [false, { noExpiry: true }, 30 * DAY],
+      [true, { noExpiry: true }, null],
     ];
     for (const [durable, asked, granted] of table) {
       const w = await world({ ttl: { allowNoExpiry: durable } });
-      const { ttlMs, expiresAt, renewAfterMs } = await w.engine.subscribe(ann, {
-        key: 'k',
-        select,
-        ...(asked === undefined ? {} : { ttlMs: asked }),
-      });
-      assert.equal(ttlMs, granted);
-      assert.equal(
-        expiresAt,
-        granted === null ? null : new Date(w.clock.now() + granted).toISOString(),
+      const made = await w.engine.subscribe(ann, { key: 'k', select, ...asked });
+      if (granted === null) {
+        assert.equal('ttlMs' in made || 'expiresAt' in made || 'renewAfterMs' in made, false);
+        const pulled = await w.engine.pull(ann, { subscriptionId: made.subscriptionId });
+        assert.equal('expiresAt' in pulled, false);
+        await w.close();
+        continue;
+      }
+      const { ttlMs, expiresAt, renewAfterMs } = made;
+      assert.deepEqual(
+        [ttlMs, expiresAt],
+        [granted, new Date(w.clock.now() + granted).toISOString()],
       );
-      if (granted === null) assert.equal(renewAfterMs, null);
-      else assert.ok(renewAfterMs! >= granted * 0.5 && renewAfterMs! < granted * 0.8);
+      assert.ok(renewAfterMs! >= granted * 0.5 && renewAfterMs! < granted * 0.8);
       await w.close();
     }
   });
@@ -230,6 +234,28 @@ describe('subscribe', () => {
     await w.close();
   });
 
+  test('[subs-since gen-instants] takes every form of an instant, and begins with the event of that millisecond', async () => {
+    const w = await world();
+    const at = w.clock.now();
+    await w.emit(1);
+    await w.pass(MINUTE);
+    const written = new Date(at).toISOString();
+    const local = new Date(at + 2 * HOUR).toISOString().replace('Z', '+02:00');
+    for (const [since, head] of [
+      [written, 1],
+      [local, 1],
+      [written.replace('.000Z', 'z').replace('T', 't'), 1],
+      [written.replace('Z', '0000001Z'), 0],
+      [local.replace('+02:00', '-02:00'), 0],
+    ] as const)
+      assert.equal(
+        (await w.engine.subscribe(ann, { key: since, select, since })).head,
+        head,
+        since,
+      );
+    await w.close();
+  });
+
   test('[subs-since log-once log-all-matching] loses and duplicates no event where history meets new events', async () => {
     for (let held = 0; held < 8; held += 1) {
       const w = await world();
@@ -269,16 +295,17 @@ describe('update', () => {
     const w = await world();
     const { subscriptionId, etag, key } = await w.engine.subscribe(ann, { key: 'k', select });
     const etags = [etag];
-    for (const change of [
+    const changes: readonly Omit<UpdateRequestParams, 'subscriptionId'>[] = [
       { paused: true },
       { ttlMs: 2 * HOUR },
       { select: [{ name: 'tock' }] },
       { callback: CALLBACK },
       { callback: { ...CALLBACK, secret: CALLBACK.secret } },
       { callback: { ...CALLBACK, skipAfterMs: HOUR } },
-      { callback: null },
+      { removeCallback: true },
       { paused: false },
-    ]) {
+    ];
+    for (const change of changes) {
       const updated = await w.engine.update(ann, {
         subscriptionId,
         ifMatch: etags.at(-1)!,
@@ -296,8 +323,8 @@ describe('update', () => {
     assert.deepEqual([stale.code, stale.data], [-32602, { kind: 'etag', etag: etags.at(-1) }]);
     const now = await get(w, subscriptionId);
     assert.deepEqual(
-      [now.status, now.ttlMs, now.select, now.retention],
-      ['active', 2 * HOUR, [{ name: 'tock', arguments: {} }], { maxAgeMs: HOUR, maxEvents: 10 }],
+      [now.paused, now.ttlMs, now.select, now.retention],
+      [undefined, 2 * HOUR, [{ name: 'tock', arguments: {} }], { maxAgeMs: HOUR, maxEvents: 10 }],
     );
     await w.close();
   });
@@ -356,8 +383,8 @@ describe('update', () => {
     assert.deepEqual(refused.data, { kind: 'callback', category: 'challenge_failed' });
     const now = await get(w, subscriptionId);
     assert.deepEqual(
-      [now.etag, now.callback?.origin, now.status],
-      [etag, 'https://hooks.example', 'active'],
+      [now.etag, now.callback?.origin, now.callback?.state, now.paused],
+      [etag, 'https://hooks.example', 'ok', undefined],
     );
     await w.close();
   });
@@ -402,13 +429,65 @@ describe('reading', () => {
     await turns();
     await w.pass(MINUTE);
     const same = await w.engine.get(ann, { subscriptionId, ifNoneMatch: etag });
-    assert.deepEqual(same, { notModified: true, etag, epoch, head: 3, acked: 3, expiresAt });
+    const lastDeliveryAt = new Date(w.clock.now() - MINUTE).toISOString();
+    assert.deepEqual(same, {
+      notModified: true,
+      etag,
+      epoch,
+      head: 3,
+      acked: 3,
+      oldest: 1,
+      expiresAt,
+      callback: { state: 'ok', health: { attempts: 0, lastDeliveryAt } },
+    });
     const whole = (await w.engine.get(ann, {
       subscriptionId,
       ifNoneMatch: 'another',
     })) as Subscription;
     assert.deepEqual([whole.head, whole.oldest, whole.expiresAt], [3, 1, expiresAt]);
     assert.doesNotMatch(JSON.stringify(whole), /whsec_|\/in"/);
+    await w.close();
+  });
+
+  test('[get-not-modified] not modified still tells what changes by itself: the state and the health of the callback, and the oldest number', async () => {
+    const w = await world({ ttl: { allowNoExpiry: true } });
+    const params = { select: [{ name: 'tock' }], noExpiry: true as const };
+    const { subscriptionId, etag } = await w.engine.subscribe(ann, {
+      ...params,
+      key: 'k',
+      callback: CALLBACK,
+    });
+    const condition = async () => {
+      const same = await w.engine.get(ann, { subscriptionId, ifNoneMatch: etag });
+      assert.ok('notModified' in same);
+      assert.equal('expiresAt' in same, false);
+      const { oldest, callback } = await get(w, subscriptionId);
+      assert.equal(same.oldest, oldest);
+      assert.deepEqual(same.callback, { state: callback!.state, health: callback!.health });
+      return [same.oldest > 1, same.callback?.state, same.callback?.health.lastError];
+    };
+    assert.deepEqual(await condition(), [false, 'ok', undefined]);
+    w.endpoints.answer = () => response(404);
+    for (let n = 1; n <= 100; n += 1) await w.emit(n, {}, 'tock');
+    await turns();
+    assert.deepEqual(await condition(), [true, 'failing', 'http_4xx']);
+    w.endpoints.prove = () => response(404);
+    await w.pass(HOUR - MINUTE);
+    assert.deepEqual(await condition(), [true, 'suspended', 'http_4xx']);
+
+    const without = await w.engine.subscribe(ann, { ...params, key: 'without' });
+    const same = await w.engine.get(ann, {
+      subscriptionId: without.subscriptionId,
+      ifNoneMatch: without.etag,
+    });
+    assert.deepEqual(Object.keys(same).sort(), [
+      'acked',
+      'epoch',
+      'etag',
+      'head',
+      'notModified',
+      'oldest',
+    ]);
     await w.close();
   });
 
@@ -529,7 +608,7 @@ describe('the end', () => {
     await turns();
     const stream = listen(w.engine, ann, { subscriptionId });
     await w.pass(10 * MINUTE - SECOND);
-    assert.equal((await get(w, subscriptionId)).status, 'active');
+    assert.equal((await get(w, subscriptionId)).head, 1);
     await w.pass(2 * SECOND);
     await stream.ended;
     assert.deepEqual(stream.deliveries.at(-1)?.terminated, { reason: 'expired' });
@@ -590,7 +669,7 @@ describe('the end', () => {
       (await refusal(w.engine.get(ann, { subscriptionId: two.subscriptionId }))).data['reason'],
       'revoked',
     );
-    assert.equal((await get(w, three.subscriptionId)).status, 'active');
+    assert.equal((await get(w, three.subscriptionId)).key, 'three');
     assert.equal(await w.engine.terminate({ principal: 'ann' }, 'failed'), 1);
     await w.close();
   });
@@ -615,7 +694,7 @@ describe('the end', () => {
     const w = await world({ reauthorize: () => false });
     const { subscriptionId } = await w.engine.subscribe(ann, { key: 'k', select });
     await w.pass(MINUTE - SECOND);
-    assert.equal((await get(w, subscriptionId)).status, 'active');
+    assert.equal((await get(w, subscriptionId)).key, 'k');
     await w.pass(2 * SECOND);
     assert.equal((await refusal(w.engine.get(ann, { subscriptionId }))).data['reason'], 'revoked');
     await w.close();
@@ -629,7 +708,7 @@ describe('the end', () => {
       const { subscriptionId, epoch, etag } = await first.engine.subscribe(ann, {
         key: 'k',
         select,
-        ttlMs: null,
+        noExpiry: true,
       });
       await first.emitAll(1, 3);
       const before = (await first.engine.pull(ann, { subscriptionId })) as Delivery;
@@ -677,7 +756,7 @@ describe('verification', () => {
     for (const [at, [reason, how]] of table.entries()) {
       const w = await world();
       w.endpoints.prove = (request) => {
-        if (how === 'echo') return response(200, { challenge: request.delivery.challenge });
+        if (how === 'echo') return response(200, { challenge: request.challenge.challenge });
         if (how === 'wrong') return response(200, w.endpoints.proof(request, secretOf(9)));
         return typeof how === 'string' ? failed(how) : response(...how);
       };
@@ -695,18 +774,16 @@ describe('verification', () => {
     }
   });
 
-  test('[subs-id-first cbv-challenge dlv-challenge-empty] sends a challenge that names the future subscription', async () => {
+  test('[subs-id-first cbv-challenge cb-id-random] sends a challenge that names the future subscription, and nothing else', async () => {
     const w = await world();
-    const { subscriptionId, epoch, key } = await w.engine.subscribe(ann, {
+    const { subscriptionId, key } = await w.engine.subscribe(ann, {
       key: 'k',
       select,
       callback: CALLBACK,
     });
-    const { delivery, headers } = w.endpoints.challenges[0]!;
-    assert.deepEqual(
-      [delivery.subscriptionId, delivery.epoch, delivery.key, delivery.events, delivery.head],
-      [subscriptionId, epoch, key, [], 0],
-    );
+    const { challenge, headers } = w.endpoints.challenges[0]!;
+    assert.deepEqual(challenge, { subscriptionId, key, challenge: challenge.challenge });
+    assert.match(challenge.challenge, /^[\w-]{22,128}$/);
     assert.equal(headers['mcp-subscription-id'], subscriptionId);
     assert.match(headers['webhook-id']!, /^msg_[\w-]{32}$/);
     await w.close();
@@ -846,14 +923,17 @@ describe('verification', () => {
       key: 'k',
       select,
       callback: CALLBACK,
-      ttlMs: null,
+      noExpiry: true,
     });
     await w.pass(3 * DAY + MINUTE);
     assert.equal(w.endpoints.challenges.length, 4);
     w.endpoints.prove = () => response(404);
     await w.pass(DAY);
-    const { status, callback } = await get(w, subscriptionId);
-    assert.deepEqual([status, callback?.health.lastError], ['suspended', 'challenge_failed']);
+    const { callback } = await get(w, subscriptionId);
+    assert.deepEqual(
+      [callback?.state, callback?.health.lastError],
+      ['suspended', 'challenge_failed'],
+    );
     await w.emit(1);
     await w.pass(3 * DAY);
     assert.deepEqual([w.endpoints.requests.length, (await get(w, subscriptionId)).acked], [0, 0]);
@@ -861,8 +941,8 @@ describe('verification', () => {
     await w.engine.update(ann, { subscriptionId, resume: true });
     await turns();
     assert.deepEqual(
-      [(await get(w, subscriptionId)).status, w.endpoints.numbers],
-      ['active', [[1]]],
+      [(await get(w, subscriptionId)).callback?.state, w.endpoints.numbers],
+      ['ok', [[1]]],
     );
     await w.close();
   });
@@ -873,7 +953,7 @@ describe('verification', () => {
       key: 'k',
       select,
       callback: CALLBACK,
-      ttlMs: null,
+      noExpiry: true,
     });
     let refuse: (() => void) | undefined;
     w.endpoints.prove = (request) =>
@@ -888,7 +968,7 @@ describe('verification', () => {
     await w.engine.update(ann, { subscriptionId, callback });
     refuse();
     await turns();
-    assert.equal((await get(w, subscriptionId)).status, 'active');
+    assert.equal((await get(w, subscriptionId)).callback?.state, 'ok');
     await w.emit(1);
     await turns();
     assert.deepEqual(
@@ -917,7 +997,7 @@ test('[end-revoked] a permission check that finds a selection forbidden ends no 
   await turns();
   await w.pass(SECOND);
   assert.equal((await w.inner.tombstone(stays!))?.reason, 'revoked');
-  assert.equal((await get(w, leaves!)).status, 'active');
+  assert.equal((await get(w, leaves!)).key, 'leaves');
   await w.close();
 });
 

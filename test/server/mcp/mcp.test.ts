@@ -5,11 +5,8 @@
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { McpServer } from '@modelcontextprotocol/server';
-import {
-  EXTENSION_ID,
-  SUBSCRIPTION_ID_META_KEY,
-  REVISION,
-} from '../../../spec-schema/draft/schema.ts';
+import { EXTENSION_ID, REVISION } from '../../../spec-schema/draft/schema.ts';
+import { SUBSCRIPTION_ID_META_KEY } from '../../../src/protocol/wire/envelope.ts';
 import type { AttachableEngine } from '../../../src/server/mcp/sdk.ts';
 import { attachTriggers } from '../../../src/server/mcp/triggers/install.ts';
 import { triggersMethods } from '../../../src/server/mcp/triggers/methods.ts';
@@ -121,7 +118,7 @@ test('[subs-unsupported] rejects the parameters of levels and options that it do
   const url = 'https://callback.example/in';
   const requests: readonly (readonly [parameter: string, method: string, params: object])[] = [
     ['callback', 'update', { callback: { url, secret: SECRET } }],
-    ['callback', 'update', { callback: null }],
+    ['removeCallback', 'update', { removeCallback: true }],
     ['resume', 'update', { resume: true }],
     ['revokePrevious', 'update', { revokePrevious: true }],
     ['paused', 'update', { paused: false }],
@@ -221,7 +218,10 @@ describe('errors', () => {
       const [message] = await messagesOf(
         await ask(modernEndpoint(engine), 'triggers/subscriptions', {}, authInfo),
       );
-      assert.partialDeepStrictEqual(message?.error, { code: -32024, data: { kind: 'principal' } });
+      assert.partialDeepStrictEqual(message?.error, {
+        code: -32024,
+        data: { kind: 'authentication' },
+      });
     }
   });
   test('a hook decides who the caller is', async () => {
@@ -307,14 +307,10 @@ describe('a stream', () => {
       (await call('s', 'triggers/subscribe', { select, key: 'tags' })).result ?? {};
     for (const id of [77, '77']) {
       await send({ id, method: 'triggers/stream', params: { subscriptionId } });
-      const tag = (message: Message) =>
-        (message.params?.['_meta'] as Record<string, unknown> | undefined)?.[
-          SUBSCRIPTION_ID_META_KEY
-        ];
-      assert.equal(
-        (await next((message) => tag(message) === id)).method,
-        'notifications/triggers/delivery',
-      );
+      const { method, params } = await next((message) => message.params?.['requestId'] === id);
+      assert.equal(method, 'notifications/triggers/delivery');
+      assert.equal(check('StreamDelivery', params).ok, true);
+      assert.equal('_meta' in params!, false);
     }
     await close();
   });

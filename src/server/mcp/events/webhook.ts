@@ -121,4 +121,4 @@ const padded = (secret: string): string =>
  * engine clamps it to the server's bounds.
  */
 const wholeMs = (ms: number): number =>
-  Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, Math.floor(ms)));
+  Math.min(Number.MAX_SAFE_INTEGER, Math.max(1, Math.floor(ms)));

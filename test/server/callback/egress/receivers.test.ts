@@ -11,7 +11,7 @@ import { CALLBACK_ANSWER_BYTES_MAX } from '../../../../src/protocol/wire/limits.
 import { answer, bodyOf, closing, endpoint, request, outcomeOf, type Endpoint } from './support.ts';
 
 const DEADLINE_MS = 400;
-const GOOD = answer('200 OK', '{"ack":7}');
+const GOOD = answer('200 OK', '{"ackSequence":7}');
 
 interface Misbehavior {
   readonly does: (socket: Socket) => void;
@@ -84,7 +84,7 @@ const MISBEHAVIORS: Readonly<Record<string, Misbehavior>> = {
   'sends two interim answers, then a good one': {
     does: (s) => s.write('HTTP/1.1 102 Processing\r\n\r\n'.repeat(2) + GOOD),
     outcome: 'response 200',
-    body: '{"ack":7}',
+    body: '{"ackSequence":7}',
   },
   'answers 100': {
     does: (s) => s.end('HTTP/1.1 100 Continue\r\n\r\n' + GOOD),
@@ -96,7 +96,7 @@ const MISBEHAVIORS: Readonly<Record<string, Misbehavior>> = {
     outcome: 'connection_refused',
   },
   'answers 999': {
-    does: (s) => s.write(answer('999 X', '{"ack":7}')),
+    does: (s) => s.write(answer('999 X', '{"ackSequence":7}')),
     outcome: 'response 999',
     body: '',
   },
@@ -110,14 +110,14 @@ const MISBEHAVIORS: Readonly<Record<string, Misbehavior>> = {
     outcome: 'connection_refused',
   },
   'sends two responses': {
-    does: (s) => s.write(GOOD + answer('500 X', '{"ack":9}')),
+    does: (s) => s.write(GOOD + answer('500 X', '{"ackSequence":9}')),
     outcome: 'response 200',
-    body: '{"ack":7}',
+    body: '{"ackSequence":7}',
   },
   'sends a response and garbage': {
     does: (s) => s.write(`${GOOD}\x16\x03\x01`),
     outcome: 'response 200',
-    body: '{"ack":7}',
+    body: '{"ackSequence":7}',
   },
   'sends 8 KiB': {
     does: (s) => s.write(answer('200 OK', 'y'.repeat(8192))),
@@ -162,9 +162,9 @@ const MISBEHAVIORS: Readonly<Record<string, Misbehavior>> = {
     body: bomb.subarray(0, 8192).toString('latin1'),
   },
   'claims a keep-alive of a year': {
-    does: (s) => s.write(answer('200 OK', '{"ack":7}', 'keep-alive: timeout=31536000\r\n')),
+    does: (s) => s.write(answer('200 OK', '{"ackSequence":7}', 'keep-alive: timeout=31536000\r\n')),
     outcome: 'response 200',
-    body: '{"ack":7}',
+    body: '{"ackSequence":7}',
   },
 };
 
@@ -192,7 +192,7 @@ describe('an endpoint that', () => {
       if (result.kind === 'response') assert.ok(result.body.length <= CALLBACK_ANSWER_BYTES_MAX);
       const next = await egress.post(request(peer.url));
       assert.equal(outcomeOf(next), 'response 200');
-      assert.equal(bodyOf(next), '{"ack":7}');
+      assert.equal(bodyOf(next), '{"ackSequence":7}');
     });
   }
 

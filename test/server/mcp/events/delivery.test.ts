@@ -134,7 +134,9 @@ describe('a delivery', () => {
 
   test('is also signed by the server, beside the HMAC and with a key of its key set, if it has one [SEP-3415 O18]', async (t) => {
     const key = generateDeliveryKey();
-    const w = await eventsWorld(t, { engine: { deliveryKey: key } });
+    const w = await eventsWorld(t, {
+      engine: { deliveryKey: key, resource: 'https://mcp.example/mcp' },
+    });
     const hook = await w.receiver();
     await w.hook(hook);
     await w.open();

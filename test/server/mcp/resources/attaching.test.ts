@@ -406,7 +406,7 @@ describe('attaching feeds', () => {
     const [anonymous] = await messagesOf(await ask(handler, 'resources/read', { uri: FEED }));
     assert.deepEqual(
       [anonymous?.error?.code, anonymous?.error?.data],
-      [-32024, { kind: 'principal' }],
+      [-32024, { kind: 'authentication' }],
     );
   });
 });
@@ -536,7 +536,10 @@ describe('listening around a handler', () => {
     const [refused] = await messagesOf(
       await listen(handler, { resourceSubscriptions: [FEED] }, token(undefined)),
     );
-    assert.deepEqual([refused?.error?.code, refused?.error?.data], [-32024, { kind: 'principal' }]);
+    assert.deepEqual(
+      [refused?.error?.code, refused?.error?.data],
+      [-32024, { kind: 'authentication' }],
+    );
     await handler.close();
     const broken = listening({
       ready: async () => {

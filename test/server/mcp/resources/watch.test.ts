@@ -104,7 +104,7 @@ describe('a watch', () => {
       seen: { epoch: EPOCH, sequence: 10 },
     });
     const watch = await open();
-    log.failure = forbidden({ kind: 'principal' });
+    log.failure = forbidden({ kind: 'authentication' });
     await pass(RENEW_AFTER_MS);
     assert.deepEqual([log.told, watch.closed, log.listener], [['revoked'], true, null]);
     assert.equal(clock.pending, 0);
@@ -146,7 +146,7 @@ describe('a watch', () => {
       });
     const opening = open();
     await pass(0);
-    log.failure = forbidden({ kind: 'principal' });
+    log.failure = forbidden({ kind: 'authentication' });
     await pass(RENEW_AFTER_MS);
     ready();
     assert.equal((await opening).closed, true);

@@ -437,7 +437,7 @@ describe('access', () => {
       code: -32024,
       message:
         "You are not permitted to follow this. Call watch without arguments to list what you can follow, or ask the server's operator for access.",
-      data: { kind: 'trigger', name: 'tock' },
+      data: { kind: 'permission' },
     });
     const { watchId } = await watch('tick');
     allowed.clear();
