@@ -12,16 +12,20 @@ export interface RegistrationKey {
   readonly key: string;
 }
 
+/** How a receiver knows the signatures of a server. */
+export interface ServerIdentity {
+  /** The address of the server's key set. Absent = the server has none. */
+  readonly jwksUri?: string;
+  /** The `iss` of the server's signatures: its resource URI. */
+  readonly issuer?: string;
+}
+
 /** The verbs with their members. */
 export interface ReceiverVerbs {
   /**
-   * Registers a key, and the address of the server's key set if it has one. Returns
-   * `{ url, secret }`. For SEP-3415, `subscriptionId` is the id that the server returns.
+   * Registers a key, and the identity of the server if it has one. Returns `{ url, secret }`. For SEP-3415, `subscriptionId` is the id that the server returns.
    */
-  readonly register: RegistrationKey & {
-    readonly jwksUri?: string;
-    readonly subscriptionId?: string;
-  };
+  readonly register: RegistrationKey & ServerIdentity & { readonly subscriptionId?: string };
   /** Makes a new secret for the key, as for `triggers/update`. Returns `{ secret }`. */
   readonly rotate: RegistrationKey;
   /**

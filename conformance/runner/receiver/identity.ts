@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Json } from '../wire/session.ts';
+import type { ServerIdentity } from './control.ts';
 
 const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
@@ -77,6 +78,10 @@ export class Identity {
   get jwksUri(): string {
     return `${this.#origin}/jwks.json`;
   }
+  /** What a receiver registers about this server. */
+  get registration(): { readonly audience: string } & Required<ServerIdentity> {
+    return { audience: this.audience, issuer: this.audience, jwksUri: this.jwksUri };
+  }
   get jwk(): Json {
     return { ...this.#keys.publicKey.export({ format: 'jwk' }), kid: this.kid, use: 'sig' };
   }
@@ -92,6 +97,7 @@ export class Identity {
       kid: this.kid,
       b64: false,
       crit: ['b64'],
+      iss: this.audience,
       iat: Math.floor(Date.now() / 1000),
       htm: 'POST',
       origin: new URL(url).origin,

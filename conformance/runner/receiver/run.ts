@@ -59,7 +59,7 @@ async function requireReceiver(url: string, secret: string): Promise<void> {
   const { origin } = new URL(url);
   const answered: Answered | undefined = await sendDelivery(
     url,
-    { ...log.heartbeat(0), challenge },
+    log.challenge(challenge),
     { secrets: [secret] },
   ).catch(() => undefined);
   if (answered === undefined)

@@ -10,7 +10,12 @@ import { Observations, NotApplicable } from '../observations.ts';
 import { lastOf } from '../server/callback-endpoint.ts';
 import { bodyOf, sendDelivery, type Answered, type Sending } from '../wire/sender.ts';
 import type { Json } from '../wire/session.ts';
-import type { ReceiverControl, ReceiverVerb, RegistrationKey } from './control.ts';
+import type {
+  ReceiverControl,
+  ReceiverVerb,
+  RegistrationKey,
+  ServerIdentity,
+} from './control.ts';
 import { detached, Identity } from './identity.ts';
 
 /** One scenario. It gets its own registration when the control interface can make one. */
@@ -115,7 +120,7 @@ export class ReceiverTest {
 
   /** Makes a registration. Without the verb `register`, returns that of the command line. */
   async register(
-    more: Partial<RegistrationKey> & { readonly jwksUri?: string } = {},
+    more: Partial<RegistrationKey> & ServerIdentity = {},
   ): Promise<Registered> {
     if (!this.control.has('register')) {
       const { url, secret } = this.subject;
@@ -154,15 +159,15 @@ export class ReceiverTest {
     const delivery = this.log.delivery(this.log.acked);
     const answered = await this.settled(delivery, sending);
     assert.deepEqual(
-      { status: answered.status, ack: answered.body?.ack },
-      { status: 200, ack: lastOf(delivery) },
+      { status: answered.status, ackSequence: answered.body?.ackSequence },
+      { status: 200, ackSequence: lastOf(delivery) },
     );
     this.log.acked = lastOf(delivery);
     return answered;
   }
 
   /**
-   * Repeats a delivery until the answer is final: not 5xx, and no `ack` below the delivery's end.
+   * Repeats a delivery until the answer is final: not 5xx, and no `ackSequence` below the delivery's end.
    * Resolves with that answer, or after the patience with the last one.
    */
   settled(delivery: Json, sending?: Parameters<ReceiverTest['send']>[1]): Promise<Answered> {
@@ -176,8 +181,8 @@ export class ReceiverTest {
       const onItsWay =
         answered.status >= 500 ||
         (answered.status === 200 &&
-          Number.isInteger(answered.body?.ack) &&
-          answered.body.ack < lastOf(delivery));
+          Number.isInteger(answered.body?.ackSequence) &&
+          answered.body.ackSequence < lastOf(delivery));
       if (!onItsWay || Date.now() > end) return answered;
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
@@ -218,12 +223,12 @@ export class ReceiverTest {
     const event = { ...this.next.events[0], sequence: head + 2 };
     const { status, body } = await this.send({
       ...this.log.heartbeat(acked),
-      after: head + 1,
+      afterSequence: head + 1,
       head: head + 2,
       events: [event],
     });
     assert.ok(
-      status !== 200 || !(body?.ack > head),
+      status !== 200 || !(body?.ackSequence > head),
       `the receiver acknowledges the event after the rejected one: HTTP ${status} ${JSON.stringify(body)}`,
     );
     if (!this.control.has('applied')) return;

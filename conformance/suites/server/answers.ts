@@ -36,43 +36,43 @@ const WORTHLESS: readonly (readonly [check: string, what: string, reply: (hit: H
     () => ({ headers: { 'content-type': 'text/html' }, body: '<html>OK</html>' }),
   ],
   ['ans-no-ack', 'an object without `ack`', () => ({ body: { ok: true } })],
-  ['ans-no-ack', '`ack` in a list', () => ({ body: [{ ack: 1 }] })],
+  ['ans-no-ack', '`ack` in a list', () => ({ body: [{ ackSequence: 1 }] })],
   ['ans-no-ack', 'a number', () => ({ body: '1' })],
-  ['ans-no-ack', '`ack` as a string', () => ({ body: { ack: '1' } })],
-  ['ans-no-ack', '`ack` as null', () => ({ body: { ack: null } })],
-  ['ans-no-ack', 'a fractional `ack`', () => ({ body: { ack: 1.5 } })],
-  ['ans-no-ack', 'truncated JSON', () => ({ body: '{"ack":1' })],
+  ['ans-no-ack', '`ack` as a string', () => ({ body: { ackSequence: '1' } })],
+  ['ans-no-ack', '`ack` as null', () => ({ body: { ackSequence: null } })],
+  ['ans-no-ack', 'a fractional `ack`', () => ({ body: { ackSequence: 1.5 } })],
+  ['ans-no-ack', 'truncated JSON', () => ({ body: '{"ackSequence":1' })],
   [
     'ans-ack-bound',
     '`ack` above what was sent',
-    ({ delivery: sent }) => ({ body: { ack: lastOf(sent) + 1 } }),
+    ({ delivery: sent }) => ({ body: { ackSequence: lastOf(sent) + 1 } }),
   ],
   [
     'ans-ack-bound',
     '`ack` far above what was sent',
-    () => ({ body: { ack: Number.MAX_SAFE_INTEGER } }),
+    () => ({ body: { ackSequence: Number.MAX_SAFE_INTEGER } }),
   ],
-  ['ans-ack-bound', '`ack` below zero', () => ({ body: { ack: -1 } })],
+  ['ans-ack-bound', '`ack` below zero', () => ({ body: { ackSequence: -1 } })],
   [
     'ans-no-progress',
     '`ack` equal to `after`',
-    ({ delivery: { after } }) => ({ body: { ack: after } }),
+    ({ delivery: { after } }) => ({ body: { ackSequence: after } }),
   ],
   [
     'ans-reject-other',
     '`reject` of a later sequence number',
-    () => ({ body: { ack: 0, reject: { sequence: 2, reason: 'Never.' } } }),
+    () => ({ body: { ackSequence: 0, reject: { sequence: 2, reason: 'Never.' } } }),
   ],
   [
     'ans-reject-other',
     '`reject` of an acknowledged sequence number',
-    () => ({ body: { ack: 1, reject: { sequence: 1, reason: 'Never.' } } }),
+    () => ({ body: { ackSequence: 1, reject: { sequence: 1, reason: 'Never.' } } }),
   ],
   [
     'ans-reject-other',
     '`reject` beyond the delivery',
     ({ delivery: sent }) => ({
-      body: { ack: lastOf(sent), reject: { sequence: lastOf(sent) + 1, reason: 'Never.' } },
+      body: { ackSequence: lastOf(sent), reject: { sequence: lastOf(sent) + 1, reason: 'Never.' } },
     }),
   ],
 ];
@@ -113,7 +113,7 @@ const rejecting =
   (number: number) =>
   (hit: Hit): Reply =>
     hit.delivery.events.some(({ sequence }: Json) => sequence === number)
-      ? { body: { ack: number - 1, reject: { sequence: number, reason: 'Never.' } } }
+      ? { body: { ackSequence: number - 1, reject: { sequence: number, reason: 'Never.' } } }
       : acknowledge(hit);
 /** The gap of a delivery that contains this sequence number. */
 const gapAt = ({ delivery: { gaps = [] } }: Hit, number: number): Json =>
@@ -145,7 +145,7 @@ export const answers = [
           acknowledges(what, (hit) => ({ ...acknowledge(hit), ...answer })),
         ),
         acknowledges('additional members', ({ delivery: sent }) => ({
-          body: { ack: lastOf(sent), took: 'long', nested: { ack: 0 } },
+          body: { ackSequence: lastOf(sent), took: 'long', nested: { ack: 0 } },
         })),
         acknowledges('white space around it', ({ delivery: sent }) => ({
           body: `\r\n { "ack" : ${lastOf(sent)} } \n`,
@@ -194,7 +194,7 @@ export const answers = [
         '`ack` below `after` counts as no_ack and makes no progress',
         async () => {
           const { made, endpoint } = await withEvents(t, 1, ({ delivery: sent }) => ({
-            body: { ack: sent.after === 0 ? 1 : 0 },
+            body: { ackSequence: sent.after === 0 ? 1 : 0 },
           }));
           await acked(t, made, 1);
           await t.emit(t.topicOf(made), 1, { from: 2 });
@@ -218,7 +218,7 @@ export const answers = [
     async run(t) {
       const partial = async (): Promise<void> => {
         const endpoint = await t.endpoint();
-        endpoint.answer = (hit, n) => (n === 1 ? { body: { ack: 1 } } : acknowledge(hit));
+        endpoint.answer = (hit, n) => (n === 1 ? { body: { ackSequence: 1 } } : acknowledge(hit));
         const made = await loaded(t, endpoint, 5);
         const [first, second] = [await delivery(t, endpoint, 1), await delivery(t, endpoint, 2)];
         await t.check(
@@ -280,7 +280,7 @@ export const answers = [
             const endpoint = await t.endpoint();
             endpoint.answer = (hit) =>
               lastOf(hit.delivery) >= 2 && hit.delivery.after < 1
-                ? { body: { ack: 1, reject: { sequence: 2, reason: 'Never.' } } }
+                ? { body: { ackSequence: 1, reject: { sequence: 2, reason: 'Never.' } } }
                 : acknowledge(hit);
             const made = await t.subscribe({ callback: endpoint.callback });
             const { subscriptionId } = made;

@@ -21,13 +21,13 @@ const NEEDS = { drains: ['callback'], verbs: ['emit'], types: ['plain'] } as con
 
 /** An acknowledgement of this many bytes. */
 const padded = (ack: number, bytes: number): string => {
-  const head = `{"ack":${ack}`;
+  const head = `{"ackSequence":${ack}`;
   return `${head}${' '.repeat(bytes - head.length - 1)}}`;
 };
 
 /** Chunks of an acknowledgement that never ends. */
 async function* drops(): AsyncGenerator<string> {
-  yield '{"ack":1';
+  yield '{"ackSequence":1';
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, 500));
     yield ' ';
@@ -237,8 +237,8 @@ export const callback = [
         done.push(refuses ? 1 : lastOf(sent));
         return {
           body: refuses
-            ? { ack: 1, reject: { sequence: 2, reason: 'Never.' } }
-            : { ack: lastOf(sent) },
+            ? { ackSequence: 1, reject: { sequence: 2, reason: 'Never.' } }
+            : { ackSequence: lastOf(sent) },
         };
       };
       await acked(t, await loaded(t, endpoint, 5), 5);
@@ -426,11 +426,11 @@ export const callback = [
           body: padded(1, ANSWER_BYTES_MAX),
         }),
         unread('a compressed acknowledgement does not count', 'cb-no-decoding', {
-          body: gzipSync('{"ack":1}'),
+          body: gzipSync('{"ackSequence":1}'),
           headers: { 'content-encoding': 'gzip' },
         }),
         read('an uncompressed answer with Content-Encoding is read as it is', 'cb-no-decoding', {
-          body: '{"ack":1}',
+          body: '{"ackSequence":1}',
           headers: { 'content-encoding': 'gzip' },
         }),
       ]);

@@ -391,7 +391,7 @@ export const changes = [
           assert.equal((await get(t, subscriptionId)).status, 'suspended', '`status`:');
         },
       );
-      first.answer = ({ delivery }) => ({ body: { ack: lastOf(delivery) } });
+      first.answer = ({ delivery }) => ({ body: { ackSequence: lastOf(delivery) } });
       await t.check(
         ['sub-only-client-resumes', 'sub-paused'],
         'a suspended callback stays suspended although its endpoint takes deliveries again',
@@ -419,7 +419,7 @@ export const changes = [
             [0, 'gone'],
             '`health.attempts` and `health.lastError`:',
           );
-          first.answer = ({ delivery }) => ({ body: { ack: lastOf(delivery) } });
+          first.answer = ({ delivery }) => ({ body: { ackSequence: lastOf(delivery) } });
         },
       );
       await t.check(

@@ -56,7 +56,7 @@ export const delivery = [
       if (endpoint !== undefined) {
         endpoint.answer = ({ delivery: one }, n) => {
           if (n === 1) return { status: 503 };
-          return { body: { ack: n === 2 ? one.after + 1 : lastOf(one) } };
+          return { body: { ackSequence: n === 2 ? one.after + 1 : lastOf(one) } };
         };
       }
       const subscription = await t.subscribe(

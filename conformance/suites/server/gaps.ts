@@ -376,7 +376,7 @@ export const gaps = [
               reject: { sequence: delivery.after + 1, reason: 'never' },
             },
           };
-        return numbers.includes(3) ? { status: 413 } : { body: { ack: lastOf(delivery) } };
+        return numbers.includes(3) ? { status: 413 } : { body: { ackSequence: lastOf(delivery) } };
       };
       const subscription = await t.subscribe({ callback: endpoint.callback });
       const { subscriptionId } = subscription;
@@ -446,7 +446,7 @@ export const gaps = [
     async run(t) {
       const endpoint = await t.endpoint();
       endpoint.answer = ({ delivery }) =>
-        delivery.events.length > 0 ? { status: 500 } : { body: { ack: lastOf(delivery) } };
+        delivery.events.length > 0 ? { status: 500 } : { body: { ackSequence: lastOf(delivery) } };
       const subscription = await t.subscribe({
         callback: { ...endpoint.callback, skipAfterMs: ATTEMPTS_MS },
         ttlMs: null,

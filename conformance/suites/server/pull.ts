@@ -175,7 +175,7 @@ export const pull = [
           (await t.mcp.request('triggers/get', { subscriptionId })).status === 'suspended',
       );
       const attempts = endpoint.deliveries.length;
-      endpoint.answer = ({ delivery }) => ({ body: { ack: lastOf(delivery) } });
+      endpoint.answer = ({ delivery }) => ({ body: { ackSequence: lastOf(delivery) } });
       await t.check('pull-not-callback', 'a log with a callback can be pulled', async () => {
         assert.deepEqual(
           sequences(

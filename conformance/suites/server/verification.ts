@@ -53,7 +53,7 @@ const WRONG: readonly Wrong[] = [
     reason: 'challenge_failed',
     reply: () => ({ headers: { 'content-type': 'text/html' }, body: '<html>OK</html>' }),
   },
-  { what: 'an acknowledgement', reason: 'challenge_failed', reply: () => ({ body: { ack: 0 } }) },
+  { what: 'an acknowledgement', reason: 'challenge_failed', reply: () => ({ body: { ackSequence: 0 } }) },
   {
     what: 'the correct answer in a list',
     reason: 'challenge_failed',

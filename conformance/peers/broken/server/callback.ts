@@ -117,14 +117,14 @@ export const callback: readonly BrokenServer[] = [
     check: 'cb-start',
     wrong: 'starts a challenge at 0',
     fault: challenges(({ body }) => {
-      body.params.after = 0;
+      body.params.afterSequence = 0;
     }),
   },
   {
     check: 'cb-start',
     wrong: 'starts every delivery at 0',
     fault: deliveries(({ body }) => {
-      body.params.after = 0;
+      body.params.afterSequence = 0;
     }),
   },
   {
@@ -133,7 +133,7 @@ export const callback: readonly BrokenServer[] = [
     fault: challenges(({ body, headers }) => {
       headers['webhook-id'] = webhookIdOf({
         ...body.params,
-        gaps: [{ from: 1, to: body.params.after + 1 }],
+        gaps: [{ from: 1, to: body.params.afterSequence + 1 }],
       });
     }),
   },
@@ -210,7 +210,7 @@ export const callback: readonly BrokenServer[] = [
         ...answer,
         body:
           body.params.events.length === 101
-            ? JSON.stringify({ ack: body.params.after + 100 })
+            ? JSON.stringify({ ackSequence: body.params.afterSequence + 100 })
             : answer.body,
       }),
     },

@@ -178,7 +178,7 @@ export const failure: readonly BrokenServer[] = [
     check: 'retry-success',
     wrong: 'stops counting failures after a success',
     fault: onAnswer((answer, { body }) =>
-      body.params.after > 0 && answer.status === 404 ? { ...answer, status: 503 } : answer,
+      body.params.afterSequence > 0 && answer.status === 404 ? { ...answer, status: 503 } : answer,
     ),
   },
   {
@@ -189,7 +189,7 @@ export const failure: readonly BrokenServer[] = [
         const known = memory[headers['webhook-id']!] === true;
         memory[headers['webhook-id']!] = true;
         return known
-          ? { status: 200, headers: {}, body: JSON.stringify({ ack: params.head }) }
+          ? { status: 200, headers: {}, body: JSON.stringify({ ackSequence: params.head }) }
           : undefined;
       },
     },

@@ -179,7 +179,7 @@ export const stream: readonly BrokenServer[] = [
       notification: (message, { memory }) =>
         delivery(message) &&
         message.params.events.length === 0 &&
-        message.params.head > message.params.after &&
+        message.params.head > message.params.afterSequence &&
         (memory['full'] = (memory['full'] ?? 0) + 1) > 3
           ? {
               jsonrpc: '2.0',
