@@ -60,7 +60,12 @@ export class Reader {
     if (this.decisions.isMissing(delivery, this.applied)) return { refused: 'missing' };
     if (afterSequence > this.applied.sequence) {
       // Another reader of the same owner has acknowledged them.
-      this.tell({ applied: 'elsewhere', epoch, from: this.applied.sequence + 1, to: afterSequence });
+      this.tell({
+        applied: 'elsewhere',
+        epoch,
+        from: this.applied.sequence + 1,
+        to: afterSequence,
+      });
       this.applied = { epoch, sequence: afterSequence };
     }
     const parts = [

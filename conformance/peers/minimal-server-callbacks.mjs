@@ -178,9 +178,7 @@ function send(url, secrets, made) {
   const { subscriptionId, epoch, afterSequence, gaps = [] } = made;
   const last = lastOf(made);
   const id =
-    last > afterSequence
-      ? webhookId(subscriptionId, epoch, afterSequence, last, gaps)
-      : randomId();
+    last > afterSequence ? webhookId(subscriptionId, epoch, afterSequence, last, gaps) : randomId();
   return sendParams(url, secrets, made, id);
 }
 

@@ -229,7 +229,11 @@ export class ClientTest {
   ): ReturnType<ScriptedServer['callBack']> {
     const answered = await this.server.callBack(...args);
     if (answered.status === 200 && Number.isInteger(answered.body?.ackSequence))
-      this.#answered.push({ epoch: args[0].epoch, sequence: answered.body.ackSequence, at: Date.now() });
+      this.#answered.push({
+        epoch: args[0].epoch,
+        sequence: answered.body.ackSequence,
+        at: Date.now(),
+      });
     return answered;
   }
 

@@ -370,11 +370,7 @@ export class ScriptedServer {
   async #verify(callback: { readonly url: string; readonly secret: string }): Promise<void> {
     const challenge = randomBytes(24).toString('base64url');
     const params = this.log.challenge(challenge);
-    const raw = JSON.stringify(
-      { jsonrpc: '2.0', method: DELIVERY_METHOD, params },
-      null,
-      2,
-    );
+    const raw = JSON.stringify({ jsonrpc: '2.0', method: DELIVERY_METHOD, params }, null, 2);
     const { status, body } = await sendDelivery(callback.url, params, {
       secrets: [callback.secret],
       raw,

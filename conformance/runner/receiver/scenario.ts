@@ -10,12 +10,7 @@ import { Observations, NotApplicable } from '../observations.ts';
 import { lastOf } from '../server/callback-endpoint.ts';
 import { bodyOf, sendDelivery, type Answered, type Sending } from '../wire/sender.ts';
 import type { Json } from '../wire/session.ts';
-import type {
-  ReceiverControl,
-  ReceiverVerb,
-  RegistrationKey,
-  ServerIdentity,
-} from './control.ts';
+import type { ReceiverControl, ReceiverVerb, RegistrationKey, ServerIdentity } from './control.ts';
 import { detached, Identity } from './identity.ts';
 
 /** One scenario. It gets its own registration when the control interface can make one. */
@@ -119,9 +114,7 @@ export class ReceiverTest {
   }
 
   /** Makes a registration. Without the verb `register`, returns that of the command line. */
-  async register(
-    more: Partial<RegistrationKey> & ServerIdentity = {},
-  ): Promise<Registered> {
+  async register(more: Partial<RegistrationKey> & ServerIdentity = {}): Promise<Registered> {
     if (!this.control.has('register')) {
       const { url, secret } = this.subject;
       const { aud = AUDIENCE, sub = 'conformance' } = tokenOf(url)?.claims ?? {};

@@ -35,7 +35,8 @@ export interface Answered {
 export function webhookIdOf(delivery: Json): string {
   const { subscriptionId, epoch, afterSequence, gaps = [] } = delivery;
   const last = lastOf(delivery);
-  if (isChallenge(delivery) || last === afterSequence) return `msg_${randomBytes(24).toString('base64url')}`;
+  if (isChallenge(delivery) || last === afterSequence)
+    return `msg_${randomBytes(24).toString('base64url')}`;
   const fields = [
     subscriptionId,
     epoch,

@@ -58,7 +58,10 @@ export const callback = [
         'the endpoint verifies a delivery with tabs, escapes and reordered members as received',
         async () => {
           const { status, body } = await deliver(t, log.delivery(0), { raw });
-          assert.deepEqual({ status, ackSequence: body?.ackSequence }, { status: 200, ackSequence: 3 });
+          assert.deepEqual(
+            { status, ackSequence: body?.ackSequence },
+            { status: 200, ackSequence: 3 },
+          );
         },
       );
       await t.check('dlv-repeat', 'the endpoint acknowledges a repeated delivery again', async () =>
@@ -73,7 +76,10 @@ export const callback = [
         'recv-missing',
         'the endpoint, which has applied 3, does not acknowledge a delivery that starts after 5',
         () =>
-          assert.ok(status !== 200 || !(body?.ackSequence > 3), `HTTP ${status} ${JSON.stringify(body)}`),
+          assert.ok(
+            status !== 200 || !(body?.ackSequence > 3),
+            `HTTP ${status} ${JSON.stringify(body)}`,
+          ),
       );
       await t.check(
         'recv-missing-fetch',

@@ -155,7 +155,10 @@ export const applying = [
             newMember: true,
           });
           const { status, body } = await t.settled(log.delivery(0), { raw });
-          assert.deepEqual({ status, ackSequence: body?.ackSequence }, { status: 200, ackSequence: 4 });
+          assert.deepEqual(
+            { status, ackSequence: body?.ackSequence },
+            { status: 200, ackSequence: 4 },
+          );
         },
       );
       log.appendGap(2, 'quarantined');
@@ -165,7 +168,10 @@ export const applying = [
         'the receiver applies a delivery with a gap for an unknown reason',
         async () => {
           const { status, body } = await t.settled(log.delivery(4));
-          assert.deepEqual({ status, ackSequence: body?.ackSequence }, { status: 200, ackSequence: 7 });
+          assert.deepEqual(
+            { status, ackSequence: body?.ackSequence },
+            { status: 200, ackSequence: 7 },
+          );
         },
       );
     },

@@ -113,7 +113,10 @@ export const identity = [
         t.log.append(1);
         const delivery = t.log.delivery(t.log.acked);
         const { status, body } = await t.sendAs(server, delivery);
-        assert.deepEqual({ status, ackSequence: body?.ackSequence }, { status: 200, ackSequence: t.log.head });
+        assert.deepEqual(
+          { status, ackSequence: body?.ackSequence },
+          { status: 200, ackSequence: t.log.head },
+        );
         t.log.acked = t.log.head;
       };
       await t.check('jws-verify', 'the receiver accepts a correct signature', correct);
@@ -291,7 +294,10 @@ export const identity = [
         'the receiver applies the repeated request when it can fetch the keys',
         async () => {
           const { status, body } = await t.repeated(() => t.sendAs(server, delivery), delivery);
-          assert.deepEqual({ status, ackSequence: body?.ackSequence }, { status: 200, ackSequence: 1 });
+          assert.deepEqual(
+            { status, ackSequence: body?.ackSequence },
+            { status: 200, ackSequence: 1 },
+          );
         },
       );
     },

@@ -167,7 +167,10 @@ export const signature = [
         'the receiver verifies a body with white space, escapes and reordered members as received',
         async () => {
           const { status, body } = await t.settled(delivery, { raw });
-          assert.deepEqual({ status, ackSequence: body?.ackSequence }, { status: 200, ackSequence: t.log.head });
+          assert.deepEqual(
+            { status, ackSequence: body?.ackSequence },
+            { status: 200, ackSequence: t.log.head },
+          );
         },
       );
       t.log.acked = t.log.head;

@@ -20,6 +20,7 @@ import {
   quiet,
   sequences,
   serverTime,
+  stateOf,
   upTo,
 } from './following.ts';
 
@@ -35,28 +36,28 @@ const WORTHLESS: readonly (readonly [check: string, what: string, reply: (hit: H
     'an HTML page',
     () => ({ headers: { 'content-type': 'text/html' }, body: '<html>OK</html>' }),
   ],
-  ['ans-no-ack', 'an object without `ack`', () => ({ body: { ok: true } })],
-  ['ans-no-ack', '`ack` in a list', () => ({ body: [{ ackSequence: 1 }] })],
+  ['ans-no-ack', 'an object without `ackSequence`', () => ({ body: { ok: true } })],
+  ['ans-no-ack', '`ackSequence` in a list', () => ({ body: [{ ackSequence: 1 }] })],
   ['ans-no-ack', 'a number', () => ({ body: '1' })],
-  ['ans-no-ack', '`ack` as a string', () => ({ body: { ackSequence: '1' } })],
-  ['ans-no-ack', '`ack` as null', () => ({ body: { ackSequence: null } })],
-  ['ans-no-ack', 'a fractional `ack`', () => ({ body: { ackSequence: 1.5 } })],
+  ['ans-no-ack', '`ackSequence` as a string', () => ({ body: { ackSequence: '1' } })],
+  ['ans-no-ack', '`ackSequence` as null', () => ({ body: { ackSequence: null } })],
+  ['ans-no-ack', 'a fractional `ackSequence`', () => ({ body: { ackSequence: 1.5 } })],
   ['ans-no-ack', 'truncated JSON', () => ({ body: '{"ackSequence":1' })],
   [
     'ans-ack-bound',
-    '`ack` above what was sent',
+    '`ackSequence` above what was sent',
     ({ delivery: sent }) => ({ body: { ackSequence: lastOf(sent) + 1 } }),
   ],
   [
     'ans-ack-bound',
-    '`ack` far above what was sent',
+    '`ackSequence` far above what was sent',
     () => ({ body: { ackSequence: Number.MAX_SAFE_INTEGER } }),
   ],
-  ['ans-ack-bound', '`ack` below zero', () => ({ body: { ackSequence: -1 } })],
+  ['ans-ack-bound', '`ackSequence` below zero', () => ({ body: { ackSequence: -1 } })],
   [
     'ans-no-progress',
-    '`ack` equal to `after`',
-    ({ delivery: { after } }) => ({ body: { ackSequence: after } }),
+    '`ackSequence` equal to `afterSequence`',
+    ({ delivery: { afterSequence } }) => ({ body: { ackSequence: afterSequence } }),
   ],
   [
     'ans-reject-other',
@@ -123,7 +124,7 @@ export const answers = [
   scenario({
     name: 'answers: acknowledgements',
     about:
-      'A 2xx with a JSON object whose `ack` is in range acknowledges, whatever else it contains.',
+      'A 2xx with a JSON object whose `ackSequence` is in range acknowledges, whatever else it contains.',
     checks: ['ans-ack'],
     needs: NEEDS,
     async run(t) {
@@ -145,12 +146,12 @@ export const answers = [
           acknowledges(what, (hit) => ({ ...acknowledge(hit), ...answer })),
         ),
         acknowledges('additional members', ({ delivery: sent }) => ({
-          body: { ackSequence: lastOf(sent), took: 'long', nested: { ack: 0 } },
+          body: { ackSequence: lastOf(sent), took: 'long', nested: { ackSequence: 0 } },
         })),
         acknowledges('white space around it', ({ delivery: sent }) => ({
-          body: `\r\n { "ack" : ${lastOf(sent)} } \n`,
+          body: `\r\n { "ackSequence" : ${lastOf(sent)} } \n`,
         })),
-        t.check('ans-ack', 'an answer acknowledges everything up to `ack`', async () => {
+        t.check('ans-ack', 'an answer acknowledges everything up to `ackSequence`', async () => {
           const endpoint = await t.endpoint();
           const made = await loaded(t, endpoint, 5);
           await acked(t, made, 5);
@@ -166,7 +167,7 @@ export const answers = [
 
   scenario({
     name: 'answers: no acknowledgement',
-    about: 'A 2xx without a valid `ack` is a failure and makes no progress.',
+    about: 'A 2xx without a valid `ackSequence` is a failure and makes no progress.',
     checks: ['ans-no-ack', 'ans-ack-bound', 'ans-no-progress', 'ans-reject-other'],
     needs: NEEDS,
     async run(t) {
@@ -191,10 +192,10 @@ export const answers = [
       );
       await t.check(
         'ans-ack-bound',
-        '`ack` below `after` counts as no_ack and makes no progress',
+        '`ackSequence` below `afterSequence` counts as no_ack and makes no progress',
         async () => {
           const { made, endpoint } = await withEvents(t, 1, ({ delivery: sent }) => ({
-            body: { ackSequence: sent.after === 0 ? 1 : 0 },
+            body: { ackSequence: sent.afterSequence === 0 ? 1 : 0 },
           }));
           await acked(t, made, 1);
           await t.emit(t.topicOf(made), 1, { from: 2 });
@@ -226,9 +227,9 @@ export const answers = [
           'after an ack of one of five events, the next delivery starts with the second',
           async () => {
             assert.deepEqual(
-              [second.delivery.after, second.delivery.events[0]?.sequence],
+              [second.delivery.afterSequence, second.delivery.events[0]?.sequence],
               [1, 2],
-              '`after` and the first event of the next delivery:',
+              '`afterSequence` and the first event of the next delivery:',
             );
             ofSeveral(first);
             await acked(t, made, 5);
@@ -245,9 +246,9 @@ export const answers = [
               endpoint.deliveries.find((hit) => gapAt(hit, 2) !== undefined),
             );
             assert.deepEqual(
-              [telling.delivery.after, telling.delivery.gaps[0]],
+              [telling.delivery.afterSequence, telling.delivery.gaps[0]],
               [1, { from: 2, to: 2, reason: 'rejected' }],
-              '`after` and the gap:',
+              '`afterSequence` and the gap:',
             );
             assert.equal(telling.delivery.acked, 1, '`acked` with the gap:');
           },
@@ -279,7 +280,7 @@ export const answers = [
             t.control.require('redact');
             const endpoint = await t.endpoint();
             endpoint.answer = (hit) =>
-              lastOf(hit.delivery) >= 2 && hit.delivery.after < 1
+              lastOf(hit.delivery) >= 2 && hit.delivery.afterSequence < 1
                 ? { body: { ackSequence: 1, reject: { sequence: 2, reason: 'Never.' } } }
                 : acknowledge(hit);
             const made = await t.subscribe({ callback: endpoint.callback });
@@ -339,7 +340,7 @@ export const answers = [
           async () => {
             const now = await t.until('the callback to be suspended', async () => {
               const one = await get();
-              return one.status === 'suspended' && one;
+              return stateOf(one) === 'suspended' && one;
             });
             assert.deepEqual(
               [now.callback?.origin, now.callback?.health.lastError],
@@ -528,9 +529,9 @@ export const answers = [
               return one.callback.health.lastError !== undefined && one;
             });
             assert.deepEqual(
-              [now.status, now.callback.health.lastError, now.callback.health.attempts],
-              ['active', 'http_4xx', 1],
-              '`status`, `health.lastError` and `health.attempts`:',
+              [stateOf(now), now.callback.health.lastError, now.callback.health.attempts],
+              ['failing', 'http_4xx', 1],
+              '`callback.state`, `health.lastError` and `health.attempts`:',
             );
             await acked(t, made, 1);
             assert.equal(tries, 2, 'attempts with the gap:');

@@ -1,6 +1,6 @@
 /**
  * Changing, reading and ending subscriptions, and their ETags (SEP: triggers/update, triggers/get,
- * triggers/unsubscribe, ETags, Status).
+ * triggers/unsubscribe, ETags, Pause).
  */
 import assert from 'node:assert/strict';
 import { isDeepStrictEqual } from 'node:util';
@@ -13,13 +13,20 @@ import {
 } from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
+import { stateOf } from './following.ts';
 
 const get = (t: ServerTest, subscriptionId: string): Promise<Json> =>
   t.mcp.request('triggers/get', { subscriptionId });
 const numbersOf = (delivery: Json): number[] => delivery.events.map(({ data }: Json) => data.n);
-/** Resolves when the subscription has this status. */
-const status = (t: ServerTest, subscriptionId: string, wanted: string): Promise<unknown> =>
-  t.until(`status "${wanted}"`, async () => (await get(t, subscriptionId)).status === wanted);
+/** Resolves when the callback is suspended. */
+const suspended = (t: ServerTest, subscriptionId: string): Promise<unknown> =>
+  t.until(
+    'the callback to be suspended',
+    async () => stateOf(await get(t, subscriptionId)) === 'suspended',
+  );
+
+/** Time in which a change is reported on open streams: less than the pause between heartbeats. */
+const TOLD_WITHIN_MS = 5000;
 
 export const changes = [
   scenario({
@@ -46,8 +53,8 @@ export const changes = [
       const [changed, restored]: readonly [object, object] = t.declares('pause')
         ? [{ paused: true }, { paused: false }]
         : [{ select: other }, { select: made.select }];
-      const isChanged = ({ status, select }: Json): boolean =>
-        t.declares('pause') ? status === 'paused' : isDeepStrictEqual(select, other);
+      const isChanged = ({ paused, select }: Json): boolean =>
+        t.declares('pause') ? paused === true : isDeepStrictEqual(select, other);
       await t.check(
         'upd-if-match',
         'a stale ETag is rejected with the current one, and nothing changes',
@@ -74,8 +81,8 @@ export const changes = [
         });
         const after = await get(t, subscriptionId);
         assert.deepEqual(
-          [after.status, after.ttlMs, after.etag],
-          [before.status, before.ttlMs, before.etag],
+          [after.paused, after.ttlMs, after.etag],
+          [before.paused, before.ttlMs, before.etag],
         );
       });
       await t.check('upd-atomic', 'an update of several members changes all of them', async () => {
@@ -200,18 +207,25 @@ export const changes = [
           );
         },
       );
-      await t.check('sub-status-told', 'an open stream reports the new status', async () => {
-        if (!t.offers('stream'))
-          throw new NotApplicable('The server does not offer the drain "stream".');
-        const stream = await t.stream({ subscriptionId });
-        await t.until('the events on the stream', () => stream.events.length === 5);
-        await t.mcp.request('triggers/update', { subscriptionId, paused: false });
-        await t.until(
-          'a delivery with status "active"',
-          () => stream.deliveries.at(-1)?.status === 'active',
-          5000,
-        );
-      });
+      await t.check(
+        'sub-status-told',
+        'an open stream reports a changed configuration',
+        async () => {
+          if (!t.offers('stream'))
+            throw new NotApplicable('The server does not offer the drain "stream".');
+          const stream = await t.stream({ subscriptionId });
+          await t.until('the events on the stream', () => stream.events.length === 5);
+          const { etag } = await t.mcp.request('triggers/update', {
+            subscriptionId,
+            paused: false,
+          });
+          await t.until(
+            'a delivery with the ETag of the update',
+            () => stream.deliveries.at(-1)?.etag === etag,
+            TOLD_WITHIN_MS,
+          );
+        },
+      );
       if (!t.offers('callback'))
         throw new NotApplicable('The server does not offer the drain "callback".');
       const endpoint = await t.endpoint();
@@ -298,7 +312,7 @@ export const changes = [
   scenario({
     name: 'update: callbacks',
     about:
-      'A new URL has to consent, a new secret signs next to the old one, and null removes the callback but keeps the log.',
+      'A new URL has to consent, a new secret signs next to the old one, and removeCallback removes the callback but keeps the log.',
     checks: [
       'upd-verify',
       'upd-rotate',
@@ -307,6 +321,7 @@ export const changes = [
       'sub-only-client-resumes',
       'sub-health-kept',
       'sub-paused',
+      'sub-status-told',
       'etag-config',
       'get-no-side-effect',
     ],
@@ -376,8 +391,23 @@ export const changes = [
       first.answer = () => ({ status: 410 });
       const proves = first.consent;
       first.consent = () => ({ status: 410 });
+      const stream = t.offers('stream') ? await t.stream({ subscriptionId }) : undefined;
       await t.emit(topic, 1, { from: 3 });
-      await status(t, subscriptionId, 'suspended');
+      await suspended(t, subscriptionId);
+      await t.check(
+        'sub-status-told',
+        'an open stream reports a changed state of the callback',
+        async () => {
+          if (stream === undefined)
+            throw new NotApplicable('The server does not offer the drain "stream".');
+          await t.until(
+            'a delivery without events after event 3',
+            () =>
+              stream.events.at(-1)?.sequence === 3 && stream.deliveries.at(-1)?.events.length === 0,
+            TOLD_WITHIN_MS,
+          );
+        },
+      );
       await t.check(
         'get-no-side-effect',
         'reading does not resume a suspended callback',
@@ -388,7 +418,7 @@ export const changes = [
               ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }),
             });
           await t.mcp.request('triggers/subscriptions');
-          assert.equal((await get(t, subscriptionId)).status, 'suspended', '`status`:');
+          assert.equal(stateOf(await get(t, subscriptionId)), 'suspended', '`callback.state`:');
         },
       );
       first.answer = ({ delivery }) => ({ body: { ackSequence: lastOf(delivery) } });
@@ -397,13 +427,16 @@ export const changes = [
         'a suspended callback stays suspended although its endpoint takes deliveries again',
         async () => {
           const count = first.events.length;
-          await update({ paused: false, callback: first.callback });
+          await update({
+            ...(t.declares('pause') ? { paused: false } : {}),
+            callback: first.callback,
+          });
           await t.emit(topic, 1, { from: 4 });
           await t.pause(1500);
           assert.deepEqual(
-            [(await get(t, subscriptionId)).status, first.events.length],
+            [stateOf(await get(t, subscriptionId)), first.events.length],
             ['suspended', count],
-            '`status`, and events at the callback:',
+            '`callback.state`, and events at the callback:',
           );
         },
       );
@@ -441,10 +474,10 @@ export const changes = [
       );
       await t.check(
         'upd-detach',
-        'callback null stops all attempts and keeps the log',
+        'removeCallback stops all attempts and keeps the log',
         async () => {
           const count = first.hits.length;
-          const { callback } = await update({ callback: null });
+          const { callback } = await update({ removeCallback: true });
           assert.equal(callback, undefined, '`callback`:');
           await t.emit(topic, 1, { from: 5 });
           assert.deepEqual(
@@ -455,6 +488,56 @@ export const changes = [
           assert.equal(first.hits.length, count, 'requests to the callback:');
         },
       );
+    },
+  }),
+
+  scenario({
+    name: 'update: paused and suspended',
+    about: 'A callback is suspended and paused at once; each of them ends by its own parameter.',
+    checks: ['sub-paused', 'sub-only-client-resumes'],
+    needs: { drains: ['callback'], types: ['plain'], verbs: ['emit'], options: ['pause'] },
+    async run(t) {
+      const endpoint = await t.endpoint();
+      const { consent } = endpoint;
+      const made = await t.subscribe({ callback: endpoint.callback });
+      const { subscriptionId } = made;
+      endpoint.answer = () => ({ status: 410 });
+      endpoint.consent = () => ({ status: 410 });
+      const update = async (params: object): Promise<Json> => {
+        const { paused, callback } = await t.mcp.request('triggers/update', {
+          subscriptionId,
+          ...params,
+        });
+        return { paused, state: callback.state };
+      };
+      await t.emit(t.topicOf(made), 1);
+      await suspended(t, subscriptionId);
+      endpoint.answer = acknowledge;
+      await t.check('sub-paused', 'a suspended callback that is paused shows both', async () =>
+        assert.deepEqual(await update({ paused: true }), { paused: true, state: 'suspended' }),
+      );
+      await t.check('sub-only-client-resumes', 'paused false does not end a suspension', async () =>
+        assert.deepEqual(await update({ paused: false }), {
+          paused: undefined,
+          state: 'suspended',
+        }),
+      );
+      await update({ paused: true });
+      endpoint.consent = consent;
+      const count = endpoint.deliveries.length;
+      await t.check('sub-paused', '`resume` ends the suspension and not the pause', async () => {
+        assert.deepEqual(await update({ resume: true }), { paused: true, state: 'ok' });
+        // Wait to see that no event arrives.
+        await t.pause(400);
+        assert.equal(endpoint.deliveries.length, count, 'deliveries to the callback:');
+      });
+      await t.check('sub-paused', 'after the pause, delivery continues', async () => {
+        assert.deepEqual(await update({ paused: false }), { paused: undefined, state: 'ok' });
+        await t.until(
+          'the event to be acknowledged',
+          async () => (await get(t, subscriptionId)).acked === 1,
+        );
+      });
     },
   }),
 
@@ -491,9 +574,25 @@ export const changes = [
           epoch: made.epoch,
           head: count,
           acked: 0,
+          oldest: 1,
           expiresAt: made.expiresAt,
         });
       });
+      await t.check(
+        'get-not-modified',
+        'a matching ETag returns the state and the health of the callback',
+        async () => {
+          if (!t.offers('callback'))
+            throw new NotApplicable('The server does not offer the drain "callback".');
+          const called = await t.subscribe({ callback: (await t.endpoint()).callback });
+          const { callback } = await t.mcp.request('triggers/get', {
+            subscriptionId: called.subscriptionId,
+            ifNoneMatch: called.etag,
+          });
+          const { state, health } = called.callback;
+          assert.deepEqual(callback, { state, health }, '`callback`:');
+        },
+      );
       await t.check('get-full', 'another ETag or none returns the whole subscription', async () => {
         for (const params of [{}, { ifNoneMatch: 'other' }])
           assert.deepEqual(

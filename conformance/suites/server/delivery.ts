@@ -1,6 +1,5 @@
 /** The delivery message on every drain (SEP: Delivery). */
 import assert from 'node:assert/strict';
-import { NotApplicable } from '../../runner/observations.ts';
 import { lastOf } from '../../runner/server/callback-endpoint.ts';
 import {
   gapsOf,
@@ -46,7 +45,6 @@ export const delivery = [
       'dlv-order',
       'dlv-same-object',
       'dlv-head-always',
-      'dlv-challenge-empty',
     ],
     needs: { verbs: ['emit', 'redact'], types: ['plain'] },
     async run(t) {
@@ -56,7 +54,7 @@ export const delivery = [
       if (endpoint !== undefined) {
         endpoint.answer = ({ delivery: one }, n) => {
           if (n === 1) return { status: 503 };
-          return { body: { ackSequence: n === 2 ? one.after + 1 : lastOf(one) } };
+          return { body: { ackSequence: n === 2 ? one.afterSequence + 1 : lastOf(one) } };
         };
       }
       const subscription = await t.subscribe(
@@ -98,7 +96,7 @@ export const delivery = [
           { validated: false },
         ),
       ];
-      const called = endpoint?.hits.map((hit) => hit.delivery) ?? [];
+      const called = endpoint?.deliveries.map((hit) => hit.delivery) ?? [];
       const all: readonly Drained[] = [
         { drain: 'pull', deliveries: pulled },
         { drain: 'stream', deliveries: stream?.deliveries ?? [] },
@@ -108,10 +106,10 @@ export const delivery = [
 
       await t.check(
         'dlv-coverage',
-        'a delivery covers each sequence number from after + 1 to its last once',
+        'a delivery covers each sequence number from afterSequence + 1 to its last once',
         () =>
           each(all, (one, which) => {
-            let position: number = one.after;
+            let position: number = one.afterSequence;
             for (const [from, to] of ranges(one).sort(([a], [b]) => a - b)) {
               assert.equal(from, position + 1, `${which} covers ${position} and then`);
               position = to;
@@ -192,25 +190,6 @@ export const delivery = [
               `\`${member}\` of ${which} is ${JSON.stringify(one[member])}`,
             );
         }),
-      );
-      await t.check(
-        'dlv-challenge-empty',
-        'a challenge covers nothing and is sent to callbacks only',
-        () => {
-          if (endpoint === undefined)
-            throw new NotApplicable('The server does not offer the drain "callback".');
-          assert.ok(endpoint.challenges.length > 0, 'the callback received no challenge');
-          for (const { delivery: one } of endpoint.challenges)
-            assert.deepEqual(
-              [one.events, one.gaps ?? []],
-              [[], []],
-              '`events` and `gaps` of a challenge:',
-            );
-          each(
-            all.filter(({ drain }) => drain !== 'callback'),
-            (one, which) => assert.equal(one.challenge, undefined, `\`challenge\` of ${which}:`),
-          );
-        },
       );
     },
   }),

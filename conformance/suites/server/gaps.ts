@@ -193,7 +193,7 @@ export const gaps = [
         oldest,
         subscription,
         retention: { maxAgeMs },
-      } = await shortLog(t, { ttlMs: null });
+      } = await shortLog(t, { noExpiry: true });
       if (subscription.ttlMs !== null && subscription.ttlMs < 2 * maxAgeMs)
         throw new NotShown(
           `The server grants no lifetime of twice the ${maxAgeMs} ms for which it keeps events.`,
@@ -372,8 +372,8 @@ export const gaps = [
         if (numbers.includes(2))
           return {
             body: {
-              ack: delivery.after,
-              reject: { sequence: delivery.after + 1, reason: 'never' },
+              ackSequence: delivery.afterSequence,
+              reject: { sequence: delivery.afterSequence + 1, reason: 'never' },
             },
           };
         return numbers.includes(3) ? { status: 413 } : { body: { ackSequence: lastOf(delivery) } };
@@ -449,7 +449,7 @@ export const gaps = [
         delivery.events.length > 0 ? { status: 500 } : { body: { ackSequence: lastOf(delivery) } };
       const subscription = await t.subscribe({
         callback: { ...endpoint.callback, skipAfterMs: ATTEMPTS_MS },
-        ttlMs: null,
+        noExpiry: true,
       });
       const { subscriptionId, epoch } = subscription;
       await t.emit(t.topicOf(subscription), 1);

@@ -65,7 +65,7 @@ export const isolation = [
             'the subscription is listed',
           );
           const now = await t.mcp.request('triggers/get', { subscriptionId });
-          assert.deepEqual([now.status, now.acked, now.etag], ['active', 0, etag]);
+          assert.deepEqual([now.paused, now.acked, now.etag], [undefined, 0, etag]);
         },
       );
       await t.check(

@@ -201,7 +201,7 @@ export const positions = [
             `The server still has sequence number ${from + 1} of ${head}, although its retention is ${maxEvents} events.`,
           );
         const read = await readAll(t.mcp, subscriptionId, { epoch, sequence: from });
-        assert.equal(read[0]?.after, from, '`after` of the first result:');
+        assert.equal(read[0]?.afterSequence, from, '`afterSequence` of the first result:');
         assert.equal(
           gapSpans(gapsOf(read)),
           `${spans(upTo(from + 1, oldest - 1))} retention`,
@@ -219,7 +219,11 @@ export const positions = [
         if (!t.offers('stream')) return;
         const stream = await t.stream({ subscriptionId, after: { epoch, sequence: 3 } });
         await untilStreamed(t, stream, head);
-        assert.equal(stream.deliveries[0].after, 3, '`after` of the first delivery:');
+        assert.equal(
+          stream.deliveries[0].afterSequence,
+          3,
+          '`afterSequence` of the first delivery:',
+        );
         assert.equal(spans(coveredBy(stream.deliveries)), `4-${head}`, 'covered sequence numbers:');
       });
       await t.check('pos-old-valid', 'a trimmed position can be acknowledged', async () =>

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { lastOf } from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
+import { stateOf } from './following.ts';
 
 const sequences = ({ events }: Json): number[] => events.map(({ sequence }: Json) => sequence);
 const RESULT_BYTES_MAX = 1_048_576;
@@ -46,7 +47,7 @@ export const pull = [
       const { subscriptionId, pull, at } = await filled(t, 5);
       await t.check('pull-after', 'a pull starts after `after`', async () => {
         const answer = await pull({ after: at(2) });
-        assert.deepEqual([answer.after, sequences(answer)], [2, [3, 4, 5]]);
+        assert.deepEqual([answer.afterSequence, sequences(answer)], [2, [3, 4, 5]]);
       });
       await t.check('pull-max', 'a pull returns at most maxEvents events', async () =>
         assert.equal((await pull({ maxEvents: 2 })).events.length, 2, 'events with maxEvents 2:'),
@@ -69,7 +70,7 @@ export const pull = [
         const answer = await pull({ maxEvents: 0, waitMs: 20_000 });
         assert.deepEqual(
           [answer.events, answer.gaps ?? [], lastOf(answer)],
-          [[], [], answer.after],
+          [[], [], answer.afterSequence],
         );
         assert.ok(Date.now() - startedAt < 10_000, 'the pull waited');
       });
@@ -88,7 +89,7 @@ export const pull = [
       await t.check(
         'pull-after',
         'without `after` a pull starts after the acknowledged position',
-        async () => assert.equal((await pull()).after, 3, '`after` of the result:'),
+        async () => assert.equal((await pull()).afterSequence, 3, '`afterSequence` of the result:'),
       );
       await t.check('pull-ack-first', 'a pull with a rejected `ack` reads nothing', async () => {
         const rejection = await t.mcp.errorOf('triggers/pull', { subscriptionId, ack: at(99) });
@@ -172,7 +173,7 @@ export const pull = [
       await t.until(
         'the callback to be suspended',
         async () =>
-          (await t.mcp.request('triggers/get', { subscriptionId })).status === 'suspended',
+          stateOf(await t.mcp.request('triggers/get', { subscriptionId })) === 'suspended',
       );
       const attempts = endpoint.deliveries.length;
       endpoint.answer = ({ delivery }) => ({ body: { ackSequence: lastOf(delivery) } });
@@ -194,9 +195,9 @@ export const pull = [
           await t.mcp.request('triggers/pull', { subscriptionId, maxEvents: 0 });
           await t.pause(300);
           assert.equal(
-            (await t.mcp.request('triggers/get', { subscriptionId })).status,
+            stateOf(await t.mcp.request('triggers/get', { subscriptionId })),
             'suspended',
-            '`status`:',
+            '`callback.state`:',
           );
           assert.equal(endpoint.deliveries.length, attempts, 'attempts after two pulls:');
         },

@@ -16,6 +16,7 @@ import {
 } from '../../runner/server/coverage.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
+import { stateOf } from './following.ts';
 
 const selecting = (t: ServerTest, topic = t.unique('topic')): Json[] => [
   { name: t.control.type('plain'), arguments: { topic } },
@@ -250,7 +251,7 @@ export const subscriptions = [
           const { code, kind } = await refused({ select: [{ name }] }, await t.as('stranger'));
           // A type that the principal cannot list is reported as unknown.
           assert.ok(
-            (code === -32024 && kind === 'trigger') || (code === -32023 && kind === 'trigger'),
+            (code === -32024 && kind === 'permission') || (code === -32023 && kind === 'trigger'),
             `the error has code ${code} and kind ${kind}`,
           );
         },
@@ -304,7 +305,8 @@ export const subscriptions = [
             select: [{ name }],
           });
           assert.ok(
-            (code === -32024 || code === -32023) && data?.kind === 'trigger',
+            (code === -32024 && data?.kind === 'permission') ||
+              (code === -32023 && data?.kind === 'trigger'),
             `the error has code ${code} and kind ${data?.kind}`,
           );
         },
@@ -604,7 +606,7 @@ export const subscriptions = [
         await t.until(
           'the callback to be suspended',
           async () =>
-            (await t.mcp.request('triggers/get', { subscriptionId })).status === 'suspended',
+            stateOf(await t.mcp.request('triggers/get', { subscriptionId })) === 'suspended',
         );
         const again = await t.mcp.request('triggers/subscribe', {
           key: made.key,
@@ -612,9 +614,9 @@ export const subscriptions = [
           callback: endpoint.callback,
         });
         assert.deepEqual(
-          [again.created, again.subscriptionId, again.status],
+          [again.created, again.subscriptionId, stateOf(again)],
           [false, subscriptionId, 'suspended'],
-          '`created`, `subscriptionId` and `status`:',
+          '`created`, `subscriptionId` and `callback.state`:',
         );
         assert.ok(again.expiresAt >= made.expiresAt, '`expiresAt` is earlier than before');
       });

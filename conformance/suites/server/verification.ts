@@ -11,6 +11,7 @@ import {
   type Reply,
 } from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
+import { problemOf } from '../../runner/wire/schema.ts';
 import type { RpcError } from '../../runner/wire/session.ts';
 import { arrived, quiet, rejection } from './following.ts';
 
@@ -53,7 +54,11 @@ const WRONG: readonly Wrong[] = [
     reason: 'challenge_failed',
     reply: () => ({ headers: { 'content-type': 'text/html' }, body: '<html>OK</html>' }),
   },
-  { what: 'an acknowledgement', reason: 'challenge_failed', reply: () => ({ body: { ackSequence: 0 } }) },
+  {
+    what: 'an acknowledgement',
+    reason: 'challenge_failed',
+    reply: () => ({ body: { ackSequence: 0 } }),
+  },
   {
     what: 'the correct answer in a list',
     reason: 'challenge_failed',
@@ -180,6 +185,17 @@ export const verification = [
             urls.length + 1,
             `challenges in ${urls.length + 1} calls with an unverified URL:`,
           );
+        },
+      );
+      await t.check(
+        'cbv-challenge',
+        'the params of a challenge are `subscriptionId`, `key` and `challenge`',
+        () => {
+          for (const { delivery: params } of endpoint.challenges) {
+            const { challenge: _challenge, _meta, ...rest } = params;
+            assert.deepEqual(rest, { subscriptionId, key: made.key }, 'the other params:');
+            assert.equal(problemOf('Challenge', params), null, 'validation errors of the params:');
+          }
         },
       );
       await t.check('cbv-challenge', 'each challenge is new and has at least 128 bits', () => {

@@ -474,7 +474,9 @@ const ROWS = [
   {
     check: 'ans-receiver-ack',
     wrong: 'acknowledges the number of events',
-    overrides: { answered: (_ack, { events }) => ({ status: 200, body: { ackSequence: events.length } }) },
+    overrides: {
+      answered: (_ack, { events }) => ({ status: 200, body: { ackSequence: events.length } }),
+    },
   },
   {
     check: 'ans-receiver-missing',

@@ -21,7 +21,8 @@ const jsonAnswer = (said: Json): CallbackAnswer => ({
   headers: {},
   body: JSON.stringify(said),
 });
-const all = ({ body }: CallbackRequest): CallbackAnswer => jsonAnswer({ ackSequence: lastOf(body.params) });
+const all = ({ body }: CallbackRequest): CallbackAnswer =>
+  jsonAnswer({ ackSequence: lastOf(body.params) });
 const status = (
   from: (answer: CallbackAnswer, outgoing: CallbackRequest) => boolean,
   to: number,
@@ -96,7 +97,9 @@ export const answers: readonly BrokenServer[] = [
     check: 'ans-ack',
     wrong: 'advances by one sequence number for each answer',
     fault: onAnswer((answer, said, { body }) =>
-      said?.ackSequence > body.params.afterSequence + 1 ? jsonAnswer({ ackSequence: body.params.afterSequence + 1 }) : answer,
+      said?.ackSequence > body.params.afterSequence + 1
+        ? jsonAnswer({ ackSequence: body.params.afterSequence + 1 })
+        : answer,
     ),
   },
   {
@@ -124,24 +127,31 @@ export const answers: readonly BrokenServer[] = [
     check: 'ans-no-ack',
     wrong: 'accepts an ack that is a string',
     fault: onAnswer((answer, said) =>
-      typeof said?.ackSequence === 'string' ? jsonAnswer({ ackSequence: Number(said.ackSequence) }) : answer,
+      typeof said?.ackSequence === 'string'
+        ? jsonAnswer({ ackSequence: Number(said.ackSequence) })
+        : answer,
     ),
   },
   {
     check: 'ans-no-ack',
     wrong: 'rounds a fractional ack',
-    fault: onAnswer((answer, said) => (said?.ackSequence === 1.5 ? jsonAnswer({ ackSequence: 1 }) : answer)),
+    fault: onAnswer((answer, said) =>
+      said?.ackSequence === 1.5 ? jsonAnswer({ ackSequence: 1 }) : answer,
+    ),
   },
   {
     check: 'ans-no-ack',
     wrong: 'accepts truncated JSON',
-    fault: onAnswer((answer) => (answer.body === '{"ackSequence":1' ? jsonAnswer({ ackSequence: 1 }) : answer)),
+    fault: onAnswer((answer) =>
+      answer.body === '{"ackSequence":1' ? jsonAnswer({ ackSequence: 1 }) : answer,
+    ),
   },
   {
     check: 'ans-no-progress',
     wrong: 'treats no progress as a success',
     fault: content(
-      (said, { body }) => said?.ackSequence === body.params.afterSequence && said.reject === undefined,
+      (said, { body }) =>
+        said?.ackSequence === body.params.afterSequence && said.reject === undefined,
     ),
   },
   {
@@ -206,7 +216,9 @@ export const answers: readonly BrokenServer[] = [
     check: 'ans-reject-other',
     wrong: 'applies a reject beyond the delivery',
     fault: onAnswer((answer, said, { body }) =>
-      said?.reject?.sequence > lastOf(body.params) ? jsonAnswer({ ackSequence: said.ackSequence }) : answer,
+      said?.reject?.sequence > lastOf(body.params)
+        ? jsonAnswer({ ackSequence: said.ackSequence })
+        : answer,
     ),
   },
   {
