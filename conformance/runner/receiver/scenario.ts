@@ -37,7 +37,7 @@ export interface ReceiverSubject {
 }
 
 /** A registration: where deliveries go, and the secret that signs them. */
-export interface Registered extends RegistrationKey {
+export interface Registered extends RegistrationKey, ServerIdentity {
   readonly url: string;
   readonly secret: string;
 }
@@ -258,8 +258,9 @@ export class ReceiverTest {
       readonly secret?: string;
     } = {},
   ): Promise<Answered> {
+    const { url, audience, issuer = audience } = this.registered;
     const body = Buffer.from(bodyOf(delivery));
-    const correct = identity.header(this.registered.url, delivery.subscriptionId);
+    const correct = identity.header(url, delivery.subscriptionId, issuer);
     const token = detached(change.header?.(correct) ?? correct, body, identity.signer);
     return this.send(delivery, {
       secrets: [change.secret ?? this.registered.secret],

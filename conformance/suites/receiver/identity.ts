@@ -62,7 +62,7 @@ function wrong(
     ['the iss of another server', set({ iss: 'https://mcp.example.org/mcp' })],
     ['the iss of another endpoint at the same origin', set({ iss: `${correct.audience}2` })],
     ['another origin', set({ origin: 'https://hooks.example.org' })],
-    ['the hash of another URL', set({ uh: correct.header(`${url}x`, '').uh })],
+    ['the hash of another URL', set({ uh: correct.header(`${url}x`, '', audience).uh })],
     ['another sub', set({ sub: 'sub_somebodyElses000000000000000000' })],
     [
       'another body',

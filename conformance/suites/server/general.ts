@@ -512,7 +512,8 @@ export const general = [
             ...(t.offers('callback')
               ? {
                   callback: {
-                    url: 'http://callback.invalid/',
+                    // Valid in shape, and a URL that no server may call.
+                    url: 'https://user@callback.invalid/',
                     secret: `whsec_${Buffer.alloc(32).toString('base64')}`,
                   },
                 }

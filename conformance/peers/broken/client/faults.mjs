@@ -9,18 +9,17 @@ const DELIVERY = new Set([
   'subscriptionId',
   'key',
   'epoch',
-  'after',
+  'afterSequence',
   'events',
   'gaps',
   'head',
   'acked',
   'etag',
-  'status',
   'expiresAt',
-  'challenge',
   'terminated',
   'hasMore',
   'nextPollMs',
+  'requestId',
   '_meta',
 ]);
 const isAll = (known) => (object) => Object.keys(object).every((name) => known.has(name));
@@ -107,8 +106,8 @@ const ROWS = [
     check: 'recv-elsewhere',
     wrong: 'refuses what follows numbers that another reader has acknowledged',
     overrides: {
-      isMissing: ({ after }, { sequence }) => after > sequence,
-      catchesUp: ({ after, acked }) => after > acked,
+      isMissing: ({ afterSequence }, { sequence }) => afterSequence > sequence,
+      catchesUp: ({ afterSequence, acked }) => afterSequence > acked,
     },
   },
   {

@@ -15,7 +15,6 @@ const DELIVERY = new Set([
   'acked',
   'etag',
   'expiresAt',
-  'challenge',
   'terminated',
   '_meta',
 ]);
