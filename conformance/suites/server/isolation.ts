@@ -145,11 +145,12 @@ export const isolation = [
             // HTTP authorization may reject the request before the method is read.
             if (response.status === 401 || response.status === 403) continue;
             const error = /"error":(\{.*\})/.exec(await response.text())?.[1] ?? '';
-            assert.match(
-              error,
-              /-32024/,
-              `${method} without a token returned HTTP ${response.status} and not Forbidden`,
-            );
+            for (const part of [/-32024/, /"kind": *"authentication"/])
+              assert.match(
+                error,
+                part,
+                `${method} without a token returned HTTP ${response.status} and not Forbidden`,
+              );
           }
         },
       );

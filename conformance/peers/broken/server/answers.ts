@@ -1,6 +1,6 @@
 /** Servers that misinterpret the answers of endpoints. */
 import { lastOf } from '../../../runner/server/callback-endpoint.ts';
-import { onResult, withHealth } from '../fault-builders.ts';
+import { onResult, withHealth, withState } from '../fault-builders.ts';
 import type { BrokenServer, CallbackAnswer, CallbackRequest, Json } from '../proxy.ts';
 
 /** Changes an endpoint's answer to a delivery. */
@@ -252,7 +252,7 @@ export const answers: readonly BrokenServer[] = [
         if (method !== 'triggers/get' || result.callback?.health.lastError !== 'gone')
           return result;
         const { subscriptionId } = result;
-        return (await ask('triggers/update', { subscriptionId, callback: null })).result;
+        return (await ask('triggers/update', { subscriptionId, removeCallback: true })).result;
       },
     },
   },
@@ -429,7 +429,7 @@ export const answers: readonly BrokenServer[] = [
         return answer;
       }),
       ...onResult(['get'], (result, { memory }) =>
-        memory[result.subscriptionId] === true ? { ...result, status: 'suspended' } : result,
+        memory[result.subscriptionId] === true ? withState(result, 'suspended') : result,
       ),
     },
   },

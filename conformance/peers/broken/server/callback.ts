@@ -115,13 +115,6 @@ export const callback: readonly BrokenServer[] = [
   },
   {
     check: 'cb-start',
-    wrong: 'starts a challenge at 0',
-    fault: challenges(({ body }) => {
-      body.params.afterSequence = 0;
-    }),
-  },
-  {
-    check: 'cb-start',
     wrong: 'starts every delivery at 0',
     fault: deliveries(({ body }) => {
       body.params.afterSequence = 0;
@@ -129,12 +122,11 @@ export const callback: readonly BrokenServer[] = [
   },
   {
     check: 'cb-id-random',
-    wrong: 'derives the webhook-id of an empty delivery',
+    wrong: 'derives the webhook-id of a challenge from its subscription',
     fault: challenges(({ body, headers }) => {
-      headers['webhook-id'] = webhookIdOf({
-        ...body.params,
-        gaps: [{ from: 1, to: body.params.afterSequence + 1 }],
-      });
+      const { subscriptionId } = body.params;
+      const gaps = [{ from: 1, to: 1 }];
+      headers['webhook-id'] = webhookIdOf({ subscriptionId, epoch: '', afterSequence: 0, gaps });
     }),
   },
   {
@@ -209,7 +201,7 @@ export const callback: readonly BrokenServer[] = [
       callbackAnswer: (answer, { body }) => ({
         ...answer,
         body:
-          body.params.events.length === 101
+          body.params.events?.length === 101
             ? JSON.stringify({ ackSequence: body.params.afterSequence + 100 })
             : answer.body,
       }),

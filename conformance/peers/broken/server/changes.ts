@@ -1,4 +1,5 @@
 /** Servers that change, show or end subscriptions wrongly. */
+import { isDelivery, stateOf } from '../fault-builders.ts';
 import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
 
 const isUpdate = ({ method }: ProxiedRequest): boolean => method === 'triggers/update';
@@ -32,8 +33,8 @@ export const changes: readonly BrokenServer[] = [
     wrong: 'counts the answer of a replaced callback',
     fault: {
       callbackAnswer: (answer, { body: { params }, memory }) => {
-        const { ack } = answer.status === 200 ? JSON.parse(answer.body) : {};
-        if (ack !== undefined) memory[`acked ${params.subscriptionId}`] = ack;
+        const { ackSequence } = answer.status === 200 ? JSON.parse(answer.body) : {};
+        if (ackSequence !== undefined) memory[`acked ${params.subscriptionId}`] = ackSequence;
         return answer;
       },
       result: (result, { method, memory }) =>
@@ -113,8 +114,7 @@ export const changes: readonly BrokenServer[] = [
     check: 'upd-verify',
     wrong: 'does not verify a new URL',
     fault: asked(async (params, { memory }) => {
-      if (params.callback === undefined || params.callback === null || memory['updated'])
-        return undefined;
+      if (params.callback === undefined || memory['updated']) return undefined;
       memory['updated'] = true;
       return { result: { subscriptionId: params.subscriptionId } };
     }),
@@ -133,7 +133,7 @@ export const changes: readonly BrokenServer[] = [
     check: 'upd-detach',
     wrong: 'keeps the callback',
     fault: asked((params) => {
-      if (params.callback === null) delete params.callback;
+      delete params.removeCallback;
     }),
   },
   {
@@ -160,6 +160,29 @@ export const changes: readonly BrokenServer[] = [
     ),
   },
   {
+    check: 'get-not-modified',
+    wrong: 'omits oldest in notModified',
+    fault: answeredBy('triggers/get', ({ oldest, ...result }) =>
+      result.notModified ? result : { oldest, ...result },
+    ),
+  },
+  {
+    check: 'get-not-modified',
+    wrong: 'omits the callback in notModified',
+    fault: answeredBy('triggers/get', ({ callback, ...result }) =>
+      result.notModified || callback === undefined ? result : { callback, ...result },
+    ),
+  },
+  {
+    check: 'get-not-modified',
+    wrong: 'writes the whole callback in notModified',
+    fault: answeredBy('triggers/get', (result) =>
+      result.notModified && result.callback
+        ? { ...result, callback: { origin: 'https://callback.invalid', ...result.callback } }
+        : result,
+    ),
+  },
+  {
     check: 'get-full',
     wrong: 'reports notModified for any ETag',
     fault: answeredBy('triggers/get', ({ select, ...rest }, { params }) =>
@@ -171,6 +194,7 @@ export const changes: readonly BrokenServer[] = [
             epoch: rest.epoch,
             head: rest.head,
             acked: rest.acked,
+            oldest: rest.oldest,
             expiresAt: rest.expiresAt,
           },
     ),
@@ -269,7 +293,7 @@ export const changes: readonly BrokenServer[] = [
     wrong: 'returns to an earlier ETag',
     fault: shown((subscription) => ({
       ...subscription,
-      etag: `e${subscription.status}`,
+      etag: `paused-${subscription.paused === true}`,
     })),
   },
   {
@@ -295,6 +319,27 @@ export const changes: readonly BrokenServer[] = [
     ),
   },
   {
+    check: 'sub-paused',
+    wrong: 'shows either a pause or a suspension',
+    fault: shown(({ paused, ...subscription }) =>
+      paused === undefined || stateOf(subscription) === 'suspended'
+        ? subscription
+        : { paused, ...subscription },
+    ),
+  },
+  {
+    check: 'sub-paused',
+    wrong: 'ends the pause on resume',
+    fault: asked((params) => {
+      if (params.resume) params.paused = false;
+    }),
+  },
+  {
+    check: 'sub-paused',
+    wrong: 'writes paused false',
+    fault: shown((subscription) => ({ paused: false, ...subscription })),
+  },
+  {
     check: 'sub-resume-continues',
     wrong: 'acknowledges waiting events on resume',
     fault: asked((params, { ask }) =>
@@ -317,7 +362,7 @@ export const changes: readonly BrokenServer[] = [
     wrong: 'resumes a suspended callback by itself',
     fault: {
       result: async (result, { method, params, ask, memory }) => {
-        if (method === 'triggers/get' && result.status === 'suspended') {
+        if (method === 'triggers/get' && stateOf(result) === 'suspended') {
           memory['seen'] = (memory['seen'] ?? 0) + 1;
           if (memory['seen'] > 2)
             // Resume several times, because the endpoint may still fail at the first attempt.
@@ -334,6 +379,13 @@ export const changes: readonly BrokenServer[] = [
         return result;
       },
     },
+  },
+  {
+    check: 'sub-only-client-resumes',
+    wrong: 'ends a suspension with paused false',
+    fault: asked((params) => {
+      if (params.paused === false) params.resume = true;
+    }),
   },
   {
     check: 'sub-only-client-resumes',
@@ -370,13 +422,26 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'sub-status-told',
-    wrong: 'does not report a new status on open streams',
+    wrong: 'does not report a changed configuration on open streams',
     fault: {
       notification: (message, { memory }) => {
-        if (message.method !== 'notifications/triggers/delivery') return message;
-        const { subscriptionId, status } = message.params;
-        memory[subscriptionId] ??= status;
-        return { ...message, params: { ...message.params, status: memory[subscriptionId] } };
+        if (!isDelivery(message)) return message;
+        const { subscriptionId, etag } = message.params;
+        memory[subscriptionId] ??= etag;
+        return { ...message, params: { ...message.params, etag: memory[subscriptionId] } };
+      },
+    },
+  },
+  {
+    check: 'sub-status-told',
+    wrong: 'does not report a suspended callback on open streams',
+    fault: {
+      notification: (message, { memory }) => {
+        if (!isDelivery(message)) return message;
+        const { subscriptionId, etag, events } = message.params;
+        const isKnown = memory[subscriptionId] === etag;
+        memory[subscriptionId] = etag;
+        return isKnown && events.length === 0 ? null : message;
       },
     },
   },

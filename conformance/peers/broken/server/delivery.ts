@@ -30,7 +30,7 @@ export const delivery: readonly BrokenServer[] = [
   {
     check: 'dlv-coverage',
     wrong: 'starts every callback delivery at 0',
-    fault: onDelivery((one) => ({ ...one, after: 0 }), ['callback']),
+    fault: onDelivery((one) => ({ ...one, afterSequence: 0 }), ['callback']),
   },
   {
     check: 'dlv-ascending',
@@ -71,7 +71,7 @@ export const delivery: readonly BrokenServer[] = [
         if (events.length < 2) return message;
         const part = (own: Json[]): Json => ({
           ...message,
-          params: { ...message.params, events: own, after: own[0].sequence - 1 },
+          params: { ...message.params, events: own, afterSequence: own[0].sequence - 1 },
         });
         return [part(events.slice(-1)), part(events.slice(0, -1))];
       },
@@ -110,7 +110,7 @@ export const delivery: readonly BrokenServer[] = [
     check: 'dlv-head-always',
     wrong: 'reports the position as head in an empty pull',
     fault: onResult(['pull'], (result) =>
-      result.events.length === 0 ? { ...result, head: result.after } : result,
+      result.events.length === 0 ? { ...result, head: result.afterSequence } : result,
     ),
   },
   {
@@ -120,33 +120,5 @@ export const delivery: readonly BrokenServer[] = [
       (one, memory) => ({ ...one, acked: (memory[one.subscriptionId] ??= one.acked) }),
       ['stream'],
     ),
-  },
-  {
-    check: 'dlv-challenge-empty',
-    wrong: 'sends an event with its challenge',
-    fault: onDelivery(
-      (one) =>
-        one.challenge === undefined
-          ? one
-          : {
-              ...one,
-              events: [
-                {
-                  sequence: 1,
-                  eventId: 'early',
-                  name: 'conformance.plain',
-                  timestamp: '2026-01-01T00:00:00.000Z',
-                  acceptedAt: '2026-01-01T00:00:00.000Z',
-                  data: {},
-                },
-              ],
-            },
-      ['callback'],
-    ),
-  },
-  {
-    check: 'dlv-challenge-empty',
-    wrong: 'sends a challenge on streams',
-    fault: onDelivery((one) => ({ challenge: 'AAAAAAAAAAAAAAAAAAAAAA', ...one }), ['stream']),
   },
 ];

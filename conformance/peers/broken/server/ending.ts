@@ -98,7 +98,11 @@ export const ending: readonly BrokenServer[] = [
       callback: ({ body: { params } }) =>
         params.terminated?.reason !== 'schema_changed'
           ? undefined
-          : { status: 200, headers: {}, body: JSON.stringify({ ackSequence: params.after }) },
+          : {
+              status: 200,
+              headers: {},
+              body: JSON.stringify({ ackSequence: params.afterSequence }),
+            },
     },
   },
   {

@@ -1,7 +1,7 @@
 /** Servers that wait too long, give up too early or never, and verify once only. */
 import { hmac } from '../../../runner/server/callback-endpoint.ts';
 import type { BrokenServer } from '../proxy.ts';
-import { onResult } from '../fault-builders.ts';
+import { onResult, stateOf, withState } from '../fault-builders.ts';
 
 export const failureLimits: readonly BrokenServer[] = [
   {
@@ -21,14 +21,14 @@ export const failureLimits: readonly BrokenServer[] = [
     check: 'retry-time-limit',
     wrong: 'never gives up',
     fault: onResult(['get'], (result) =>
-      result.status === 'suspended' ? { ...result, status: 'active' } : result,
+      stateOf(result) === 'suspended' ? withState(result, 'failing') : result,
     ),
   },
   {
     check: 'retry-time-limit',
     wrong: 'gives up after ten failures',
     fault: onResult(['get'], (result) =>
-      result.callback?.health.attempts >= 10 ? { ...result, status: 'suspended' } : result,
+      result.callback?.health.attempts >= 10 ? withState(result, 'suspended') : result,
     ),
   },
   {
@@ -52,7 +52,7 @@ export const failureLimits: readonly BrokenServer[] = [
     check: 'cbv-daily',
     wrong: 'goes on after a failed verification',
     fault: onResult(['get'], (result) =>
-      result.status === 'suspended' ? { ...result, status: 'active' } : result,
+      stateOf(result) === 'suspended' ? withState(result, 'failing') : result,
     ),
   },
 ];

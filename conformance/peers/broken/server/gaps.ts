@@ -53,7 +53,7 @@ export const gaps: readonly BrokenServer[] = [
     wrong: 'trims the log without a gap',
     fault: onDelivery((delivery) =>
       delivery.gaps?.[0]?.reason === 'retention'
-        ? { ...without(delivery, 'gaps'), after: delivery.gaps[0].to }
+        ? { ...without(delivery, 'gaps'), afterSequence: delivery.gaps[0].to }
         : delivery,
     ),
   },
@@ -66,7 +66,7 @@ export const gaps: readonly BrokenServer[] = [
     check: 'gap-retention-kept',
     wrong: 'keeps fewer events than announced',
     fault: onResult(['pull'], (result) =>
-      result.after === 0 && result.events[0]?.sequence === 1
+      result.afterSequence === 0 && result.events[0]?.sequence === 1
         ? {
             ...result,
             gaps: [{ from: 1, to: 1, reason: 'retention' }],

@@ -1,6 +1,6 @@
 /** Servers that grant wrong lifetimes, or do not keep those that they grant. */
 import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
-import { onResult, onRequest, onDelivery, onError } from '../fault-builders.ts';
+import { onResult, onRequest, onDelivery, onError, without } from '../fault-builders.ts';
 
 const HOUR_MS = 3_600_000;
 const GRANTING = ['subscribe', 'update'];
@@ -24,7 +24,7 @@ const declared = (change: (settings: Json) => Json): BrokenServer['fault'] => ({
 /** Replaces `renewAfterMs`. */
 const hinted = (hint: (ttlMs: number) => number): BrokenServer['fault'] =>
   onResult([...GRANTING, 'get'], (result) =>
-    result.ttlMs === null ? result : { ...result, renewAfterMs: hint(result.ttlMs) },
+    result.ttlMs === undefined ? result : { ...result, renewAfterMs: hint(result.ttlMs) },
   );
 /** Renews the subscription after these methods. */
 const renews = (methods: readonly string[]): BrokenServer['fault'] =>
@@ -66,7 +66,7 @@ export const lifetime: readonly BrokenServer[] = [
     wrong: 'treats a very long ttlMs as no expiry',
     fault: onResult(GRANTING, (result, { params }) =>
       params.ttlMs > 1000 * HOUR_MS
-        ? { ...result, ttlMs: null, expiresAt: null, renewAfterMs: null }
+        ? without(result, 'ttlMs', 'expiresAt', 'renewAfterMs')
         : result,
     ),
   },
@@ -74,8 +74,29 @@ export const lifetime: readonly BrokenServer[] = [
     check: 'ttl-null',
     wrong: 'sends a renewal hint without expiry',
     fault: onResult(GRANTING, (result) =>
-      result.ttlMs === null ? { ...result, renewAfterMs: HOUR_MS } : result,
+      result.ttlMs === undefined ? { ...result, renewAfterMs: HOUR_MS } : result,
     ),
+  },
+  {
+    check: 'ttl-null',
+    wrong: 'writes null for the expiry that a subscription does not have',
+    fault: onResult([...GRANTING, 'get'], (result) =>
+      result.ttlMs === undefined && !result.notModified
+        ? { ...result, ttlMs: null, expiresAt: null, renewAfterMs: null }
+        : result,
+    ),
+  },
+  {
+    check: 'ttl-null',
+    wrong: 'writes null for the expiry in a pull',
+    fault: onResult(['pull'], (result) => ({ expiresAt: null, ...result })),
+  },
+  {
+    check: 'ttl-null',
+    wrong: 'ignores noExpiry in an update',
+    fault: onRequest(['update'], (params) => {
+      delete params.noExpiry;
+    }),
   },
   {
     check: 'ttl-null-durable',
@@ -87,9 +108,10 @@ export const lifetime: readonly BrokenServer[] = [
   },
   {
     check: 'ttl-null-finite',
-    wrong: 'grants one hour for ttlMs null',
+    wrong: 'grants one hour for noExpiry',
     fault: onRequest(GRANTING, (params) => {
-      if (params.ttlMs === null) params.ttlMs = HOUR_MS;
+      if (params.noExpiry === true) params.ttlMs = HOUR_MS;
+      delete params.noExpiry;
     }),
   },
   {
@@ -162,7 +184,7 @@ export const lifetime: readonly BrokenServer[] = [
     fault: {
       request: (proxied) => {
         if (proxied.method === 'triggers/subscribe' && proxied.params.ttlMs > 0)
-          proxied.params = { ...proxied.params, ttlMs: null };
+          proxied.params = { ...without(proxied.params, 'ttlMs'), noExpiry: true };
       },
       ...onResult(['subscribe'], (result) => ({
         ...result,

@@ -124,7 +124,7 @@ export const log: readonly BrokenServer[] = [
     wrong: 'trims the log without a gap',
     fault: onDelivery((delivery) =>
       delivery.gaps?.[0]?.reason === 'retention'
-        ? { ...without(delivery, 'gaps'), after: delivery.gaps[0].to }
+        ? { ...without(delivery, 'gaps'), afterSequence: delivery.gaps[0].to }
         : delivery,
     ),
   },
@@ -241,7 +241,10 @@ export const log: readonly BrokenServer[] = [
         isDelivery(message)
           ? [
               message,
-              { ...message, params: { ...message.params, epoch: UNUSED, after: 0, events: [] } },
+              {
+                ...message,
+                params: { ...message.params, epoch: UNUSED, afterSequence: 0, events: [] },
+              },
             ]
           : message,
     },

@@ -184,7 +184,10 @@ export const positions: readonly BrokenServer[] = [
     wrong: 'omits the gap for trimmed events that were acknowledged',
     fault: onResult(['pull'], (result) =>
       result.acked === result.head
-        ? { ...without(result, 'gaps'), after: result.gaps?.[0]?.to ?? result.after }
+        ? {
+            ...without(result, 'gaps'),
+            afterSequence: result.gaps?.[0]?.to ?? result.afterSequence,
+          }
         : result,
     ),
   },

@@ -1,6 +1,6 @@
 /** Servers that create subscriptions wrongly. */
 import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
-import { onDelivery, onRequest, onResult, without } from '../fault-builders.ts';
+import { onDelivery, onRequest, onResult, stateOf, without } from '../fault-builders.ts';
 
 const isSubscribe = ({ method }: ProxiedRequest): boolean => method === 'triggers/subscribe';
 /** Changes the params of a subscribe. */
@@ -81,7 +81,7 @@ export const subscriptions: readonly BrokenServer[] = [
     wrong: 'renews only if the endpoint consents',
     fault: {
       result: (result, { method, memory }) => {
-        if (method === 'triggers/get' && result.status === 'suspended')
+        if (method === 'triggers/get' && stateOf(result) === 'suspended')
           memory[result.subscriptionId] = true;
         return result;
       },
@@ -165,7 +165,10 @@ export const subscriptions: readonly BrokenServer[] = [
       if (method === 'triggers/subscribe' && params.since !== undefined)
         memory[result.subscriptionId] = true;
       return method === 'triggers/pull' && memory[result.subscriptionId] === true
-        ? { ...without(result, 'gaps'), after: result.gaps?.at(-1)?.to ?? result.after }
+        ? {
+            ...without(result, 'gaps'),
+            afterSequence: result.gaps?.at(-1)?.to ?? result.afterSequence,
+          }
         : result;
     }),
   },
@@ -248,10 +251,17 @@ export const subscriptions: readonly BrokenServer[] = [
           error.data?.kind === 'trigger' &&
           headers['authorization'] !== memory['first'] &&
           params.select?.[0]?.name !== 'conformance.no_such_type'
-            ? { code: -32024, message: 'No permission.', data: { kind: 'trigger' } }
+            ? { code: -32024, message: 'No permission.', data: { kind: 'permission' } }
             : error,
       }),
     },
+  },
+  {
+    check: 'subs-permission',
+    wrong: 'answers Forbidden with the kind of an unknown type',
+    fault: refused((error) =>
+      error.data?.kind === 'trigger' ? { ...error, code: -32024 } : error,
+    ),
   },
   {
     check: 'subs-permission',

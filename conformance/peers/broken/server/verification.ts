@@ -29,6 +29,13 @@ const takes = (
       : answer;
   },
 });
+/** Changes the params of a challenge. */
+const challenges = (change: (params: Json) => Json): BrokenServer['fault'] => ({
+  callback: (outgoing) => {
+    if (challengeOf(outgoing) !== undefined)
+      outgoing.body = { ...outgoing.body, params: change(outgoing.body.params) };
+  },
+});
 /** Sends another challenge in place of the correct server's. */
 const asks = (draw: (outgoing: CallbackRequest) => string): BrokenServer['fault'] => ({
   callback: async (outgoing) => {
@@ -118,6 +125,24 @@ export const verification: readonly BrokenServer[] = [
       ({ memory }) =>
         `challenge-of-the-server-${String((memory['count'] = (memory['count'] ?? 0) + 1)).padStart(12, '0')}`,
     ),
+  },
+  {
+    check: 'cbv-challenge',
+    wrong: 'sends a whole delivery with its challenge',
+    fault: challenges((params) => ({
+      epoch: 'AAAAAAAAAAAAAAAAAAAAAA',
+      afterSequence: 0,
+      events: [],
+      head: 0,
+      acked: 0,
+      etag: 'AAAAAAAA-1',
+      ...params,
+    })),
+  },
+  {
+    check: 'cbv-challenge',
+    wrong: 'omits the key in a challenge',
+    fault: challenges(({ key, ...params }) => params),
   },
   {
     check: 'cbv-challenge',
