@@ -13,6 +13,8 @@ import { scenario, type Drain } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
 const HEAD = 12;
+/** The last sequence number that is a gap. */
+const GAPS_END = 7;
 
 /** The deliveries of one drain, in order. */
 interface Drained {
@@ -50,11 +52,13 @@ export const delivery = [
     async run(t) {
       const offers = (drain: Drain): boolean => t.offers(drain);
       const endpoint = offers('callback') ? await t.endpoint() : undefined;
-      // The first two answers, an error and a partial ack, make the server repeat events.
+      // The first answers, an error and a partial ack, make the server repeat events. The third one
+      // makes it send a delivery without gaps.
       if (endpoint !== undefined) {
         endpoint.answer = ({ delivery: one }, n) => {
           if (n === 1) return { status: 503 };
-          return { body: { ackSequence: n === 2 ? one.afterSequence + 1 : lastOf(one) } };
+          const last = [one.afterSequence + 1, Math.min(lastOf(one), GAPS_END)][n - 2];
+          return { body: { ackSequence: last ?? lastOf(one) } };
         };
       }
       const subscription = await t.subscribe(
