@@ -204,8 +204,8 @@ function sendParams(url, secrets, params, id) {
 
 const CONFIGURATION = new Set([400, 401, 403, 404, 415, 422]);
 
-/** The meaning of an answer to a delivery of `afterSequence` + 1 to `to`. */
-export function meaning({ afterSequence, to }, { category, status, body, retryAfter }, at) {
+/** The meaning of an answer to a delivery of `afterSequence` + 1 to `last`. */
+export function meaning({ afterSequence, last }, { category, status, body, retryAfter }, at) {
   if (category !== undefined) return { kind: 'transient', category, retryAfterMs: null };
   if (status >= 200 && status <= 299) {
     const { ackSequence, reject } = Object(body);
@@ -213,10 +213,10 @@ export function meaning({ afterSequence, to }, { category, status, body, retryAf
     const right =
       Number.isSafeInteger(ackSequence) &&
       ackSequence >= afterSequence &&
-      ackSequence <= to &&
+      ackSequence <= last &&
       (rejects
-        ? reject.sequence === ackSequence + 1 && reject.sequence <= to
-        : ackSequence > afterSequence || to === afterSequence);
+        ? reject.sequence === ackSequence + 1 && reject.sequence <= last
+        : ackSequence > afterSequence || last === afterSequence);
     return right
       ? { kind: 'acked', ackSequence, reject: rejects ? reject.sequence : null }
       : { kind: 'transient', category: 'no_ack', retryAfterMs: null };
@@ -374,8 +374,8 @@ export async function attemptDelivery(sub, on) {
   )
     return;
   const made = read(sub, sub.acked, { events: callback.batch, bytes: BATCH.bytes });
-  const sent = { afterSequence: made.afterSequence, to: lastOf(made) };
-  if (sent.to === sent.afterSequence) return;
+  const sent = { afterSequence: made.afterSequence, last: lastOf(made) };
+  if (sent.last === sent.afterSequence) return;
   sub.attempt = true;
   const secrets = secretsOf(callback);
   const answer = await send(callback.url, secrets, made);

@@ -22,7 +22,6 @@ export const applying = [
       'Deliveries as a correct server sends them, also after a lost answer, from a second drain or after a restored backup.',
     checks: [
       'ans-receiver-ack',
-      'dlv-repeat',
       'recv-duplicate',
       'recv-missing',
       'recv-missing-fetch',
@@ -45,12 +44,12 @@ export const applying = [
         'the receiver acknowledges an old delivery with its last sequence number',
         () => acknowledges(t, { ...log.delivery(0), events: log.events.slice(0, 2) }, 2),
       );
-      await t.check('dlv-repeat', 'the receiver acknowledges a repeated delivery again', () =>
+      await t.check('recv-duplicate', 'the receiver acknowledges a repeated delivery again', () =>
         acknowledges(t, log.delivery(0), 3),
       );
       log.append(1);
       await t.check(
-        'dlv-repeat',
+        'recv-duplicate',
         'the receiver acknowledges a new event that follows repeated ones',
         () => acknowledges(t, log.delivery(1), 4),
       );

@@ -225,14 +225,14 @@ export const verification = [
   scenario({
     name: 'verification: two principals',
     about: 'The proof of one principal does not count for another.',
-    checks: ['cbv-no-sharing'],
+    checks: ['cbv-before-events'],
     needs: NEEDS,
     async run(t) {
       const other = await t.as('other');
       const endpoint = await t.endpoint();
       await t.subscribe({ callback: endpoint.callback });
       await t.check(
-        'cbv-no-sharing',
+        'cbv-before-events',
         'the same URL and secret are verified again for the second principal',
         async () => {
           const { subscriptionId } = await t.subscribe({ callback: endpoint.callback }, other);
@@ -274,8 +274,7 @@ export const verification = [
     about: 'Every answer except the challenge with the correct proof fails, with a category.',
     checks: [
       'cbv-proof',
-      'cbv-echo',
-      'cbv-error',
+      'subs-verified',
       'cbv-one-request',
       'cbv-before-events',
       'retry-categories',
@@ -288,19 +287,16 @@ export const verification = [
       for (const { what, reason, echo, reply } of WRONG) {
         const endpoint = await t.endpoint();
         endpoint.consent = ({ delivery: { challenge } }) => reply(challenge, endpoint.secret);
-        const refused = await t.check(
-          echo ? ['cbv-proof', 'cbv-echo'] : 'cbv-proof',
-          `${what} verifies nothing`,
-          () =>
-            rejection(t, 'triggers/subscribe', {
-              key: t.unique(),
-              select: quiet(t),
-              callback: endpoint.callback,
-            }),
+        const refused = await t.check('cbv-proof', `${what} verifies nothing`, () =>
+          rejection(t, 'triggers/subscribe', {
+            key: t.unique(),
+            select: quiet(t),
+            callback: endpoint.callback,
+          }),
         );
         if (refused !== undefined) refusals.push(refused);
         await t.check(
-          echo ? ['cbv-error', 'cbv-echo'] : 'cbv-error',
+          echo ? ['subs-verified', 'cbv-proof'] : 'subs-verified',
           `${what} fails with reason ${reason}`,
           () =>
             assert.deepEqual(
@@ -407,7 +403,7 @@ async function unreachable(t: ServerTest): Promise<RpcError[]> {
   ] as const;
   for (const [what, reason, change, closed] of rows) {
     await t.check(
-      ['cbv-proof', 'cbv-error'],
+      ['cbv-proof', 'subs-verified'],
       `a URL ${what} fails with reason ${reason}`,
       async () => {
         const endpoint = await t.endpoint();

@@ -52,7 +52,7 @@ const ROWS = [
     overrides: { stores: false },
   },
   {
-    check: 'dlv-repeat',
+    check: 'recv-duplicate',
     wrong: 'rejects a delivery that it has already applied',
     overrides: { canRead: ({ events }) => events.filter(isFirst).length === events.length },
   },
@@ -401,9 +401,9 @@ const ROWS = [
         ),
     },
   },
-  { check: 'curl-typ', wrong: 'accepts tokens of any type', overrides: { isTokenType: yes } },
+  { check: 'curl-alg', wrong: 'accepts tokens of any type', overrides: { isTokenType: yes } },
   {
-    check: 'curl-typ',
+    check: 'curl-alg',
     wrong: 'accepts tokens without a type',
     overrides: { isTokenType: (typ) => typ === undefined || RECEIVER.isTokenType(typ) },
   },

@@ -103,7 +103,7 @@ export const answers: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'ans-ack-bound',
+    check: 'ans-no-ack',
     wrong: 'clamps an ack that is too high',
     fault: onAnswer((answer, said, outgoing) =>
       said?.ackSequence > lastOf(outgoing.body.params) && said.reject === undefined
@@ -112,7 +112,7 @@ export const answers: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'ans-ack-bound',
+    check: 'ans-no-ack',
     wrong: 'ignores an ack that is too low',
     fault: content((said, { body }) => said?.ackSequence < body.params.afterSequence),
   },
@@ -147,7 +147,7 @@ export const answers: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'ans-no-progress',
+    check: 'ans-no-ack',
     wrong: 'treats no progress as a success',
     fault: content(
       (said, { body }) =>
@@ -155,7 +155,7 @@ export const answers: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'ans-no-progress',
+    check: 'ans-no-ack',
     wrong: 'treats no progress as http_5xx',
     fault: onAnswer((answer, said, { body }) =>
       good(answer) && said?.ackSequence === body.params.afterSequence && said.reject === undefined
@@ -199,9 +199,20 @@ export const answers: readonly BrokenServer[] = [
     fault: renamed('rejected', 'skipped'),
   },
   {
-    check: 'ans-reject',
+    check: 'ans-reject-gap',
     wrong: 'reports a redacted event as rejected when the endpoint rejects it',
     fault: renamed('redacted', 'rejected'),
+  },
+  {
+    check: 'ans-reject-gap',
+    wrong: 'takes the rejection of a gap as a failure',
+    fault: onAnswer((answer, said, { body }) =>
+      body.params.gaps?.some(
+        ({ from, to }: Json) => from <= said?.reject?.sequence && said.reject.sequence <= to,
+      )
+        ? { ...answer, status: 503 }
+        : answer,
+    ),
   },
   {
     check: 'ans-reject-other',
@@ -391,7 +402,7 @@ export const answers: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'ans-413-single',
+    check: 'ans-413',
     wrong: 'retries a single event after 413',
     fault: status(
       (answer, { body }) => answer.status === 413 && body.params.events.length === 1,
@@ -399,12 +410,12 @@ export const answers: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'ans-413-single',
+    check: 'ans-413',
     wrong: 'reports the gap of an event that is too large as skipped',
     fault: renamed('too_large', 'skipped'),
   },
   {
-    check: 'ans-413-single',
+    check: 'ans-413',
     wrong: 'suspends the callback after 413 for a single event',
     fault: status(
       (answer, { body }) => answer.status === 413 && body.params.events.length === 1,
@@ -412,7 +423,7 @@ export const answers: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'ans-413-empty',
+    check: 'ans-413',
     wrong: 'treats 413 to an empty delivery as http_5xx',
     fault: status(
       (answer, { body }) => answer.status === 413 && body.params.events.length === 0,
@@ -420,7 +431,7 @@ export const answers: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'ans-413-empty',
+    check: 'ans-413',
     wrong: 'suspends at once after 413 to an empty delivery',
     fault: {
       ...onAnswer((answer, _, { memory, body }) => {

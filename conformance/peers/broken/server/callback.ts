@@ -224,7 +224,7 @@ export const callback: readonly BrokenServer[] = [
     },
   },
   // The proxy reads answers by `fetch`, which decompresses them.
-  { check: 'cb-no-decoding', wrong: 'decompresses answers', fault: sent(() => undefined) },
+  { check: 'cb-answer-limit', wrong: 'decompresses answers', fault: sent(() => undefined) },
 ];
 
 function compact(body: string): string {

@@ -58,19 +58,19 @@ export const ending: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'end-stream',
+    check: 'stream-end',
     wrong: 'ends streams without a termination notice',
     fault: { notification: (message) => (last(message) ? null : message) },
   },
   {
-    check: 'end-stream',
+    check: 'stream-end',
     wrong: 'leaves streams open',
     fault: {
       result: (result, { method }) => (method === 'triggers/stream' ? delayed(result) : result),
     },
   },
   {
-    check: 'end-stream',
+    check: 'stream-end',
     wrong: 'reports another reason on streams',
     fault: {
       notification: (message) =>

@@ -78,14 +78,14 @@ export const general: readonly BrokenServer[] = [
     fault: misplaced('experimental', 'extensions'),
   },
   {
-    check: 'cap-pull',
+    check: 'cap-levels',
     wrong: 'does not declare the level log',
     fault: declared((settings) => {
       settings.levels = settings.levels.filter((level: string) => level !== 'log');
     }),
   },
   {
-    check: 'cap-pull',
+    check: 'cap-levels',
     wrong: 'lists a trigger type without the pull drain',
     fault: {
       result: (result, { method }) =>
@@ -123,7 +123,7 @@ export const general: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'cap-result-type',
+    check: 'cap-levels',
     wrong: 'omits resultType',
     fault: {
       result: (result, proxied) => {
@@ -222,7 +222,7 @@ export const general: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'gen-own-codes',
+    check: 'err-codes',
     wrong: 'uses an error code of its own',
     fault: errors((error) => (error.data?.kind === 'etag' ? { ...error, code: -32001 } : error)),
   },
@@ -364,7 +364,7 @@ export const general: readonly BrokenServer[] = [
     fault: errors((error) => ({ ...error, data: undefined })),
   },
   {
-    check: 'err-path',
+    check: 'err-codes',
     wrong: 'writes error paths with dots',
     fault: errors((error) =>
       error.data?.path === undefined

@@ -47,7 +47,7 @@ export const lifetime: readonly BrokenServer[] = [
     fault: declared((settings) => ({ ...settings, minTtlMs: 120_000, maxTtlMs: HOUR_MS })),
   },
   {
-    check: 'ttl-no-refusal',
+    check: 'ttl-clamp',
     wrong: 'rejects a ttlMs that is too short',
     fault: onRequest(GRANTING, ({ ttlMs }) =>
       typeof ttlMs === 'number' && ttlMs < 1000
@@ -99,15 +99,7 @@ export const lifetime: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'ttl-null-durable',
-    wrong: 'grants a lifetime without expiry although its logs are not durable',
-    fault: declared((settings) => ({
-      ...settings,
-      levels: settings.levels.filter((level: string) => level !== 'durable'),
-    })),
-  },
-  {
-    check: 'ttl-null-finite',
+    check: 'ttl-null',
     wrong: 'grants one hour for noExpiry',
     fault: onRequest(GRANTING, (params) => {
       if (params.noExpiry === true) params.ttlMs = HOUR_MS;
@@ -179,7 +171,7 @@ export const lifetime: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'ttl-expiry',
+    check: 'ttl-kept',
     wrong: 'never ends an expired subscription',
     fault: {
       request: (proxied) => {
@@ -195,7 +187,7 @@ export const lifetime: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'ttl-expiry',
+    check: 'ttl-kept',
     wrong: 'reports an expired subscription as unsubscribed',
     fault: onError((error) =>
       error.data?.reason === 'expired'

@@ -343,7 +343,7 @@ export const signature: readonly BrokenServer[] = [
     fault: identity((header, { body }) => ({ ...header, sub: body.params.key })),
   },
   {
-    check: 'jws-alg',
+    check: 'jws-header',
     wrong: 'sends HS256 as alg',
     fault: identity((header) => ({ ...header, alg: 'HS256' })),
   },

@@ -69,7 +69,7 @@ export const stream: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'stream-no-ack',
+    check: 'ack-only-said',
     wrong: 'treats a streamed delivery as an acknowledgement',
     fault: {
       notification: async (message, proxied) => {
@@ -102,7 +102,7 @@ export const stream: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'stream-window-one',
+    check: 'stream-window',
     wrong: 'holds back an event that is larger than the window',
     fault: {
       notification: (message) =>

@@ -47,7 +47,7 @@ export const subscriptions: readonly BrokenServer[] = [
     fault: made((result) => ({ ...result, created: true })),
   },
   {
-    check: 'subs-equal',
+    check: 'subs-same',
     wrong: 'compares selections as text',
     fault: asked((params, { memory }) => {
       const text = JSON.stringify(params.select);
@@ -64,7 +64,7 @@ export const subscriptions: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'subs-renews',
+    check: 'subs-same',
     wrong: 'does not renew an existing subscription',
     fault: made((result, { memory }) =>
       result.created
@@ -124,7 +124,7 @@ export const subscriptions: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'subs-race',
+    check: 'subs-same',
     wrong: 'creates several subscriptions for concurrent calls',
     fault: asked((params, { memory }) => {
       const together = (memory[params.key] = (memory[params.key] ?? 0) + 1);
@@ -195,7 +195,7 @@ export const subscriptions: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'subs-since-unsupported',
+    check: 'subs-unsupported',
     wrong: 'accepts since without history',
     fault: asked((params) => {
       delete params.since;
@@ -275,7 +275,7 @@ export const subscriptions: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'subs-drain',
+    check: 'subs-unsupported',
     wrong: 'accepts a callback that it never uses',
     fault: asked((params) => {
       if (/pull_only/.test(params.select?.[0]?.name)) delete params.callback;
@@ -323,7 +323,7 @@ export const subscriptions: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'subs-quota',
+    check: 'lim-quota-named',
     wrong: 'names another limit',
     fault: refused((error) =>
       error.code === -32025 ? { ...error, data: { limit: 'things' } } : error,
@@ -338,7 +338,7 @@ export const subscriptions: readonly BrokenServer[] = [
     })),
   },
   {
-    check: 'sub-id-not-reused',
+    check: 'sub-id-unguessable',
     wrong: 'reuses the id of an ended subscription',
     fault: {
       request: ({ params, memory }) => {
@@ -354,7 +354,7 @@ export const subscriptions: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'sub-id-stable',
+    check: 'subs-same',
     wrong: 'returns another id each time',
     fault: made((result) =>
       result.created
@@ -386,7 +386,7 @@ export const subscriptions: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'etag-renewal',
+    check: 'etag-config',
     wrong: 'changes the ETag with each renewal',
     fault: made((result) =>
       result.created ? result : { ...result, etag: `${result.etag}-${++count}` },

@@ -170,32 +170,32 @@ export const verification: readonly BrokenServer[] = [
     fault: takes((_, said) => /^[0-9a-f]{64}$/.test(said?.proof)),
   },
   {
-    check: 'cbv-echo',
+    check: 'cbv-proof',
     wrong: 'accepts an echo as consent',
     fault: takes((_, said, outgoing) => said?.challenge === challengeOf(outgoing)),
   },
   {
-    check: 'cbv-echo',
+    check: 'cbv-proof',
     wrong: 'reports an echo as no_ack',
     fault: reason((name) => (name === 'challenge_failed' ? 'no_ack' : name)),
   },
   {
-    check: 'cbv-error',
+    check: 'subs-verified',
     wrong: 'reports every failure as challenge_failed',
     fault: reason(() => 'challenge_failed'),
   },
   {
-    check: 'cbv-error',
+    check: 'subs-verified',
     wrong: 'reports http_5xx as http_4xx',
     fault: reason((name) => (name === 'http_5xx' ? 'http_4xx' : name)),
   },
   {
-    check: 'cbv-error',
+    check: 'subs-verified',
     wrong: 'reports a TLS failure as connection_refused',
     fault: reason((name) => (name === 'tls_error' ? 'connection_refused' : name)),
   },
   {
-    check: 'cbv-error',
+    check: 'subs-verified',
     wrong: 'reports a failed challenge as InvalidParams',
     fault: refusals(() => ({
       code: -32602,
@@ -204,7 +204,7 @@ export const verification: readonly BrokenServer[] = [
     })),
   },
   {
-    check: 'cbv-error',
+    check: 'subs-verified',
     wrong: 'omits the reason',
     fault: refusals(({ code, message }) => ({ code, message })),
   },
@@ -226,7 +226,7 @@ export const verification: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'cbv-no-sharing',
+    check: 'cbv-before-events',
     wrong: 'shares a verified URL between principals',
     fault: {
       callback: (outgoing) => {
