@@ -118,7 +118,7 @@ export const RECEIVER = {
     JSON.stringify(crit) === '["b64"]' &&
     htm === 'POST',
   isInstant: (iat) => Number.isInteger(iat) && Math.abs(iat - seconds()) <= TOLERANCE_S,
-  isServer: (iss, { issuer }) => iss === issuer,
+  isServer: (iss, { audience }) => iss === audience,
   isOrigin: (origin, url) => origin === new URL(url).origin,
   isUrl: (uh, url) => uh === sha256(url),
   isSubject: (sub, subscriptionId) => sub === subscriptionId,
@@ -176,10 +176,10 @@ export class Receiver {
   }
 
   /**
-   * The callback to pass to `triggers/subscribe`, with the same key. `issuer` is the resource URI that
-   * the server signs with; default: `audience`, which is the same URI in the token of the URL.
+   * The callback to pass to `triggers/subscribe`, with the same key. `audience` is the resource URI of
+   * the server: the \`aud\` of the token in the URL, and the \`iss\` of the server's signatures.
    */
-  register({ audience, key, jwksUri, issuer = audience }) {
+  register({ audience, key, jwksUri }) {
     const iat = Math.floor(seconds());
     const token = this.mint(
       { typ: 'mcp-callback+jwt', alg: this.decisions.mintAlg, kid: '1' },
@@ -197,7 +197,6 @@ export class Receiver {
       audience,
       key,
       jwksUri,
-      issuer,
       url: `${this.origin}/callback?cb=${token}`,
       secret: newSecret(),
       earlier: [],

@@ -325,7 +325,7 @@ const previousOf = ({ previous }) =>
 const stateOf = ({ suspendedAt, attempts }) =>
   suspendedAt !== undefined ? 'suspended' : attempts > 0 ? 'failing' : 'ok';
 
-/** What changes by itself about a callback: its state and its failures. */
+/** The part of a callback that changes by itself: its state and its failures. */
 export function conditionOf(callback) {
   const { attempts, lastDeliveryAt, failingSince, lastError, suspendedAt } = callback;
   return {

@@ -6,26 +6,24 @@ import { callVerb, offerAt } from '../control-call.ts';
 import { NotShown } from '../observations.ts';
 import type { Json } from '../wire/session.ts';
 
-/** Identity of a subscription at its receiver: the MCP server's resource URI and the `key`. */
+/**
+ * Identity of a subscription at its receiver: the MCP server's resource URI, which its signatures have as
+ * `iss`, and the `key`.
+ */
 export interface RegistrationKey {
   readonly audience: string;
   readonly key: string;
 }
 
-/** How a receiver knows the signatures of a server. */
-export interface ServerIdentity {
-  /** The address of the server's key set. Absent = the server has none. */
-  readonly jwksUri?: string;
-  /** The `iss` of the server's signatures: its resource URI. */
-  readonly issuer?: string;
-}
-
 /** The verbs with their members. */
 export interface ReceiverVerbs {
   /**
-   * Registers a key, and the identity of the server if it has one. Returns `{ url, secret }`. For SEP-3415, `subscriptionId` is the id that the server returns.
+   * Registers a key, and the address of the server's key set if it has one. Returns `{ url, secret }`. For SEP-3415, `subscriptionId` is the id that the server returns.
    */
-  readonly register: RegistrationKey & ServerIdentity & { readonly subscriptionId?: string };
+  readonly register: RegistrationKey & {
+    readonly jwksUri?: string;
+    readonly subscriptionId?: string;
+  };
   /** Makes a new secret for the key, as for `triggers/update`. Returns `{ secret }`. */
   readonly rotate: RegistrationKey;
   /**

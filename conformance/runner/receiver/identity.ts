@@ -7,7 +7,6 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Json } from '../wire/session.ts';
-import type { ServerIdentity } from './control.ts';
 
 const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
@@ -78,9 +77,9 @@ export class Identity {
   get jwksUri(): string {
     return `${this.#origin}/jwks.json`;
   }
-  /** What a receiver registers about this server. */
-  get registration(): { readonly audience: string } & Required<ServerIdentity> {
-    return { audience: this.audience, issuer: this.audience, jwksUri: this.jwksUri };
+  /** The members of a registration that describe this server. */
+  get registration(): { readonly audience: string; readonly jwksUri: string } {
+    return { audience: this.audience, jwksUri: this.jwksUri };
   }
   get jwk(): Json {
     return { ...this.#keys.publicKey.export({ format: 'jwk' }), kid: this.kid, use: 'sig' };

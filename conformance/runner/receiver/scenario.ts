@@ -10,7 +10,7 @@ import { Observations, NotApplicable } from '../observations.ts';
 import { lastOf } from '../server/callback-endpoint.ts';
 import { bodyOf, sendDelivery, type Answered, type Sending } from '../wire/sender.ts';
 import type { Json } from '../wire/session.ts';
-import type { ReceiverControl, ReceiverVerb, RegistrationKey, ServerIdentity } from './control.ts';
+import type { ReceiverControl, ReceiverVerb, RegistrationKey } from './control.ts';
 import { detached, Identity } from './identity.ts';
 
 /** One scenario. It gets its own registration when the control interface can make one. */
@@ -37,7 +37,7 @@ export interface ReceiverSubject {
 }
 
 /** A registration: where deliveries go, and the secret that signs them. */
-export interface Registered extends RegistrationKey, ServerIdentity {
+export interface Registered extends RegistrationKey {
   readonly url: string;
   readonly secret: string;
 }
@@ -114,7 +114,9 @@ export class ReceiverTest {
   }
 
   /** Makes a registration. Without the verb `register`, returns that of the command line. */
-  async register(more: Partial<RegistrationKey> & ServerIdentity = {}): Promise<Registered> {
+  async register(
+    more: Partial<RegistrationKey> & { readonly jwksUri?: string } = {},
+  ): Promise<Registered> {
     if (!this.control.has('register')) {
       const { url, secret } = this.subject;
       const { aud = AUDIENCE, sub = 'conformance' } = tokenOf(url)?.claims ?? {};
@@ -258,9 +260,9 @@ export class ReceiverTest {
       readonly secret?: string;
     } = {},
   ): Promise<Answered> {
-    const { url, audience, issuer = audience } = this.registered;
+    const { url, audience } = this.registered;
     const body = Buffer.from(bodyOf(delivery));
-    const correct = identity.header(url, delivery.subscriptionId, issuer);
+    const correct = identity.header(url, delivery.subscriptionId, audience);
     const token = detached(change.header?.(correct) ?? correct, body, identity.signer);
     return this.send(delivery, {
       secrets: [change.secret ?? this.registered.secret],

@@ -96,6 +96,56 @@ export const failureLimits = [
   }),
 
   scenario({
+    name: 'failure: suspended for too long',
+    about:
+      'A subscription without expiry whose callback stays suspended ends after the announced time.',
+    checks: ['end-suspended'],
+    needs: NEEDS,
+    alone: true,
+    async run(t) {
+      const { maxSuspendedMs } = t.settings;
+      if (maxSuspendedMs === undefined)
+        throw new NotApplicable('The settings have no maxSuspendedMs.');
+      const endpoint = await t.endpoint();
+      const made = await t.subscribe({ callback: endpoint.callback, noExpiry: true });
+      if (made.ttlMs !== undefined)
+        throw new NotApplicable('The server grants no subscription without expiry.');
+      const { subscriptionId } = made;
+      endpoint.answer = () => ({ status: 410 });
+      endpoint.consent = () => ({ status: 410 });
+      await t.emit(t.topicOf(made), 1);
+      await t.until('the callback to be suspended', () => isSuspended(t, made));
+      await t.check('end-suspended', 'health.endsAt is when the time has passed', async () => {
+        const { health } = (await t.mcp.request('triggers/get', { subscriptionId })).callback;
+        assert.equal(
+          Date.parse(health.endsAt) - Date.parse(health.suspendedAt),
+          maxSuspendedMs,
+          'milliseconds from `health.suspendedAt` to `health.endsAt`:',
+        );
+      });
+      await t.control.do('advance', { ms: maxSuspendedMs - MINUTE_MS });
+      await t.check('end-suspended', 'a minute before, the subscription is alive', async () => {
+        const pages = await t.mcp.pages('triggers/subscriptions');
+        assert.ok(
+          pages
+            .flatMap(({ subscriptions }) => subscriptions)
+            .some((one: Json) => one.subscriptionId === subscriptionId),
+          'the subscription has ended',
+        );
+      });
+      await t.control.do('advance', { ms: 2 * MINUTE_MS });
+      await t.check('end-suspended', 'then it ends with reason failed', () =>
+        t.until('the end of the subscription', async () => {
+          const { error } = await t.mcp.ask('triggers/get', { subscriptionId });
+          if (error !== undefined)
+            assert.equal((error.data as Json)?.reason, 'failed', '`data.reason` of the error:');
+          return error;
+        }),
+      );
+    },
+  }),
+
+  scenario({
     name: 'verification: every day',
     about: 'The callback of a subscription without expiry is verified again every day.',
     checks: ['cbv-daily'],

@@ -313,7 +313,7 @@ const ROWS = [
     check: 'jws-verify',
     wrong: 'compares only the origin of iss',
     overrides: {
-      isServer: (iss, { issuer }) => new URL(iss).origin === new URL(issuer).origin,
+      isServer: (iss, { audience }) => new URL(iss).origin === new URL(audience).origin,
     },
   },
   { check: 'jws-verify', wrong: 'ignores origin', overrides: { isOrigin: yes } },
