@@ -123,7 +123,7 @@ async function* messages(method, params, signal) {
     yield {
       ...message,
       isAnswer: message.id === id,
-      isOurs: message.params?._meta?.[`${META}/subscriptionId`] === id,
+      isOurs: message.params?.requestId === id,
     };
   }
 }

@@ -2,13 +2,14 @@
 // minimal receiver, in plain JavaScript. A broken peer replaces some of the decisions in `READER`.
 
 /** The highest sequence number that a delivery covers. */
-export const lastOf = ({ after, events, gaps = [] }) =>
-  Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
+export const lastOf = ({ afterSequence, events, gaps = [] }) =>
+  Math.max(afterSequence, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
 
 /** Every decision that a reader can get wrong. */
 export const READER = {
   isLeft: (epoch, left) => left.includes(epoch),
-  isMissing: ({ after, acked }, applied) => after > applied.sequence && after > acked,
+  isMissing: ({ afterSequence, acked }, applied) =>
+    afterSequence > applied.sequence && afterSequence > acked,
   isDuplicate: (number, applied) => number <= applied.sequence,
   isRepeated: (event, seen) => seen.has(`${event.name}\n${event.eventId}`),
   isRepeatedEnd: ({ terminated }) => terminated !== undefined,
@@ -41,26 +42,31 @@ export class Reader {
   }
 
   /**
-   * Applies a delivery. Returns `{ ack }`, or `{ refused }` with `left`, `missing` or `ended` when it
+   * Applies a delivery. Returns `{ ackSequence }`, or `{ refused }` with `left`, `missing` or `ended` when it
    * applied nothing.
    */
   apply(delivery) {
-    const { epoch, after, events, gaps = [], terminated } = delivery;
-    this.applied ??= { epoch, sequence: after };
+    const { epoch, afterSequence, events, gaps = [], terminated } = delivery;
+    this.applied ??= { epoch, sequence: afterSequence };
     // A repeated notice is accepted, so that the server stops repeating it.
     if (this.ended)
       return this.decisions.isRepeatedEnd(delivery)
-        ? { ack: this.applied.sequence }
+        ? { ackSequence: this.applied.sequence }
         : { refused: 'ended' };
     if (epoch !== this.applied.epoch) {
       if (this.decisions.isLeft(epoch, this.left)) return { refused: 'left' };
       this.lose(epoch);
     }
     if (this.decisions.isMissing(delivery, this.applied)) return { refused: 'missing' };
-    if (after > this.applied.sequence) {
+    if (afterSequence > this.applied.sequence) {
       // Another reader of the same owner has acknowledged them.
-      this.tell({ applied: 'elsewhere', epoch, from: this.applied.sequence + 1, to: after });
-      this.applied = { epoch, sequence: after };
+      this.tell({
+        applied: 'elsewhere',
+        epoch,
+        from: this.applied.sequence + 1,
+        to: afterSequence,
+      });
+      this.applied = { epoch, sequence: afterSequence };
     }
     const parts = [
       ...events.map((event) => ({ from: event.sequence, to: event.sequence, event })),
@@ -86,6 +92,6 @@ export class Reader {
       this.tell({ applied: 'ended', epoch, reason: terminated.reason });
       this.ended = true;
     }
-    return { ack: Math.min(this.applied.sequence, lastOf(delivery)) };
+    return { ackSequence: Math.min(this.applied.sequence, lastOf(delivery)) };
   }
 }

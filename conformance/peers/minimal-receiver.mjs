@@ -21,7 +21,19 @@ const METHOD = 'notifications/triggers/delivery';
 const TOLERANCE_S = 300;
 const JWKS_DEADLINE_MS = 10_000;
 const JWKS_BYTES_MAX = 65_536;
-const JWS_MEMBERS = ['alg', 'b64', 'crit', 'htm', 'iat', 'kid', 'origin', 'sub', 'typ', 'uh'];
+const JWS_MEMBERS = [
+  'alg',
+  'b64',
+  'crit',
+  'htm',
+  'iat',
+  'iss',
+  'kid',
+  'origin',
+  'sub',
+  'typ',
+  'uh',
+];
 const sha256 = (text) => createHash('sha256').update(text).digest('base64url');
 const seconds = () => Date.now() / 1000;
 const hmac = (secret, content) =>
@@ -106,6 +118,7 @@ export const RECEIVER = {
     JSON.stringify(crit) === '["b64"]' &&
     htm === 'POST',
   isInstant: (iat) => Number.isInteger(iat) && Math.abs(iat - seconds()) <= TOLERANCE_S,
+  isServer: (iss, { audience }) => iss === audience,
   isOrigin: (origin, url) => origin === new URL(url).origin,
   isUrl: (uh, url) => uh === sha256(url),
   isSubject: (sub, subscriptionId) => sub === subscriptionId,
@@ -114,7 +127,7 @@ export const RECEIVER = {
   verifies: (input, key, signature) => verify(null, input, key, signature),
   /* the answer */
   canRead: (_delivery) => true,
-  answered: (ack, _delivery) => ({ status: 200, body: { ack } }),
+  answered: (ackSequence, _delivery) => ({ status: 200, body: { ackSequence } }),
   /** Whether the applied position is stored before it is acknowledged. */
   stores: true,
 };
@@ -130,11 +143,11 @@ const demand = (condition, why) => {
   if (!condition) throw new Refused(why);
 };
 
+const areTexts = (...values) => values.every((value) => typeof value === 'string');
+const isChallenge = (d) => areTexts(d?.subscriptionId, d?.key, d?.challenge);
 const isDelivery = (d) =>
-  [d?.subscriptionId, d?.key, d?.epoch, d?.etag, d?.status].every(
-    (text) => typeof text === 'string',
-  ) &&
-  [d.after, d.head, d.acked].every(isNumber) &&
+  areTexts(d?.subscriptionId, d?.key, d?.epoch, d?.etag) &&
+  [d.afterSequence, d.head, d.acked].every(isNumber) &&
   Array.isArray(d.events) &&
   d.events.every((event) => isNumber(event?.sequence)) &&
   (d.gaps ?? []).every((gap) => isNumber(gap?.from) && isNumber(gap?.to)) &&
@@ -162,7 +175,10 @@ export class Receiver {
     this.#server.close();
   }
 
-  /** The callback to pass to `triggers/subscribe`, with the same key. */
+  /**
+   * The callback to pass to `triggers/subscribe`, with the same key. `audience` is the resource URI of
+   * the server: the \`aud\` of the token in the URL, and the \`iss\` of the server's signatures.
+   */
   register({ audience, key, jwksUri }) {
     const iat = Math.floor(seconds());
     const token = this.mint(
@@ -286,7 +302,9 @@ export class Receiver {
       );
     const delivery = message?.params;
     demand(
-      message?.method === METHOD && isDelivery(delivery) && decisions.canRead(delivery),
+      message?.method === METHOD &&
+        (isChallenge(delivery) || isDelivery(delivery)) &&
+        decisions.canRead(delivery),
       'malformed',
     );
     demand(decisions.isSameSubscription(subscriptionId, delivery), 'signature');
@@ -299,11 +317,11 @@ export class Receiver {
           proof: hmac(secret, `challenge.${delivery.challenge}`),
         },
       };
-    const { ack, refused } = registration.reader.apply(delivery);
+    const { ackSequence, refused } = registration.reader.apply(delivery);
     if (refused === 'missing') this.onMissing(delivery);
     demand(refused === undefined, refused);
     if (decisions.stores) this.#store();
-    return decisions.answered(ack, delivery);
+    return decisions.answered(ackSequence, delivery);
   }
 
   /** The claims of the token in the URL. Throws unless the token is valid. */
@@ -365,6 +383,7 @@ export class Receiver {
     );
     demand(
       decisions.isInstant(header.iat) &&
+        decisions.isServer(header.iss, registration) &&
         decisions.isOrigin(header.origin, registration.url) &&
         decisions.isUrl(header.uh, registration.url) &&
         decisions.isSubject(header.sub, subscriptionId),

@@ -170,23 +170,30 @@ function jsonOf(bytes) {
   }
 }
 
+/** The `webhook-id` of a request that covers no number: a challenge, a heartbeat, the last delivery. */
+const randomId = () => `msg_${randomBytes(24).toString('base64url')}`;
+
 /** Sends one delivery, signed with these secrets. Resolves as `post` does. */
-function send({ subscriptionId, epoch }, url, secrets, made) {
-  const body = Buffer.from(
-    JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params: made }),
-  );
+function send(url, secrets, made) {
+  const { subscriptionId, epoch, afterSequence, gaps = [] } = made;
   const last = lastOf(made);
   const id =
-    last > made.after
-      ? webhookId(subscriptionId, epoch, made.after, last, made.gaps ?? [])
-      : `msg_${randomBytes(24).toString('base64url')}`;
+    last > afterSequence ? webhookId(subscriptionId, epoch, afterSequence, last, gaps) : randomId();
+  return sendParams(url, secrets, made, id);
+}
+
+/** Sends the params of a callback request, signed with these secrets. */
+function sendParams(url, secrets, params, id) {
+  const body = Buffer.from(
+    JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params }),
+  );
   const timestamp = Math.floor(now() / 1000);
   const signed = Buffer.concat([Buffer.from(`${id}.${timestamp}.`), body]);
   return post(url, body, {
     'content-type': 'application/json',
     'content-length': body.length,
     'user-agent': 'minimal-triggers',
-    'mcp-subscription-id': subscriptionId,
+    'mcp-subscription-id': params.subscriptionId,
     'webhook-id': id,
     'webhook-timestamp': timestamp,
     'webhook-signature': secrets.map((secret) => `v1,${hmac(secret, signed)}`).join(' '),
@@ -197,21 +204,21 @@ function send({ subscriptionId, epoch }, url, secrets, made) {
 
 const CONFIGURATION = new Set([400, 401, 403, 404, 415, 422]);
 
-/** The meaning of an answer to a delivery of `after` + 1 to `to`. */
-export function meaning({ after, to }, { category, status, body, retryAfter }, at) {
+/** The meaning of an answer to a delivery of `afterSequence` + 1 to `last`. */
+export function meaning({ afterSequence, last }, { category, status, body, retryAfter }, at) {
   if (category !== undefined) return { kind: 'transient', category, retryAfterMs: null };
   if (status >= 200 && status <= 299) {
-    const { ack, reject } = Object(body);
+    const { ackSequence, reject } = Object(body);
     const rejects = reject !== undefined && reject !== null;
     const right =
-      Number.isSafeInteger(ack) &&
-      ack >= after &&
-      ack <= to &&
+      Number.isSafeInteger(ackSequence) &&
+      ackSequence >= afterSequence &&
+      ackSequence <= last &&
       (rejects
-        ? reject.sequence === ack + 1 && reject.sequence <= to
-        : ack > after || to === after);
+        ? reject.sequence === ackSequence + 1 && reject.sequence <= last
+        : ackSequence > afterSequence || last === afterSequence);
     return right
-      ? { kind: 'acked', ack, reject: rejects ? reject.sequence : null }
+      ? { kind: 'acked', ackSequence, reject: rejects ? reject.sequence : null }
       : { kind: 'transient', category: 'no_ack', retryAfterMs: null };
   }
   if (status === 410) return { kind: 'gone' };
@@ -246,13 +253,13 @@ export function isProof(secret, challenge, body) {
 }
 
 /** Sends a challenge. Resolves with null, or with the category of the failure. */
-export async function verify(sub, { url, secret }) {
+export async function verify({ subscriptionId, key }, { url, secret }) {
   const challenge = randomBytes(24).toString('base64url');
-  const { category, status, body } = await send(
-    sub,
+  const { category, status, body } = await sendParams(
     url,
     [secret],
-    delivery(sub, sub.acked, { challenge }),
+    { subscriptionId, key, challenge },
+    randomId(),
   );
   if (category !== undefined) return category;
   if (status === 410) return 'gone';
@@ -315,15 +322,14 @@ export async function probe(sub, resume) {
 const previousOf = ({ previous }) =>
   previous !== undefined && previous.until > now() ? previous : undefined;
 
-export function describedCallback(callback) {
-  const { url, verifiedAt, skipAfterMs, attempts, lastDeliveryAt } = callback;
-  const { failingSince, lastError, suspendedAt } = callback;
-  const previous = previousOf(callback);
+const stateOf = ({ suspendedAt, attempts }) =>
+  suspendedAt !== undefined ? 'suspended' : attempts > 0 ? 'failing' : 'ok';
+
+/** The part of a callback that changes by itself: its state and its failures. */
+export function conditionOf(callback) {
+  const { attempts, lastDeliveryAt, failingSince, lastError, suspendedAt } = callback;
   return {
-    origin: new URL(url).origin,
-    verifiedAt: instant(verifiedAt),
-    ...(previous ? { previousSecretUntil: instant(previous.until) } : {}),
-    ...(skipAfterMs === undefined ? {} : { skipAfterMs }),
+    state: stateOf(callback),
     health: {
       attempts,
       ...(lastDeliveryAt ? { lastDeliveryAt: instant(lastDeliveryAt) } : {}),
@@ -331,6 +337,18 @@ export function describedCallback(callback) {
       ...(lastError ? { lastError } : {}),
       ...(suspendedAt ? { suspendedAt: instant(suspendedAt) } : {}),
     },
+  };
+}
+
+export function describedCallback(callback) {
+  const { url, verifiedAt, skipAfterMs } = callback;
+  const previous = previousOf(callback);
+  return {
+    origin: new URL(url).origin,
+    verifiedAt: instant(verifiedAt),
+    ...(previous ? { previousSecretUntil: instant(previous.until) } : {}),
+    ...(skipAfterMs === undefined ? {} : { skipAfterMs }),
+    ...conditionOf(callback),
   };
 }
 
@@ -356,27 +374,29 @@ export async function attemptDelivery(sub, on) {
   )
     return;
   const made = read(sub, sub.acked, { events: callback.batch, bytes: BATCH.bytes });
-  const sent = { after: made.after, to: lastOf(made) };
-  if (sent.to === sent.after) return;
+  const sent = { afterSequence: made.afterSequence, last: lastOf(made) };
+  if (sent.last === sent.afterSequence) return;
   sub.attempt = true;
   const secrets = secretsOf(callback);
-  const answer = await send(sub, callback.url, secrets, made);
+  const answer = await send(callback.url, secrets, made);
   sub.attempt = false;
   if (!on.isLive(sub)) return;
   // The answer of a callback that was replaced meanwhile does not count, nor one to a request that
   // a secret signed which is no longer in use.
-  if (sub.callback === callback && secrets.every((one) => secretsOf(callback).includes(one)))
+  if (sub.callback === callback && secrets.every((one) => secretsOf(callback).includes(one))) {
+    const before = stateOf(callback);
     settle(sub, made, meaning(sent, answer, now()), on);
+    if (stateOf(callback) !== before) on.announce(sub);
+  }
   void attemptDelivery(sub, on);
 }
 
 /** Applies the meaning of an answer to the subscription. */
-function settle(sub, made, { kind, ack, reject, category, retryAfterMs }, on) {
+function settle(sub, made, { kind, ackSequence, reject, category, retryAfterMs }, on) {
   const { callback } = sub;
   const suspend = () => {
     callback.suspendedAt = now();
     callback.probeAt = probeAfter(callback);
-    on.announce(sub);
   };
   const skip = (reason) => {
     makeGap(sub, made.events[0].sequence, reason);
@@ -389,7 +409,7 @@ function settle(sub, made, { kind, ack, reject, category, retryAfterMs }, on) {
       lastError: undefined,
       batch: BATCH.events,
     });
-    return on.acknowledge(sub, ack);
+    return on.acknowledge(sub, ackSequence);
   }
   if (kind === 'too_large' && made.events.length > 1)
     return void (callback.batch = Math.floor(made.events.length / 2));
@@ -422,5 +442,5 @@ function settle(sub, made, { kind, ack, reject, category, retryAfterMs }, on) {
 export async function sendTermination(sub, terminated) {
   const { callback } = sub;
   while (sub.attempt) await new Promise((resolve) => setTimeout(resolve, 20));
-  await send(sub, callback.url, secretsOf(callback), delivery(sub, sub.acked, { terminated }));
+  await send(callback.url, secretsOf(callback), delivery(sub, sub.acked, { terminated }));
 }

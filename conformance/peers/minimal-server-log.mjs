@@ -11,9 +11,15 @@ const GAPS_MAX = 200;
 export const clock = { leadMs: 0 };
 export const now = () => Date.now() + clock.leadMs;
 export const instant = (at = now()) => new Date(at).toISOString();
+/** The time of an RFC 3339 instant, in any of its forms; NaN for a date that does not exist. */
+export const timeOf = (text) => {
+  const upper = text.toUpperCase();
+  // A leap second is the first moment of the next minute.
+  return upper.includes(':60', 16)
+    ? Date.parse(upper.replace(/:60(\.\d+)?/, ':59')) + 1000
+    : Date.parse(upper);
+};
 
-export const status = ({ callback, paused }) =>
-  callback?.suspendedAt !== undefined ? 'suspended' : paused ? 'paused' : 'active';
 export const etag = ({ epoch, version }) => `${epoch.slice(0, 8)}-${version}`;
 
 export const head = (sub) => sub.trimmed + sub.entries.length;
@@ -55,12 +61,11 @@ export const delivery = (sub, after, more = {}) => ({
   subscriptionId: sub.subscriptionId,
   key: sub.key,
   epoch: sub.epoch,
-  after,
+  afterSequence: after,
   events: [],
   head: head(sub),
   acked: sub.acked,
   etag: etag(sub),
-  status: status(sub),
   expiresAt: instant(sub.expiresAt),
   ...more,
 });

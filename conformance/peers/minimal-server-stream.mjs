@@ -6,7 +6,6 @@ const WINDOW = { events: 1000, bytes: 4_194_304 };
 const GAPS_ONLY = { events: 0, bytes: 0 };
 const HEARTBEAT_MS = 10_000;
 const UNREAD_BYTES_MAX = 8_388_608;
-const TAG = 'io.modelcontextprotocol/subscriptionId';
 
 /**
  * Opens a stream that starts after `start`. `say` sends a JSON-RPC message, `unread` returns the
@@ -25,7 +24,7 @@ export function openStream(sub, start, window, { id, say, unread, close, onClose
       if (unread() > UNREAD_BYTES_MAX) return close();
       spokeAt = now();
       self.position = lastOf(made);
-      say({ method: 'notifications/triggers/delivery', params: { ...made, _meta: { [TAG]: id } } });
+      say({ method: 'notifications/triggers/delivery', params: { ...made, requestId: id } });
     },
     /** Sends the entries that fit into the window. */
     pump() {

@@ -60,8 +60,7 @@ export function violation(schema, value, path = '') {
   }
   if (schema.anyOf !== undefined) {
     const violations = schema.anyOf.map((one) => violation(one, value, path));
-    // Report the branch whose error is deepest: that a secret is wrong, not that a callback is not
-    // null.
+    // Report the branch whose error is deepest.
     if (!violations.includes(null))
       return violations.reduce((best, one) => (one.path.length > best.path.length ? one : best));
   }
@@ -87,14 +86,18 @@ function firstOf(entries, look) {
   return null;
 }
 
+/** Params that exclude another one, which they stand in for. */
+const INSTEAD_OF = { noExpiry: 'ttlMs', removeCallback: 'callback' };
+
 /** Throws `InvalidParams` unless these are valid params of the method. */
 export function requireParams(method, params) {
   const name = method.slice('triggers/'.length);
-  const wrong = violation(
-    $defs[`${name === 'list' ? 'ListTriggers' : name[0].toUpperCase() + name.slice(1)}Params`],
-    params,
-  );
+  const type = name === 'list' ? 'ListTriggers' : name[0].toUpperCase() + name.slice(1);
+  const wrong = violation($defs[`${type}RequestParams`], params);
   if (wrong !== null) throw new WireError('InvalidParams', { kind: 'invalid', ...wrong });
+  for (const [one, other] of Object.entries(INSTEAD_OF))
+    if (params[one] !== undefined && params[other] !== undefined)
+      throw invalid(`/${one}`, `no ${one} beside ${other}`);
   if (!isJson(params)) throw invalid('', 'finite numbers and strings without lone surrogates');
   if (params.callback && keyOf(params.callback.secret) === null)
     throw invalid('/callback/secret', 'whsec_ and the base64 of 24 to 64 bytes');
@@ -127,6 +130,8 @@ export const invalid = (path, expected) => new WireError('InvalidParams', { path
 
 /* ------------------------------------------------------------ values and grants */
 
+const LIFETIME_MAX_MS = $defs.LifetimeMs.maximum;
+
 /** Whether JSON can write the value again: a parser turns `1e400` into a number that it cannot. */
 function isJson(value) {
   if (typeof value === 'string') return value.isWellFormed();
@@ -140,24 +145,27 @@ export const normal = (select) =>
 export const digest = (value) =>
   createHash('sha256').update(JSON.stringify(value)).digest('base64url');
 
-/** The granted `ttlMs`; null = no expiry. `suggested`: undefined = the client suggests nothing. */
-export function grant(suggested, { minMs = 0, maxMs = Infinity, defaultMs, allowNoExpiry }) {
-  if (suggested === null) return allowNoExpiry ? null : maxMs;
-  return Math.min(Math.max(suggested ?? defaultMs, minMs), maxMs);
+/**
+ * The granted `ttlMs`; undefined = no expiry. Without `ttlMs` and `noExpiry`, the client suggests
+ * nothing.
+ */
+export function grant({ ttlMs, noExpiry }, { minMs = 1, maxMs, defaultMs, allowNoExpiry }) {
+  if (noExpiry) return allowNoExpiry ? undefined : maxMs;
+  return Math.min(Math.max(ttlMs ?? defaultMs, minMs), maxMs ?? LIFETIME_MAX_MS);
 }
 
 /* ------------------------------------------------------------ deliveries */
 
 /** The highest sequence number that a delivery covers. */
-export const lastOf = ({ after, events, gaps = [] }) =>
-  Math.max(after, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
+export const lastOf = ({ afterSequence, events, gaps = [] }) =>
+  Math.max(afterSequence, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
 
 /** The `webhook-id` of a delivery that covers a sequence number. */
-export function webhookId(subscriptionId, epoch, after, last, gaps) {
+export function webhookId(subscriptionId, epoch, afterSequence, last, gaps) {
   const fields = [
     subscriptionId,
     epoch,
-    after,
+    afterSequence,
     last,
     gaps.map(({ from, to }) => `${from}-${to}`).join(),
   ];

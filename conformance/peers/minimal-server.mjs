@@ -6,6 +6,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { isDeepStrictEqual, parseArgs } from 'node:util';
 import {
+  conditionOf,
   describedCallback,
   attemptDelivery,
   requireUrl,
@@ -29,7 +30,7 @@ import {
   requireSent,
   now,
   read,
-  status,
+  timeOf,
   trim,
 } from './minimal-server-log.mjs';
 import { openStream } from './minimal-server-stream.mjs';
@@ -241,7 +242,7 @@ function described(sub) {
     epoch: sub.epoch,
     key: sub.key,
     select: sub.select,
-    status: status(sub),
+    ...(sub.paused ? { paused: true } : {}),
     ttlMs: sub.ttlMs,
     expiresAt: instant(sub.expiresAt),
     renewAfterMs: Math.floor(left * (0.5 + 0.3 * Math.random())),
@@ -300,14 +301,15 @@ function resume(sub) {
   announce(sub);
   void attemptDelivery(sub, reactions);
 }
-/** Sends an empty delivery on the open streams, because the configuration or the status changed. */
+/** Sends an empty delivery on the open streams, because the configuration or the state of the
+ * callback changed. */
 const announce = (sub) => {
   for (const stream of sub.streams) stream.send(delivery(sub, stream.position));
 };
 const reactions = { acknowledge, announce, isLive: (sub) => live.get(sub.subscriptionId) === sub };
 
-function renew(sub, suggested) {
-  sub.ttlMs = grant(suggested, GRANTS);
+function renew(sub, params) {
+  sub.ttlMs = grant(params, GRANTS);
   sub.expiresAt = now() + sub.ttlMs;
 }
 
@@ -440,6 +442,7 @@ const FEATURES = {
   callback: 'callback',
   resume: 'callback',
   revokePrevious: 'callback',
+  removeCallback: 'callback',
   ifNoneMatch: 'conditionalReads',
   paused: 'pause',
   since: 'history',
@@ -468,8 +471,9 @@ const methods = {
     return ifNoneMatch === tag ? { notModified: true, ...common } : { triggers, ...common };
   },
 
-  'triggers/subscribe': ({ key, select: asked, callback, ttlMs, since }, principal) =>
-    oneByOne(`${principal} ${key}`, async () => {
+  'triggers/subscribe': (params, principal) =>
+    oneByOne(`${principal} ${params.key}`, async () => {
+      const { key, select: asked, callback, since } = params;
       const select = selecting(asked, principal);
       requireCallback(callback, select);
       const reaches = select.map(({ name }) => types.get(name).history?.maxAgeMs ?? 0);
@@ -488,7 +492,7 @@ const methods = {
             subscriptionId: found.subscriptionId,
             etag: etag(found),
           });
-        configure(found, () => renew(found, ttlMs));
+        configure(found, () => renew(found, params));
         return { ...described(found), created: false };
       }
       limit('subscriptions', ownedBy(principal).length);
@@ -511,13 +515,13 @@ const methods = {
         callback: undefined,
         attempt: false,
       };
-      configure(sub, () => renew(sub, ttlMs));
+      configure(sub, () => renew(sub, params));
       if (callback !== undefined) {
         await requireConsent(sub, callback);
         sub.callback = newCallback(callback);
       }
       const from =
-        since === undefined ? undefined : Math.max(Date.parse(since), now() - Math.min(...reaches));
+        since === undefined ? undefined : Math.max(timeOf(since), now() - Math.min(...reaches));
       // Events beyond the retention of the log become its leading gap.
       if (from !== undefined)
         for (const entry of [...accepted.values()].filter(
@@ -537,14 +541,14 @@ const methods = {
 
   'triggers/update': (params, principal) =>
     oneByOne(params.subscriptionId, async () => {
-      const { callback } = params;
+      const { callback, removeCallback } = params;
       const isNew = ({ callback: current }) =>
         callback && (callback.url !== current?.url || callback.secret !== current.secret);
       const checked = () => {
         const sub = own(principal, params.subscriptionId);
         const select =
           params.select === undefined ? sub.select : selecting(params.select, principal);
-        requireCallback(callback ?? (callback === null ? undefined : sub.callback && {}), select);
+        requireCallback(callback ?? (removeCallback ? undefined : sub.callback && {}), select);
         requireMatch(sub, params);
         return { sub, select };
       };
@@ -557,8 +561,8 @@ const methods = {
           select,
           paused: params.paused ?? sub.paused,
         });
-        if (params.ttlMs !== undefined) renew(sub, params.ttlMs);
-        if (callback === null) sub.callback = undefined;
+        if (params.ttlMs !== undefined || params.noExpiry) renew(sub, params);
+        if (removeCallback) sub.callback = undefined;
         else if (isNew(sub))
           if (callback.url === sub.callback?.url) rotate(reset(sub.callback), callback.secret);
           else sub.callback = newCallback(callback);
@@ -571,7 +575,8 @@ const methods = {
     }),
 
   'triggers/get': ({ subscriptionId, ifNoneMatch }, principal) => {
-    const whole = described(own(principal, subscriptionId));
+    const sub = own(principal, subscriptionId);
+    const whole = described(sub);
     if (ifNoneMatch !== whole.etag) return whole;
     return {
       notModified: true,
@@ -579,7 +584,9 @@ const methods = {
       epoch: whole.epoch,
       head: whole.head,
       acked: whole.acked,
+      oldest: whole.oldest,
       expiresAt: whole.expiresAt,
+      ...(sub.callback === undefined ? {} : { callback: conditionOf(sub.callback) }),
     };
   },
 
@@ -738,9 +745,11 @@ async function serve(request, response, message) {
     if (method !== 'triggers/stream' && !Object.hasOwn(methods, method))
       return answer(404, { error: { code: -32601, message: 'Method not found' } });
     requireParams(method, params);
+    if (params.since !== undefined && Number.isNaN(timeOf(params.since)))
+      throw invalid('/since', 'an RFC 3339 date-time');
     requireDeclared(method, params);
     if (principal === undefined && method !== 'triggers/list')
-      throw new WireError('Forbidden', { kind: 'principal' });
+      throw new WireError('Forbidden', { kind: 'authentication' });
     tick();
     if (method !== 'triggers/stream') {
       const result = await methods[method](params, principal, { onClose });

@@ -241,7 +241,7 @@ describe('the scripted server and its program', () => {
     );
     assert.deepEqual(
       observations.map(({ check, outcome }) => `${check} ${outcome}`),
-      ['gen-ignore-unknown held', 'gen-ignore-unknown held', 'gap-client-tells not shown'],
+      ['gen-ignore-unknown held', 'gen-ignore-unknown held', 'rec-tell not shown'],
     );
   });
 });

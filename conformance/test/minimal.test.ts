@@ -88,15 +88,17 @@ const summaryOf = (report: string): string | undefined =>
 describe('the minimal server and the vectors', () => {
   test('grants the lifetimes', async () => {
     const { violation, grant } = await load('minimal-server-wire.mjs');
-    for (const { id, comment, suggested, policy, verdict, expected } of cases('ttl-grant')) {
-      const refused =
-        suggested !== undefined &&
-        violation(
-          { $ref: '#/$defs/UpdateParams' },
-          { subscriptionId: 'sub_0123456789012345678901', ttlMs: suggested },
-        ) !== null;
-      assert.equal(refused, verdict === 'invalid', `${id}: ${comment}`);
-      if (!refused) assert.equal(grant(suggested, policy), expected.ttlMs, `${id}: ${comment}`);
+    for (const { id, comment, ttlMs, noExpiry, policy, verdict, expected } of cases('ttl-grant')) {
+      const asked = {
+        ...(ttlMs === undefined ? {} : { ttlMs }),
+        ...(noExpiry === undefined ? {} : { noExpiry }),
+      };
+      const wrong = violation(
+        { $ref: '#/$defs/UpdateRequestParams' },
+        { subscriptionId: 'sub_0123456789012345678901', ...asked },
+      );
+      assert.equal(wrong !== null, verdict === 'invalid', `${id}: ${comment}`);
+      if (wrong === null) assert.equal(grant(asked, policy), expected.ttlMs, `${id}: ${comment}`);
     }
   });
 
@@ -107,14 +109,14 @@ describe('the minimal server and the vectors', () => {
       comment,
       subscriptionId,
       epoch,
-      after,
+      afterSequence,
       last,
       gaps,
       webhookId: given,
       verdict,
     } of cases('webhook-id')) {
       assert.equal(
-        webhookId(subscriptionId, epoch, after, last, gaps) === given,
+        webhookId(subscriptionId, epoch, afterSequence, last, gaps) === given,
         verdict === 'valid',
         `${id}: ${comment}`,
       );

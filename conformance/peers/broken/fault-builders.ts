@@ -1,4 +1,5 @@
 /** Builders for faults that several tables share. */
+import { isChallenge } from '../../runner/server/callback-endpoint.ts';
 import type { Json, ProxiedRequest, Fault } from './proxy.ts';
 
 /** The drain of a delivery. */
@@ -32,6 +33,15 @@ export const withHealth = (result: Json, members: object): Json => ({
   callback: { ...result.callback, health: { ...result.callback.health, ...members } },
 });
 
+/** The state of the callback of a subscription; undefined without one. */
+export const stateOf = ({ callback }: Json): string | undefined => callback?.state;
+
+/** The subscription with this state of its callback. */
+export const withState = (result: Json, state: string): Json => ({
+  ...result,
+  callback: { ...result.callback, state },
+});
+
 /** Changes every error of the extension. */
 export const onError = (change: (error: Json, proxied: ProxiedRequest) => Json): Fault => ({
   error: (error, proxied) => ({
@@ -58,6 +68,7 @@ export const onDelivery = (
   ...(on.includes('callback')
     ? {
         callback: (outgoing) => {
+          if (isChallenge(outgoing.body.params)) return;
           outgoing.body = {
             ...outgoing.body,
             params: change(outgoing.body.params, outgoing.memory, 'callback'),

@@ -4,7 +4,7 @@
  */
 import type { ServerResponse } from 'node:http';
 import { lastOf } from '../server/callback-endpoint.ts';
-import { SUBSCRIPTION_META, type Json } from '../wire/session.ts';
+import type { Json } from '../wire/session.ts';
 import type { ScriptedLog } from './log.ts';
 
 /** A request that the client sent, and the response. */
@@ -96,12 +96,12 @@ export class ServedStream {
     if (lastOf(delivery) > this.last || heartbeat) this.send(delivery);
   }
 
-  /** Sends a delivery, tagged with the id of the request that opened this stream. */
+  /** Sends a delivery that names the request that opened this stream. */
   send(delivery: Json): void {
     this.last = Math.max(this.last, lastOf(delivery));
     this.notify('notifications/triggers/delivery', {
       ...this.#decorate(delivery),
-      _meta: { [SUBSCRIPTION_META]: this.call.id },
+      requestId: this.call.id,
     });
   }
 

@@ -102,7 +102,6 @@ export class ScriptedLog {
       head: this.head,
       acked: this.acked,
       etag: this.etag,
-      status: 'active',
       expiresAt: new Date(this.#expiresAt).toISOString(),
     };
   }
@@ -125,6 +124,7 @@ export class ScriptedLog {
         : {
             callback: {
               origin: new URL(callback.url).origin,
+              state: 'ok',
               verifiedAt: this.#createdAt,
               health: { attempts: 0 },
             },
@@ -140,11 +140,16 @@ export class ScriptedLog {
     return {
       subscriptionId: this.subscriptionId,
       key: this.key,
-      after,
+      afterSequence: after,
       events,
       ...(gaps.length === 0 ? {} : { gaps }),
       ...this.#counters,
     };
+  }
+
+  /** The params of the request that verifies an endpoint, in place of a delivery. */
+  challenge(challenge: string): Json {
+    return { subscriptionId: this.subscriptionId, key: this.key, challenge };
   }
 
   /** A delivery without events. */

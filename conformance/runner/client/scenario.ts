@@ -228,8 +228,12 @@ export class ClientTest {
     ...args: Parameters<ScriptedServer['callBack']>
   ): ReturnType<ScriptedServer['callBack']> {
     const answered = await this.server.callBack(...args);
-    if (answered.status === 200 && Number.isInteger(answered.body?.ack))
-      this.#answered.push({ epoch: args[0].epoch, sequence: answered.body.ack, at: Date.now() });
+    if (answered.status === 200 && Number.isInteger(answered.body?.ackSequence))
+      this.#answered.push({
+        epoch: args[0].epoch,
+        sequence: answered.body.ackSequence,
+        at: Date.now(),
+      });
     return answered;
   }
 

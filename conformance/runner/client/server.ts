@@ -153,10 +153,10 @@ export class ScriptedServer {
     const answered = await sendDelivery(url, delivery, { secrets: [secret], ...sending });
     if (
       answered.status === 200 &&
-      Number.isInteger(answered.body?.ack) &&
+      Number.isInteger(answered.body?.ackSequence) &&
       delivery.epoch === this.log.epoch
     )
-      this.log.acked = Math.max(this.log.acked, answered.body.ack);
+      this.log.acked = Math.max(this.log.acked, answered.body.ackSequence);
     return answered;
   }
 
@@ -271,9 +271,9 @@ export class ScriptedServer {
       log.renew();
       return { ...log.subscription(), created };
     },
-    'triggers/update': async ({ subscriptionId, callback }) => {
+    'triggers/update': async ({ subscriptionId, callback, removeCallback }) => {
       this.#find(subscriptionId);
-      if (callback === null) this.log.callback = undefined;
+      if (removeCallback === true) this.log.callback = undefined;
       else if (callback !== undefined) await this.#verify(callback);
       this.log.renew();
       return this.log.subscription();
@@ -369,13 +369,9 @@ export class ScriptedServer {
    */
   async #verify(callback: { readonly url: string; readonly secret: string }): Promise<void> {
     const challenge = randomBytes(24).toString('base64url');
-    const delivery = { ...this.log.heartbeat(this.log.acked), challenge };
-    const raw = JSON.stringify(
-      { jsonrpc: '2.0', method: DELIVERY_METHOD, params: delivery },
-      null,
-      2,
-    );
-    const { status, body } = await sendDelivery(callback.url, delivery, {
+    const params = this.log.challenge(challenge);
+    const raw = JSON.stringify({ jsonrpc: '2.0', method: DELIVERY_METHOD, params }, null, 2);
+    const { status, body } = await sendDelivery(callback.url, params, {
       secrets: [callback.secret],
       raw,
     }).catch(() => ({ status: 0, body: undefined }));
@@ -387,9 +383,7 @@ export class ScriptedServer {
       throw new ErrorResponse(
         -32027,
         'The callback endpoint could not be verified: challenge_failed.',
-        {
-          reason: 'challenge_failed',
-        },
+        { kind: 'callback', category: 'challenge_failed' },
       );
     }
     this.log.callback = { url: callback.url, secret: callback.secret };

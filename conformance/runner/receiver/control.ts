@@ -6,7 +6,10 @@ import { callVerb, offerAt } from '../control-call.ts';
 import { NotShown } from '../observations.ts';
 import type { Json } from '../wire/session.ts';
 
-/** Identity of a subscription at its receiver: the MCP server's resource URI and the `key`. */
+/**
+ * Identity of a subscription at its receiver: the MCP server's resource URI, which its signatures have as
+ * `iss`, and the `key`.
+ */
 export interface RegistrationKey {
   readonly audience: string;
   readonly key: string;
@@ -15,8 +18,7 @@ export interface RegistrationKey {
 /** The verbs with their members. */
 export interface ReceiverVerbs {
   /**
-   * Registers a key, and the address of the server's key set if it has one. Returns
-   * `{ url, secret }`. For SEP-3415, `subscriptionId` is the id that the server returns.
+   * Registers a key, and the address of the server's key set if it has one. Returns `{ url, secret }`. For SEP-3415, `subscriptionId` is the id that the server returns.
    */
   readonly register: RegistrationKey & {
     readonly jwksUri?: string;

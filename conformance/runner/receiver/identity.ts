@@ -77,6 +77,10 @@ export class Identity {
   get jwksUri(): string {
     return `${this.#origin}/jwks.json`;
   }
+  /** The members of a registration that describe this server. */
+  get registration(): { readonly audience: string; readonly jwksUri: string } {
+    return { audience: this.audience, jwksUri: this.jwksUri };
+  }
   get jwk(): Json {
     return { ...this.#keys.publicKey.export({ format: 'jwk' }), kid: this.kid, use: 'sig' };
   }
@@ -84,14 +88,18 @@ export class Identity {
     return ed25519(this.#keys.privateKey);
   }
 
-  /** The protected header of a correct signature for this URL and subscription, issued now. */
-  header(url: string, subscriptionId: string): Json {
+  /**
+   * The protected header of a correct signature for this URL and subscription, issued now. `issuer` is
+   * the server that the receiver registered with.
+   */
+  header(url: string, subscriptionId: string, issuer: string): Json {
     return {
       typ: 'mcp-delivery+jws',
       alg: 'EdDSA',
       kid: this.kid,
       b64: false,
       crit: ['b64'],
+      iss: issuer,
       iat: Math.floor(Date.now() / 1000),
       htm: 'POST',
       origin: new URL(url).origin,

@@ -57,11 +57,9 @@ async function requireReceiver(url: string, secret: string): Promise<void> {
   log.key = tokenOf(url)?.claims.sub ?? 'conformance';
   const challenge = 'is-anybody-there-0123456789abcdef';
   const { origin } = new URL(url);
-  const answered: Answered | undefined = await sendDelivery(
-    url,
-    { ...log.heartbeat(0), challenge },
-    { secrets: [secret] },
-  ).catch(() => undefined);
+  const answered: Answered | undefined = await sendDelivery(url, log.challenge(challenge), {
+    secrets: [secret],
+  }).catch(() => undefined);
   if (answered === undefined)
     throw new NothingToTest(`nothing answers at ${origin}. Start the receiver or correct --url`);
   const { status, body } = answered;

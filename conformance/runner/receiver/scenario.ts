@@ -154,15 +154,15 @@ export class ReceiverTest {
     const delivery = this.log.delivery(this.log.acked);
     const answered = await this.settled(delivery, sending);
     assert.deepEqual(
-      { status: answered.status, ack: answered.body?.ack },
-      { status: 200, ack: lastOf(delivery) },
+      { status: answered.status, ackSequence: answered.body?.ackSequence },
+      { status: 200, ackSequence: lastOf(delivery) },
     );
     this.log.acked = lastOf(delivery);
     return answered;
   }
 
   /**
-   * Repeats a delivery until the answer is final: not 5xx, and no `ack` below the delivery's end.
+   * Repeats a delivery until the answer is final: not 5xx, and no `ackSequence` below the delivery's end.
    * Resolves with that answer, or after the patience with the last one.
    */
   settled(delivery: Json, sending?: Parameters<ReceiverTest['send']>[1]): Promise<Answered> {
@@ -176,8 +176,8 @@ export class ReceiverTest {
       const onItsWay =
         answered.status >= 500 ||
         (answered.status === 200 &&
-          Number.isInteger(answered.body?.ack) &&
-          answered.body.ack < lastOf(delivery));
+          Number.isInteger(answered.body?.ackSequence) &&
+          answered.body.ackSequence < lastOf(delivery));
       if (!onItsWay || Date.now() > end) return answered;
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
@@ -218,12 +218,12 @@ export class ReceiverTest {
     const event = { ...this.next.events[0], sequence: head + 2 };
     const { status, body } = await this.send({
       ...this.log.heartbeat(acked),
-      after: head + 1,
+      afterSequence: head + 1,
       head: head + 2,
       events: [event],
     });
     assert.ok(
-      status !== 200 || !(body?.ack > head),
+      status !== 200 || !(body?.ackSequence > head),
       `the receiver acknowledges the event after the rejected one: HTTP ${status} ${JSON.stringify(body)}`,
     );
     if (!this.control.has('applied')) return;
@@ -260,8 +260,9 @@ export class ReceiverTest {
       readonly secret?: string;
     } = {},
   ): Promise<Answered> {
+    const { url, audience } = this.registered;
     const body = Buffer.from(bodyOf(delivery));
-    const correct = identity.header(this.registered.url, delivery.subscriptionId);
+    const correct = identity.header(url, delivery.subscriptionId, audience);
     const token = detached(change.header?.(correct) ?? correct, body, identity.signer);
     return this.send(delivery, {
       secrets: [change.secret ?? this.registered.secret],

@@ -24,7 +24,7 @@ export interface Hit {
   readonly raw: Buffer;
   /** The body as JSON; undefined for any other body. */
   readonly message: Json;
-  /** `params` of the message. */
+  /** `params` of the message: a delivery or a challenge. */
   readonly delivery: Json;
   /** Time of arrival, in epoch milliseconds. */
   readonly at: number;
@@ -39,15 +39,20 @@ export interface Reply {
 }
 
 /** The last sequence number that a delivery covers. */
-export const lastOf = ({ after, events = [], gaps = [] }: Json): number =>
+export const lastOf = ({ afterSequence, events = [], gaps = [] }: Json): number =>
   Math.max(
-    after,
+    afterSequence,
     ...events.map(({ sequence }: Json) => sequence),
     ...gaps.map(({ to }: Json) => to),
   );
 
+/** Whether the params of a callback request are a challenge. */
+export const isChallenge = (params: Json): boolean => params.challenge !== undefined;
+
 /** The reply that acknowledges the whole delivery. */
-export const acknowledge = ({ delivery }: Hit): Reply => ({ body: { ack: lastOf(delivery) } });
+export const acknowledge = ({ delivery }: Hit): Reply => ({
+  body: { ackSequence: lastOf(delivery) },
+});
 
 /** HMAC-SHA256 in base64 under a `whsec_` secret. */
 export const hmac = (secret: string, content: string | Buffer): string =>
@@ -104,9 +109,9 @@ export class CallbackEndpoint {
               status = 200,
               headers = {},
               body,
-            } = await (hit.delivery.challenge === undefined
-              ? this.answer(hit, this.deliveries.length)
-              : this.consent(hit));
+            } = await (isChallenge(hit.delivery)
+              ? this.consent(hit)
+              : this.answer(hit, this.deliveries.length));
             response.writeHead(status, { 'content-type': 'application/json', ...headers });
             if (isGenerator(body)) await drip(body, response);
             response.end(
@@ -142,10 +147,10 @@ export class CallbackEndpoint {
     return { url: this.url, secret: this.secret };
   }
   get challenges(): readonly Hit[] {
-    return this.hits.filter(({ delivery }) => delivery.challenge !== undefined);
+    return this.hits.filter(({ delivery }) => isChallenge(delivery));
   }
   get deliveries(): readonly Hit[] {
-    return this.hits.filter(({ delivery }) => delivery.challenge === undefined);
+    return this.hits.filter(({ delivery }) => !isChallenge(delivery));
   }
   /** Every received event, in order. */
   get events(): readonly Json[] {

@@ -119,7 +119,7 @@ export const untilCarried = (
   t.until(`sequence number ${sequence} on the stream`, () => {
     requireUnbroken(stream);
     return stream.deliveries.some(
-      (delivery) => delivery.after < sequence && lastOf(delivery) >= sequence,
+      (delivery) => delivery.afterSequence < sequence && lastOf(delivery) >= sequence,
     );
   });
 

@@ -242,7 +242,7 @@ export class ServerTest {
       after = {
         epoch: answer.epoch,
         sequence: Math.max(
-          answer.after,
+          answer.afterSequence,
           answer.events.at(-1)?.sequence ?? 0,
           answer.gaps?.at(-1)?.to ?? 0,
         ),

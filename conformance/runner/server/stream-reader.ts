@@ -22,7 +22,7 @@ export class StreamReader {
   }
 
   /**
-   * `params` of the deliveries. Their tags are not checked here, because the response belongs to
+   * `params` of the deliveries. Their `requestId` is not checked here, because the response belongs to
    * this request.
    */
   get deliveries(): Json[] {
@@ -41,7 +41,7 @@ export class StreamReader {
     const last = deliveries.at(-1);
     return [
       `${deliveries.length} deliveries with ${events.length} events`,
-      ...(last === undefined ? [] : [`the last one starts at ${last.after}`]),
+      ...(last === undefined ? [] : [`the last one starts at ${last.afterSequence}`]),
       ended === undefined ? 'still open' : `ended with ${brief(ended)}`,
     ].join(', ');
   }

@@ -3,7 +3,7 @@
  * change each part before or after signing.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { hmac, lastOf } from '../server/callback-endpoint.ts';
+import { hmac, isChallenge, lastOf } from '../server/callback-endpoint.ts';
 import { parsed, recorder } from '../trace.ts';
 import type { Json } from './session.ts';
 
@@ -31,15 +31,16 @@ export interface Answered {
   readonly body: Json;
 }
 
-/** `webhook-id` as the SEP defines it; random for a delivery that covers nothing. */
+/** `webhook-id` as the SEP defines it; random for a challenge and for a delivery that covers no number. */
 export function webhookIdOf(delivery: Json): string {
-  const { subscriptionId, epoch, after, gaps = [] } = delivery;
+  const { subscriptionId, epoch, afterSequence, gaps = [] } = delivery;
   const last = lastOf(delivery);
-  if (last === after) return `msg_${randomBytes(24).toString('base64url')}`;
+  if (isChallenge(delivery) || last === afterSequence)
+    return `msg_${randomBytes(24).toString('base64url')}`;
   const fields = [
     subscriptionId,
     epoch,
-    after,
+    afterSequence,
     last,
     gaps.map(({ from, to }: Json) => `${from}-${to}`).join(','),
   ].join('\n');

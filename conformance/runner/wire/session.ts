@@ -13,7 +13,7 @@ export type Era = (typeof ERAS)[number];
 export const EXTENSION = 'io.modelcontextprotocol/triggers';
 export const EVENTS_EXTENSION = 'io.modelcontextprotocol/events';
 const META = 'io.modelcontextprotocol';
-/** The `_meta` key that names the request of a stream's notification. */
+/** The `_meta` key with which SEP-3415 names the request of a stream's notification. */
 export const SUBSCRIPTION_META = `${META}/subscriptionId`;
 const CLIENT = { name: 'triggers-conformance', version: '1' };
 /** Limit of one request: longer than the longest wait that the protocol allows, 25 s. */

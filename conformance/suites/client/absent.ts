@@ -103,12 +103,12 @@ export const absent = [
   clientScenario({
     name: 'absent: declared but missing',
     about: 'A server declares the extension but knows none of its methods.',
-    checks: ['cap-method-not-found'],
+    checks: ['cap-no-call'],
     async run(t) {
       remove(t);
       t.start({ drain: 'stream' });
       await t.check(
-        'cap-method-not-found',
+        'cap-no-call',
         'the client calls no method of the extension after -32601',
         async () => assert.deepEqual(await afterRefusal(t), []),
       );
@@ -117,7 +117,7 @@ export const absent = [
   clientScenario({
     name: 'absent: removed',
     about: 'A server without the extension replaces the one that the client follows.',
-    checks: ['cap-method-not-found'],
+    checks: ['cap-no-call'],
     async run(t) {
       await t.follow();
       t.server.append(2);
@@ -125,7 +125,7 @@ export const absent = [
       remove(t);
       t.server.stream?.abort();
       await t.check(
-        'cap-method-not-found',
+        'cap-no-call',
         'the client calls no method of the extension after -32601 while it follows a log',
         async () => assert.deepEqual(await afterRefusal(t), []),
       );

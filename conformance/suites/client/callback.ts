@@ -24,10 +24,9 @@ export const callback = [
       'The client registers a callback and accepts unusual, repeated and out-of-order deliveries.',
     checks: [
       'sig-raw-bytes',
-      'dlv-repeat',
+      'recv-duplicate',
       'recv-missing',
       'recv-missing-fetch',
-      'recv-duplicate',
       'recv-elsewhere',
     ],
     async run(t) {
@@ -58,11 +57,16 @@ export const callback = [
         'the endpoint verifies a delivery with tabs, escapes and reordered members as received',
         async () => {
           const { status, body } = await deliver(t, log.delivery(0), { raw });
-          assert.deepEqual({ status, ack: body?.ack }, { status: 200, ack: 3 });
+          assert.deepEqual(
+            { status, ackSequence: body?.ackSequence },
+            { status: 200, ackSequence: 3 },
+          );
         },
       );
-      await t.check('dlv-repeat', 'the endpoint acknowledges a repeated delivery again', async () =>
-        assert.deepEqual((await deliver(t, log.delivery(0))).body, { ack: 3 }),
+      await t.check(
+        'recv-duplicate',
+        'the endpoint acknowledges a repeated delivery again',
+        async () => assert.deepEqual((await deliver(t, log.delivery(0))).body, { ackSequence: 3 }),
       );
 
       const { epoch } = log;
@@ -73,7 +77,10 @@ export const callback = [
         'recv-missing',
         'the endpoint, which has applied 3, does not acknowledge a delivery that starts after 5',
         () =>
-          assert.ok(status !== 200 || !(body?.ack > 3), `HTTP ${status} ${JSON.stringify(body)}`),
+          assert.ok(
+            status !== 200 || !(body?.ackSequence > 3),
+            `HTTP ${status} ${JSON.stringify(body)}`,
+          ),
       );
       await t.check(
         'recv-missing-fetch',

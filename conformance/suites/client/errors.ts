@@ -131,14 +131,17 @@ export const errors = [
   clientScenario({
     name: 'errors: already unsubscribed',
     about: 'The subscription has already ended when the client unsubscribes.',
-    checks: ['uns-client-idempotent'],
+    checks: ['err-client-unknown'],
     async run(t) {
       const { server } = t;
       const { log } = server;
       server.override('triggers/unsubscribe', () => {
         const { epoch, head, acked } = log;
         log.end();
-        throw notFound({ reason: 'unsubscribed', final: { epoch, head, acked } });
+        throw notFound(
+          { reason: 'unsubscribed', final: { epoch, head, acked } },
+          'Internal error. Send the request again.',
+        );
       });
       await t.follow({ unsubscribeAfter: 2 });
       server.append(2);
@@ -149,7 +152,7 @@ export const errors = [
           throw new NotShown('The client does not unsubscribe after `unsubscribeAfter` events.');
         });
       await t.check(
-        'uns-client-idempotent',
+        'err-client-unknown',
         'the client treats NotFound for `triggers/unsubscribe` as success: it calls the method once and exits with code 0',
         async () => {
           await t.until('the client to exit', () => t.program.ended !== undefined);

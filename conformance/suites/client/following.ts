@@ -11,7 +11,7 @@ const newer = (['stream', 'pull'] as const).map((drain) =>
     name: `${drain}: following a newer server`,
     about:
       'The client applies and acknowledges events, gaps and heartbeats with unknown members and gaps for unknown reasons.',
-    checks: ['gen-ignore-unknown', 'gap-client-tells'],
+    checks: ['gen-ignore-unknown', 'rec-tell'],
     eras: 'each',
     async run(t) {
       t.server.settings = withUnknownMembers(t.server.settings);
@@ -33,7 +33,7 @@ const newer = (['stream', 'pull'] as const).map((drain) =>
         'the client acknowledges gaps with unknown members and an unknown reason, and the events after them',
         () => t.untilAcked(6),
       );
-      await t.check('gap-client-tells', 'the application learns of the gap', () => {
+      await t.check('rec-tell', 'the application learns of the gap', () => {
         const { from, to, reason } = t.applied.find(({ applied }) => applied === 'gap') ?? {};
         assert.deepEqual({ from, to, reason }, { from: 4, to: 5, reason: 'quarantined' });
       });

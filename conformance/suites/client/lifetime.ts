@@ -30,7 +30,11 @@ export const lifetime = [
           const { method, params } = renewals()[0]!;
           if (method === 'triggers/subscribe')
             assert.equal(params.key ?? server.log.key, server.log.key);
-          else assert.ok('ttlMs' in params, 'an update without "ttlMs" does not renew');
+          else
+            assert.ok(
+              'ttlMs' in params || 'noExpiry' in params,
+              'an update without "ttlMs" and "noExpiry" does not renew',
+            );
         },
       );
     },

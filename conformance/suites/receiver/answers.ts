@@ -15,8 +15,8 @@ const MALFORMED: readonly (readonly [what: string, make: (correct: Json) => stri
   ],
   ['no params', () => JSON.stringify({ jsonrpc: '2.0', method: DELIVERY_METHOD })],
   ['no epoch', ({ epoch: _, ...rest }) => bodyOf(rest)],
-  ['no after', ({ after: _, ...rest }) => bodyOf(rest)],
-  ['a negative after', (correct) => bodyOf({ ...correct, after: -1 })],
+  ['no afterSequence', ({ afterSequence: _, ...rest }) => bodyOf(rest)],
+  ['a negative afterSequence', (correct) => bodyOf({ ...correct, afterSequence: -1 })],
   ['events that are not a list', (correct) => bodyOf({ ...correct, events: {} })],
   [
     'a sequence that is a string',

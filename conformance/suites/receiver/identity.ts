@@ -58,8 +58,11 @@ function wrong(
     ['iat 400 s in the past', set({ iat: now(-400) })],
     ['iat 400 s in the future', set({ iat: now(400) })],
     ['iat as a string', set({ iat: String(now(0)) })],
+    ['no iss', without('iss')],
+    ['the iss of another server', set({ iss: 'https://mcp.example.org/mcp' })],
+    ['the iss of another endpoint at the same origin', set({ iss: `${correct.audience}2` })],
     ['another origin', set({ origin: 'https://hooks.example.org' })],
-    ['the hash of another URL', set({ uh: correct.header(`${url}x`, '').uh })],
+    ['the hash of another URL', set({ uh: correct.header(`${url}x`, '', audience).uh })],
     ['another sub', set({ sub: 'sub_somebodyElses000000000000000000' })],
     [
       'another body',
@@ -105,12 +108,15 @@ export const identity = [
     async run(t) {
       const server = await t.identity('delivery-1');
       const forger = await t.identity('delivery-1');
-      await t.use(await t.register({ audience: server.audience, jwksUri: server.jwksUri }));
+      await t.use(await t.register(server.registration));
       const correct = async (): Promise<void> => {
         t.log.append(1);
         const delivery = t.log.delivery(t.log.acked);
         const { status, body } = await t.sendAs(server, delivery);
-        assert.deepEqual({ status, ack: body?.ack }, { status: 200, ack: t.log.head });
+        assert.deepEqual(
+          { status, ackSequence: body?.ackSequence },
+          { status: 200, ackSequence: t.log.head },
+        );
         t.log.acked = t.log.head;
       };
       await t.check('jws-verify', 'the receiver accepts a correct signature', correct);
@@ -200,7 +206,7 @@ export const identity = [
     needs: ['register'],
     async run(t) {
       const server = await t.identity('delivery-1');
-      await t.use(await t.register({ audience: server.audience, jwksUri: server.jwksUri }));
+      await t.use(await t.register(server.registration));
       await t.check(
         'jws-after-hmac',
         'the receiver fetches no keys for a request whose webhook signature is wrong',
@@ -254,7 +260,7 @@ export const identity = [
         async () => {
           // A receiver can refuse the registration, or every request for it.
           const registered = await t
-            .register({ audience: server.audience, jwksUri: stranger.jwksUri })
+            .register({ ...server.registration, jwksUri: stranger.jwksUri })
             .catch(() => null);
           if (registered !== null) {
             await t.use(registered);
@@ -274,7 +280,7 @@ export const identity = [
     async run(t) {
       const server = await t.identity('delivery-1');
       server.isDown = true;
-      await t.use(await t.register({ audience: server.audience, jwksUri: server.jwksUri }));
+      await t.use(await t.register(server.registration));
       t.log.append(1);
       const delivery = t.log.delivery(t.log.acked);
       await t.check(
@@ -288,7 +294,10 @@ export const identity = [
         'the receiver applies the repeated request when it can fetch the keys',
         async () => {
           const { status, body } = await t.repeated(() => t.sendAs(server, delivery), delivery);
-          assert.deepEqual({ status, ack: body?.ack }, { status: 200, ack: 1 });
+          assert.deepEqual(
+            { status, ackSequence: body?.ackSequence },
+            { status: 200, ackSequence: 1 },
+          );
         },
       );
     },

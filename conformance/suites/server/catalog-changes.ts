@@ -133,13 +133,13 @@ export const catalogChanges = [
     name: 'catalog: the end of a type',
     about:
       'A type that is removed or changed ends its subscriptions, and no others, for this reason.',
-    checks: ['type-removed', 'type-breaking'],
+    checks: ['type-breaking'],
     needs: { verbs: ['declare', 'remove'], types: ['plain'] },
     alone: true,
     async run(t) {
       const other = await t.subscribe();
       for (const [check, reason] of [
-        ['type-removed', 'trigger_removed'],
+        ['type-breaking', 'trigger_removed'],
         ['type-breaking', 'schema_changed'],
       ] as const) {
         const name = await declared(t);

@@ -33,12 +33,12 @@ export const catalog = [
   scenario({
     name: 'catalog: the list',
     about: 'Names are unique, a matching ETag returns no list, and reserved names follow the SEP.',
-    checks: ['type-unique', 'list-not-modified', 'type-reserved'],
+    checks: ['list-only-usable', 'list-not-modified', 'type-reserved'],
     eras: 'each',
     async run(t) {
       const all = await t.mcp.pages('triggers/list');
       const types: Json[] = all.flatMap(({ triggers }) => triggers);
-      await t.check('type-unique', 'no name repeats on any page', () => {
+      await t.check('list-only-usable', 'no name repeats on any page', () => {
         const names = types.map(({ name }) => name);
         assert.equal(new Set(names).size, names.length, 'different names in the list:');
       });
@@ -82,7 +82,7 @@ export const catalog = [
   scenario({
     name: 'catalog: pages and changes',
     about: 'All pages of one traversal have the same ETag, which changes with the list.',
-    checks: ['list-etag-pages', 'list-not-modified', 'type-unique'],
+    checks: ['list-etag-pages', 'list-not-modified', 'list-only-usable'],
     needs: { verbs: ['declare', 'remove'] },
     alone: true,
     async run(t) {
@@ -105,7 +105,7 @@ export const catalog = [
           );
         },
       );
-      await t.check('type-unique', 'no name repeats on any page', () => {
+      await t.check('list-only-usable', 'no name repeats on any page', () => {
         const names = all.flatMap(({ triggers }) => triggers.map(({ name }: Json) => name));
         assert.equal(new Set(names).size, names.length, 'different names in the list:');
       });

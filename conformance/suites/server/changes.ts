@@ -1,6 +1,6 @@
 /**
  * Changing, reading and ending subscriptions, and their ETags (SEP: triggers/update, triggers/get,
- * triggers/unsubscribe, ETags, Status).
+ * triggers/unsubscribe, ETags, Pause).
  */
 import assert from 'node:assert/strict';
 import { isDeepStrictEqual } from 'node:util';
@@ -13,27 +13,26 @@ import {
 } from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
+import { stateOf } from './following.ts';
 
 const get = (t: ServerTest, subscriptionId: string): Promise<Json> =>
   t.mcp.request('triggers/get', { subscriptionId });
 const numbersOf = (delivery: Json): number[] => delivery.events.map(({ data }: Json) => data.n);
-/** Resolves when the subscription has this status. */
-const status = (t: ServerTest, subscriptionId: string, wanted: string): Promise<unknown> =>
-  t.until(`status "${wanted}"`, async () => (await get(t, subscriptionId)).status === wanted);
+/** Resolves when the callback is suspended. */
+const suspended = (t: ServerTest, subscriptionId: string): Promise<unknown> =>
+  t.until(
+    'the callback to be suspended',
+    async () => stateOf(await get(t, subscriptionId)) === 'suspended',
+  );
+
+/** Time in which a change is reported on open streams: less than the pause between heartbeats. */
+const TOLD_WITHIN_MS = 5000;
 
 export const changes = [
   scenario({
     name: 'update: conditions and lifetime',
     about: 'An update with a stale ETag changes nothing, ttlMs renews, and the key stays.',
-    checks: [
-      'upd-if-match',
-      'upd-atomic',
-      'upd-ttl',
-      'upd-key-stays',
-      'etag-config',
-      'etag-counters',
-      'etag-never-back',
-    ],
+    checks: ['upd-if-match', 'gen-atomic', 'ttl-clamp', 'upd-select', 'etag-config'],
     needs: { types: ['plain'], verbs: ['emit'] },
     eras: 'each',
     async run(t) {
@@ -46,8 +45,8 @@ export const changes = [
       const [changed, restored]: readonly [object, object] = t.declares('pause')
         ? [{ paused: true }, { paused: false }]
         : [{ select: other }, { select: made.select }];
-      const isChanged = ({ status, select }: Json): boolean =>
-        t.declares('pause') ? status === 'paused' : isDeepStrictEqual(select, other);
+      const isChanged = ({ paused, select }: Json): boolean =>
+        t.declares('pause') ? paused === true : isDeepStrictEqual(select, other);
       await t.check(
         'upd-if-match',
         'a stale ETag is rejected with the current one, and nothing changes',
@@ -64,7 +63,7 @@ export const changes = [
       await t.check('upd-if-match', 'the current ETag is accepted', async () => {
         await update({ ttlMs: 75_000, ifMatch: made.etag });
       });
-      await t.check('upd-atomic', 'an update with one invalid member changes nothing', async () => {
+      await t.check('gen-atomic', 'an update with one invalid member changes nothing', async () => {
         const before = await get(t, subscriptionId);
         await t.mcp.errorOf('triggers/update', {
           subscriptionId,
@@ -74,11 +73,11 @@ export const changes = [
         });
         const after = await get(t, subscriptionId);
         assert.deepEqual(
-          [after.status, after.ttlMs, after.etag],
-          [before.status, before.ttlMs, before.etag],
+          [after.paused, after.ttlMs, after.etag],
+          [before.paused, before.ttlMs, before.etag],
         );
       });
-      await t.check('upd-atomic', 'an update of several members changes all of them', async () => {
+      await t.check('gen-atomic', 'an update of several members changes all of them', async () => {
         const now = await update({ ...changed, ttlMs: 90_000 });
         assert.deepEqual(
           [isChanged(now), now.ttlMs],
@@ -87,7 +86,7 @@ export const changes = [
         );
       });
       await t.check(
-        'upd-ttl',
+        'ttl-clamp',
         'an update renews the lifetime only when it contains ttlMs',
         async () => {
           const { expiresAt } = await update({ ttlMs: 60_000 });
@@ -128,11 +127,11 @@ export const changes = [
           }
         },
       );
-      await t.check('etag-never-back', 'no ETag repeats', () =>
+      await t.check('etag-config', 'no ETag repeats', () =>
         assert.equal(new Set(etags).size, etags.length, 'different ETags:'),
       );
       await t.check(
-        'etag-counters',
+        'etag-config',
         'events, acknowledgements and renewals do not change the ETag',
         async () => {
           const { etag, select, epoch } = await get(t, subscriptionId);
@@ -143,7 +142,7 @@ export const changes = [
           assert.deepEqual([head, acked, after], [2, 1, etag], '`head`, `acked`, `etag`:');
         },
       );
-      await t.check('upd-key-stays', 'a change of select does not change the key', async () => {
+      await t.check('upd-select', 'a change of select does not change the key', async () => {
         const { key } = await update({
           select: [{ name: t.control.type('plain'), arguments: {} }],
         });
@@ -155,13 +154,7 @@ export const changes = [
   scenario({
     name: 'update: select',
     about: 'A changed select applies to the events that are accepted after the change.',
-    checks: [
-      'upd-select',
-      'sub-numbering-goes-on',
-      'sub-paused',
-      'sub-resume-continues',
-      'sub-status-told',
-    ],
+    checks: ['upd-select', 'sub-paused', 'sub-paused-resume', 'stream-changed'],
     needs: { types: ['plain'], verbs: ['emit'] },
     async run(t) {
       const made = await t.subscribe();
@@ -189,7 +182,7 @@ export const changes = [
       if (!t.declares('pause'))
         throw new NotApplicable('The server does not declare the option "pause".');
       await t.check(
-        'sub-numbering-goes-on',
+        'sub-paused',
         'a paused subscription continues to assign sequence numbers',
         async () => {
           await t.mcp.request('triggers/update', { subscriptionId, paused: true });
@@ -200,18 +193,25 @@ export const changes = [
           );
         },
       );
-      await t.check('sub-status-told', 'an open stream reports the new status', async () => {
-        if (!t.offers('stream'))
-          throw new NotApplicable('The server does not offer the drain "stream".');
-        const stream = await t.stream({ subscriptionId });
-        await t.until('the events on the stream', () => stream.events.length === 5);
-        await t.mcp.request('triggers/update', { subscriptionId, paused: false });
-        await t.until(
-          'a delivery with status "active"',
-          () => stream.deliveries.at(-1)?.status === 'active',
-          5000,
-        );
-      });
+      await t.check(
+        'stream-changed',
+        'an open stream reports a changed configuration',
+        async () => {
+          if (!t.offers('stream'))
+            throw new NotApplicable('The server does not offer the drain "stream".');
+          const stream = await t.stream({ subscriptionId });
+          await t.until('the events on the stream', () => stream.events.length === 5);
+          const { etag } = await t.mcp.request('triggers/update', {
+            subscriptionId,
+            paused: false,
+          });
+          await t.until(
+            'a delivery with the ETag of the update',
+            () => stream.deliveries.at(-1)?.etag === etag,
+            TOLD_WITHIN_MS,
+          );
+        },
+      );
       if (!t.offers('callback'))
         throw new NotApplicable('The server does not offer the drain "callback".');
       const endpoint = await t.endpoint();
@@ -232,8 +232,8 @@ export const changes = [
         },
       );
       await t.check(
-        'sub-resume-continues',
-        'after a resume, delivery continues from the acknowledged position',
+        'sub-paused-resume',
+        'after the pause, delivery continues from the acknowledged position',
         async () => {
           await t.mcp.request('triggers/update', {
             subscriptionId: called.subscriptionId,
@@ -298,17 +298,18 @@ export const changes = [
   scenario({
     name: 'update: callbacks',
     about:
-      'A new URL has to consent, a new secret signs next to the old one, and null removes the callback but keeps the log.',
+      'A new URL has to consent, a new secret signs next to the old one, and removeCallback removes the callback but keeps the log.',
     checks: [
       'upd-verify',
       'upd-rotate',
       'upd-detach',
       'upd-resume',
       'sub-only-client-resumes',
-      'sub-health-kept',
+      'retry-success',
       'sub-paused',
+      'stream-changed',
       'etag-config',
-      'get-no-side-effect',
+      'sub-resume-continues',
     ],
     needs: { drains: ['callback'], types: ['plain'], verbs: ['emit'] },
     async run(t) {
@@ -376,10 +377,25 @@ export const changes = [
       first.answer = () => ({ status: 410 });
       const proves = first.consent;
       first.consent = () => ({ status: 410 });
+      const stream = t.offers('stream') ? await t.stream({ subscriptionId }) : undefined;
       await t.emit(topic, 1, { from: 3 });
-      await status(t, subscriptionId, 'suspended');
+      await suspended(t, subscriptionId);
       await t.check(
-        'get-no-side-effect',
+        'stream-changed',
+        'an open stream reports a changed state of the callback',
+        async () => {
+          if (stream === undefined)
+            throw new NotApplicable('The server does not offer the drain "stream".');
+          await t.until(
+            'a delivery without events after event 3',
+            () =>
+              stream.events.at(-1)?.sequence === 3 && stream.deliveries.at(-1)?.events.length === 0,
+            TOLD_WITHIN_MS,
+          );
+        },
+      );
+      await t.check(
+        'sub-only-client-resumes',
         'reading does not resume a suspended callback',
         async () => {
           for (const ifNoneMatch of [undefined, 'x'])
@@ -388,27 +404,31 @@ export const changes = [
               ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }),
             });
           await t.mcp.request('triggers/subscriptions');
-          assert.equal((await get(t, subscriptionId)).status, 'suspended', '`status`:');
+          assert.equal(stateOf(await get(t, subscriptionId)), 'suspended', '`callback.state`:');
         },
       );
-      first.answer = ({ delivery }) => ({ body: { ack: lastOf(delivery) } });
+      first.answer = ({ delivery }) => ({ body: { ackSequence: lastOf(delivery) } });
       await t.check(
         ['sub-only-client-resumes', 'sub-paused'],
         'a suspended callback stays suspended although its endpoint takes deliveries again',
         async () => {
           const count = first.events.length;
-          await update({ paused: false, callback: first.callback });
+          await update({
+            ...(t.declares('pause') ? { paused: false } : {}),
+            callback: first.callback,
+          });
           await t.emit(topic, 1, { from: 4 });
           await t.pause(1500);
           assert.deepEqual(
-            [(await get(t, subscriptionId)).status, first.events.length],
+            [stateOf(await get(t, subscriptionId)), first.events.length],
             ['suspended', count],
-            '`status`, and events at the callback:',
+            '`callback.state`, and events at the callback:',
           );
         },
       );
+      const tried = first.deliveries.length;
       await t.check(
-        'sub-health-kept',
+        ['upd-resume', 'retry-success'],
         'resuming resets the counters and keeps the last error until a success',
         async () => {
           first.answer = () => new Promise((resolve) => setTimeout(resolve, 800, { body: {} }));
@@ -419,7 +439,7 @@ export const changes = [
             [0, 'gone'],
             '`health.attempts` and `health.lastError`:',
           );
-          first.answer = ({ delivery }) => ({ body: { ack: lastOf(delivery) } });
+          first.answer = ({ delivery }) => ({ body: { ackSequence: lastOf(delivery) } });
         },
       );
       await t.check(
@@ -432,7 +452,17 @@ export const changes = [
           );
         },
       );
-      await t.check('sub-health-kept', 'a success clears the last error', async () =>
+      await t.check(
+        'sub-resume-continues',
+        'after the suspension, delivery continues from the acknowledged position',
+        () =>
+          assert.equal(
+            first.deliveries[tried]?.delivery.afterSequence,
+            2,
+            '`afterSequence` of the first delivery:',
+          ),
+      );
+      await t.check('retry-success', 'a success clears the last error', async () =>
         assert.equal(
           (await get(t, subscriptionId)).callback.health.lastError,
           undefined,
@@ -441,10 +471,10 @@ export const changes = [
       );
       await t.check(
         'upd-detach',
-        'callback null stops all attempts and keeps the log',
+        'removeCallback stops all attempts and keeps the log',
         async () => {
           const count = first.hits.length;
-          const { callback } = await update({ callback: null });
+          const { callback } = await update({ removeCallback: true });
           assert.equal(callback, undefined, '`callback`:');
           await t.emit(topic, 1, { from: 5 });
           assert.deepEqual(
@@ -459,15 +489,65 @@ export const changes = [
   }),
 
   scenario({
+    name: 'update: paused and suspended',
+    about: 'A callback is suspended and paused at once; each of them ends by its own parameter.',
+    checks: ['sub-paused', 'sub-only-client-resumes'],
+    needs: { drains: ['callback'], types: ['plain'], verbs: ['emit'], options: ['pause'] },
+    async run(t) {
+      const endpoint = await t.endpoint();
+      const { consent } = endpoint;
+      const made = await t.subscribe({ callback: endpoint.callback });
+      const { subscriptionId } = made;
+      endpoint.answer = () => ({ status: 410 });
+      endpoint.consent = () => ({ status: 410 });
+      const update = async (params: object): Promise<Json> => {
+        const { paused, callback } = await t.mcp.request('triggers/update', {
+          subscriptionId,
+          ...params,
+        });
+        return { paused, state: callback.state };
+      };
+      await t.emit(t.topicOf(made), 1);
+      await suspended(t, subscriptionId);
+      endpoint.answer = acknowledge;
+      await t.check('sub-paused', 'a suspended callback that is paused shows both', async () =>
+        assert.deepEqual(await update({ paused: true }), { paused: true, state: 'suspended' }),
+      );
+      await t.check('sub-only-client-resumes', 'paused false does not end a suspension', async () =>
+        assert.deepEqual(await update({ paused: false }), {
+          paused: undefined,
+          state: 'suspended',
+        }),
+      );
+      await update({ paused: true });
+      endpoint.consent = consent;
+      const count = endpoint.deliveries.length;
+      await t.check('sub-paused', '`resume` ends the suspension and not the pause', async () => {
+        assert.deepEqual(await update({ resume: true }), { paused: true, state: 'ok' });
+        // Wait to see that no event arrives.
+        await t.pause(400);
+        assert.equal(endpoint.deliveries.length, count, 'deliveries to the callback:');
+      });
+      await t.check('sub-paused', 'after the pause, delivery continues', async () => {
+        assert.deepEqual(await update({ paused: false }), { paused: undefined, state: 'ok' });
+        await t.until(
+          'the event to be acknowledged',
+          async () => (await get(t, subscriptionId)).acked === 1,
+        );
+      });
+    },
+  }),
+
+  scenario({
     name: 'get and list',
     about:
       'A matching ETag returns the counters only, reading changes nothing, and the list contains each live subscription once.',
     checks: [
       'get-not-modified',
       'get-full',
-      'get-no-side-effect',
+      'ttl-not-by-reading',
+      'ack-only-said',
       'list-subs-own',
-      'list-subs-paging',
     ],
     needs: { types: ['plain'] },
     eras: 'each',
@@ -491,9 +571,25 @@ export const changes = [
           epoch: made.epoch,
           head: count,
           acked: 0,
+          oldest: 1,
           expiresAt: made.expiresAt,
         });
       });
+      await t.check(
+        'get-not-modified',
+        'a matching ETag returns the state and the health of the callback',
+        async () => {
+          if (!t.offers('callback'))
+            throw new NotApplicable('The server does not offer the drain "callback".');
+          const called = await t.subscribe({ callback: (await t.endpoint()).callback });
+          const { callback } = await t.mcp.request('triggers/get', {
+            subscriptionId: called.subscriptionId,
+            ifNoneMatch: called.etag,
+          });
+          const { state, health } = called.callback;
+          assert.deepEqual(callback, { state, health }, '`callback`:');
+        },
+      );
       await t.check('get-full', 'another ETag or none returns the whole subscription', async () => {
         for (const params of [{}, { ifNoneMatch: 'other' }])
           assert.deepEqual(
@@ -503,7 +599,7 @@ export const changes = [
           );
       });
       await t.check(
-        'get-no-side-effect',
+        ['ttl-not-by-reading', 'ack-only-said'],
         'reading neither renews the lifetime nor acknowledges',
         async () => {
           const { expiresAt, acked, etag: now } = await get(t, subscriptionId);
@@ -530,7 +626,7 @@ export const changes = [
           assert.ok(!listed.includes(ended.subscriptionId), 'an ended subscription is in the list');
         },
       );
-      await t.check('list-subs-paging', 'each subscription is on exactly one page', () =>
+      await t.check('list-subs-own', 'each subscription is on exactly one page', () =>
         assert.equal(new Set(listed).size, listed.length, 'different ids in the list:'),
       );
     },
@@ -539,13 +635,13 @@ export const changes = [
   scenario({
     name: 'unsubscribe',
     about: 'Unsubscribing ends the subscription on every drain at once; a stale ETag prevents it.',
-    checks: ['uns-ends', 'uns-if-match'],
+    checks: ['uns-ends', 'upd-if-match'],
     needs: { types: ['plain'], verbs: ['emit'] },
     eras: 'each',
     async run(t) {
       const made = await t.subscribe();
       const { subscriptionId } = made;
-      await t.check('uns-if-match', 'a stale ETag does not end the subscription', async () => {
+      await t.check('upd-if-match', 'a stale ETag does not end the subscription', async () => {
         assert.equal(
           (await t.mcp.errorOf('triggers/unsubscribe', { subscriptionId, ifMatch: 'no-such-etag' }))
             .data?.kind,

@@ -208,7 +208,7 @@ export const destination = [
   scenario({
     name: 'destination: challenges',
     about: 'The rules for deliveries apply to challenges too.',
-    checks: ['ssrf-verification-too'],
+    checks: ['ans-no-redirect', 'cb-answer-limit'],
     needs: NEEDS,
     // These failures fill the quota for failed verifications.
     alone: true,
@@ -218,23 +218,26 @@ export const destination = [
       const elsewhere = await t.endpoint();
       const rows = [
         [
+          'ans-no-redirect',
           'a challenge does not follow a redirect',
           'http_4xx',
           () => ({ status: 307, headers: { location: elsewhere.url } }),
         ],
         [
+          'cb-answer-limit',
           'a proof that ends after 8,192 bytes does not count',
           'challenge_failed',
           (text: string) => ({ body: `${text.slice(0, -1)}${' '.repeat(8192)}}` }),
         ],
         [
+          'cb-answer-limit',
           'a compressed proof does not count',
           'challenge_failed',
           (text: string) => ({ headers: { 'content-encoding': 'gzip' }, body: gzipSync(text) }),
         ],
       ] as const;
-      for (const [what, reason, reply] of rows) {
-        await t.check('ssrf-verification-too', what, async () => {
+      for (const [check, what, reason, reply] of rows) {
+        await t.check(check, what, async () => {
           const endpoint = await t.endpoint();
           elsewhere.secret = endpoint.secret;
           endpoint.consent = ({ delivery: { challenge } }) =>
@@ -258,7 +261,7 @@ export const destination = [
   scenario({
     name: 'destination: private names',
     about: 'A name with a forbidden address returns the same error as a name that does not exist.',
-    checks: ['ssrf-blind', 'ssrf-verification-too'],
+    checks: ['ssrf-blind'],
     needs: NEEDS,
     alone: true,
     async run(t) {
@@ -270,7 +273,7 @@ export const destination = [
         });
       const name = t.control.hostName('inside');
       await t.check(
-        ['ssrf-blind', 'ssrf-verification-too'],
+        'ssrf-blind',
         'a name with a private address and an unknown name return the same error, connection_refused',
         async () => {
           const [inside, nowhere] = [

@@ -98,7 +98,7 @@ async function checkNotices(
 ): Promise<void> {
   const { subscriptionId } = subscription;
   await t.check(
-    'end-stream',
+    'stream-end',
     `an open stream sends a delivery with terminated (${reason}), then its result`,
     async () => {
       requireDrain(t, 'stream');
@@ -197,7 +197,7 @@ export const ending = [
     name: 'ending: by the client',
     about:
       'Unsubscribing sends a notice on every drain, the id stays known as ended, and the key becomes free.',
-    checks: ['end-tombstone', 'end-stream', 'end-pull', 'end-last', 'end-key-free'],
+    checks: ['end-tombstone', 'stream-end', 'end-pull', 'end-last', 'end-key-free'],
     needs: { verbs: ['emit'], types: ['plain'] },
     eras: 'each',
     async run(t) {
@@ -229,7 +229,7 @@ export const ending = [
   scenario({
     name: 'ending: by the server',
     about: 'Removing a trigger type ends its subscriptions with a notice on every drain.',
-    checks: ['end-tombstone', 'end-stream', 'end-pull', 'end-callback', 'end-last'],
+    checks: ['end-tombstone', 'stream-end', 'end-pull', 'end-callback', 'end-last'],
     needs: { verbs: ['emit', 'declare', 'remove'], types: ['plain'] },
     alone: true,
     async run(t) {

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { NotApplicable } from '../../runner/observations.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
-import { arrived, delivery, failures, MINUTE_MS } from './following.ts';
+import { arrived, delivery, failures, MINUTE_MS, stateOf } from './following.ts';
 
 const NEEDS = { drains: ['callback'], verbs: ['emit', 'advance'], types: ['plain'] } as const;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -18,9 +18,8 @@ const ROUNDS = 13;
 /** Time in which something that must not happen would. */
 const QUIET_MS = 400;
 
-const stateOf = async (t: ServerTest, { subscriptionId }: Json): Promise<Json> =>
-  t.mcp.request('triggers/get', { subscriptionId });
-const isSuspended = ({ status }: Json): boolean => status === 'suspended';
+const isSuspended = async (t: ServerTest, { subscriptionId }: Json): Promise<boolean> =>
+  stateOf(await t.mcp.request('triggers/get', { subscriptionId })) === 'suspended';
 
 export const failureLimits = [
   scenario({
@@ -73,15 +72,13 @@ export const failureLimits = [
       };
       for (let hours = 0; hours < 23; hours += 1) await fail(HOUR_MS);
       await t.check('retry-time-limit', 'after 23 hours the callback is not suspended', async () =>
-        assert.equal(isSuspended(await stateOf(t, made)), false, 'suspended:'),
+        assert.equal(await isSuspended(t, made), false, 'suspended:'),
       );
       // A server may challenge a suspended endpoint, and a proof would resume the callback.
       endpoint.consent = () => ({ status: 503 });
       await t.check('retry-time-limit', 'after 24 hours it is suspended', async () => {
         await t.control.do('advance', { ms: HOUR_MS + WAIT_MAX_MS });
-        await t.until('the callback to be suspended', async () =>
-          isSuspended(await stateOf(t, made)),
-        );
+        await t.until('the callback to be suspended', () => isSuspended(t, made));
       });
       await t.check('retry-time-limit', 'and no further attempt is made', async () => {
         const count = endpoint.deliveries.filter(
@@ -99,6 +96,56 @@ export const failureLimits = [
   }),
 
   scenario({
+    name: 'failure: suspended for too long',
+    about:
+      'A subscription without expiry whose callback stays suspended ends after the announced time.',
+    checks: ['end-suspended'],
+    needs: NEEDS,
+    alone: true,
+    async run(t) {
+      const { maxSuspendedMs } = t.settings;
+      if (maxSuspendedMs === undefined)
+        throw new NotApplicable('The settings have no maxSuspendedMs.');
+      const endpoint = await t.endpoint();
+      const made = await t.subscribe({ callback: endpoint.callback, noExpiry: true });
+      if (made.ttlMs !== undefined)
+        throw new NotApplicable('The server grants no subscription without expiry.');
+      const { subscriptionId } = made;
+      endpoint.answer = () => ({ status: 410 });
+      endpoint.consent = () => ({ status: 410 });
+      await t.emit(t.topicOf(made), 1);
+      await t.until('the callback to be suspended', () => isSuspended(t, made));
+      await t.check('end-suspended', 'health.endsAt is when the time has passed', async () => {
+        const { health } = (await t.mcp.request('triggers/get', { subscriptionId })).callback;
+        assert.equal(
+          Date.parse(health.endsAt) - Date.parse(health.suspendedAt),
+          maxSuspendedMs,
+          'milliseconds from `health.suspendedAt` to `health.endsAt`:',
+        );
+      });
+      await t.control.do('advance', { ms: maxSuspendedMs - MINUTE_MS });
+      await t.check('end-suspended', 'a minute before, the subscription is alive', async () => {
+        const pages = await t.mcp.pages('triggers/subscriptions');
+        assert.ok(
+          pages
+            .flatMap(({ subscriptions }) => subscriptions)
+            .some((one: Json) => one.subscriptionId === subscriptionId),
+          'the subscription has ended',
+        );
+      });
+      await t.control.do('advance', { ms: 2 * MINUTE_MS });
+      await t.check('end-suspended', 'then it ends with reason failed', () =>
+        t.until('the end of the subscription', async () => {
+          const { error } = await t.mcp.ask('triggers/get', { subscriptionId });
+          if (error !== undefined)
+            assert.equal((error.data as Json)?.reason, 'failed', '`data.reason` of the error:');
+          return error;
+        }),
+      );
+    },
+  }),
+
+  scenario({
     name: 'verification: every day',
     about: 'The callback of a subscription without expiry is verified again every day.',
     checks: ['cbv-daily'],
@@ -106,8 +153,8 @@ export const failureLimits = [
     alone: true,
     async run(t) {
       const endpoint = await t.endpoint();
-      const made = await t.subscribe({ callback: endpoint.callback, ttlMs: null });
-      if (made.ttlMs !== null)
+      const made = await t.subscribe({ callback: endpoint.callback, noExpiry: true });
+      if (made.ttlMs !== undefined)
         throw new NotApplicable('The server grants no subscription without expiry.');
       await t.check('cbv-daily', 'a challenge arrives within 24 hours', async () => {
         const count = endpoint.challenges.length;
@@ -121,9 +168,7 @@ export const failureLimits = [
       endpoint.consent = () => ({ status: 200, body: {} });
       await t.check('cbv-daily', 'a failed verification suspends the callback', async () => {
         await t.control.do('advance', { ms: DAY_MS });
-        await t.until('the callback to be suspended', async () =>
-          isSuspended(await stateOf(t, made)),
-        );
+        await t.until('the callback to be suspended', () => isSuspended(t, made));
       });
       await t.check('cbv-daily', 'and no event is sent any more', async () => {
         const count = endpoint.events.length;

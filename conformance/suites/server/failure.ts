@@ -11,7 +11,7 @@ import {
 import type { TimedOut } from '../../runner/observations.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
-import { delivery, failures, MINUTE_MS, sequences } from './following.ts';
+import { delivery, failures, MINUTE_MS, sequences, stateOf } from './following.ts';
 
 const NEEDS = { drains: ['callback'], verbs: ['emit', 'advance'], types: ['plain'] } as const;
 /** Consecutive configuration failures before suspension. */
@@ -74,7 +74,7 @@ const carries = (hit: Hit, number: number): boolean =>
 const suspended = (t: ServerTest, { get }: Failing): Promise<Json> =>
   advanceUntil(t, 'the callback to be suspended', async () => {
     const now = await get();
-    return now.status === 'suspended' && now;
+    return stateOf(now) === 'suspended' && now;
   });
 
 /**
@@ -101,18 +101,18 @@ async function advanceUntil<T>(
 }
 
 /**
- * Asserts that the callback is active as long as its failures are below the limit. One more may have
+ * Asserts that attempts are made as long as the failures are below the limit. One more may have
  * happened meanwhile.
  */
-async function stillActive({ get }: Failing): Promise<void> {
-  const {
-    status,
-    callback: {
-      health: { attempts },
-    },
-  } = await get();
+async function stillTrying({ get }: Failing): Promise<void> {
+  const now = await get();
+  const { attempts } = now.callback.health;
   if (attempts < LIMIT)
-    assert.equal(status, 'active', `\`status\` after ${attempts} failures in a row:`);
+    assert.equal(
+      stateOf(now),
+      'failing',
+      `\`callback.state\` after ${attempts} failures in a row:`,
+    );
 }
 
 export const failure = [
@@ -137,7 +137,11 @@ export const failure = [
         'more than five configuration failures within ten minutes do not suspend',
         async () => {
           await upToFailure(t, [restarting], LIMIT + 1, backoffMs);
-          assert.equal((await restarting.get()).status, 'active', '`status` after half a minute:');
+          assert.equal(
+            stateOf(await restarting.get()),
+            'failing',
+            '`callback.state` after half a minute:',
+          );
         },
       );
       const [misplaced, down] = [
@@ -148,7 +152,7 @@ export const failure = [
       misplaced.endpoint.consent = () => ({ status: 404 });
       await upToFailure(t, [misplaced, down], LIMIT - 1);
       await t.check('retry-config-limit', 'four configuration failures do not suspend', () =>
-        stillActive(misplaced),
+        stillTrying(misplaced),
       );
       await t.check(
         ['retry-config-limit', 'retry-suspend'],
@@ -166,7 +170,11 @@ export const failure = [
           'five failures',
           async () => (await down.get()).callback.health.attempts >= LIMIT,
         );
-        assert.equal((await down.get()).status, 'active', '`status` after five answers with 503:');
+        assert.equal(
+          stateOf(await down.get()),
+          'failing',
+          '`callback.state` after five answers with 503:',
+        );
       });
       await t.check(
         'retry-suspend',
@@ -228,7 +236,7 @@ export const failure = [
           }
         },
       );
-      // A server need not verify before it resumes, so the callback may be active now.
+      // A server need not verify before it resumes, so attempts may be made now.
       await suspended(t, misplaced);
       await t.check(
         'sub-only-client-resumes',
@@ -238,7 +246,7 @@ export const failure = [
           misplaced.endpoint.consent = ({ delivery: { challenge } }) => ({ body: { challenge } });
           await t.control.do('advance', { ms: 60 * MINUTE_MS });
           await t.pause(300);
-          assert.equal((await misplaced.get()).status, 'suspended', '`status`:');
+          assert.equal(stateOf(await misplaced.get()), 'suspended', '`callback.state`:');
         },
       );
       await t.check(
@@ -292,27 +300,23 @@ export const failure = [
           const telling = endpoint.deliveries.find(({ delivery }) => delivery.gaps !== undefined);
           assert.deepEqual(
             [
-              telling?.delivery.after,
+              telling?.delivery.afterSequence,
               telling?.delivery.gaps,
               telling?.delivery.events[0]?.sequence,
             ],
             [0, [{ from: 1, to: 1, reason: 'skipped' }], 2],
-            '`after`, the gap and the next event:',
+            '`afterSequence`, the gap and the next event:',
           );
         },
       );
-      await t.check(
-        'retry-skip',
-        'the subscription is active with its counters at zero',
-        async () => {
-          const now = await get();
-          assert.deepEqual(
-            [now.status, now.callback.health.attempts, now.callback.health.failingSince],
-            ['active', 0, undefined],
-            '`status`, `health.attempts` and `health.failingSince`:',
-          );
-        },
-      );
+      await t.check('retry-skip', 'the callback is ok with its counters at zero', async () => {
+        const now = await get();
+        assert.deepEqual(
+          [stateOf(now), now.callback.health.attempts, now.callback.health.failingSince],
+          ['ok', 0, undefined],
+          '`callback.state`, `health.attempts` and `health.failingSince`:',
+        );
+      });
       await t.check(
         'retry-skip-config',
         'configuration failures suspend the callback and skip nothing',
@@ -359,7 +363,7 @@ export const failure = [
         'three failures before and four after a success do not suspend',
         async () => {
           await upToFailure(t, [follower], LIMIT - 1);
-          await stillActive(follower);
+          await stillTrying(follower);
         },
       );
       follower.endpoint.consent = () => ({ status: 404 });

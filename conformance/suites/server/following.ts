@@ -36,6 +36,12 @@ export async function loaded(
   return subscription;
 }
 
+/**
+ * The state of the callback: `ok`, `failing` or `suspended`; undefined for a subscription without
+ * callback.
+ */
+export const stateOf = ({ callback }: Json): string | undefined => callback?.state;
+
 /** Resolves with the subscription when its callback has failed this often in a row. */
 export const failures = (
   t: ServerTest,

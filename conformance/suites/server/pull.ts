@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { lastOf } from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
+import { stateOf } from './following.ts';
 
 const sequences = ({ events }: Json): number[] => events.map(({ sequence }: Json) => sequence);
 const RESULT_BYTES_MAX = 1_048_576;
@@ -31,28 +32,20 @@ export const pull = [
   scenario({
     name: 'pull: pages',
     about: 'Events come in order from the requested position, and reading acknowledges nothing.',
-    checks: [
-      'pull-after',
-      'pull-no-ack',
-      'pull-max',
-      'pull-zero',
-      'pull-has-more',
-      'pull-next',
-      'pull-ack-first',
-    ],
+    checks: ['pull-after', 'ack-only-said', 'pull-max', 'pull-has-more', 'pull-ack-first'],
     needs: { drains: ['pull'], verbs: ['emit'], types: ['plain'] },
     eras: 'each',
     async run(t) {
       const { subscriptionId, pull, at } = await filled(t, 5);
       await t.check('pull-after', 'a pull starts after `after`', async () => {
         const answer = await pull({ after: at(2) });
-        assert.deepEqual([answer.after, sequences(answer)], [2, [3, 4, 5]]);
+        assert.deepEqual([answer.afterSequence, sequences(answer)], [2, [3, 4, 5]]);
       });
       await t.check('pull-max', 'a pull returns at most maxEvents events', async () =>
         assert.equal((await pull({ maxEvents: 2 })).events.length, 2, 'events with maxEvents 2:'),
       );
       await t.check(
-        ['pull-has-more', 'pull-next'],
+        'pull-has-more',
         '`hasMore` is true while more events follow, with nextPollMs 0',
         async () => {
           const [some, all] = [await pull({ maxEvents: 2 }), await pull()];
@@ -64,16 +57,16 @@ export const pull = [
           assert.equal(some.nextPollMs, 0, '`nextPollMs` with more events:');
         },
       );
-      await t.check('pull-zero', 'maxEvents 0 returns at once and covers nothing', async () => {
+      await t.check('pull-max', 'maxEvents 0 returns at once and covers nothing', async () => {
         const startedAt = Date.now();
         const answer = await pull({ maxEvents: 0, waitMs: 20_000 });
         assert.deepEqual(
           [answer.events, answer.gaps ?? [], lastOf(answer)],
-          [[], [], answer.after],
+          [[], [], answer.afterSequence],
         );
         assert.ok(Date.now() - startedAt < 10_000, 'the pull waited');
       });
-      await t.check('pull-no-ack', 'reading acknowledges nothing', async () => {
+      await t.check('ack-only-said', 'reading acknowledges nothing', async () => {
         await pull({ after: at(4) });
         assert.equal(
           (await t.mcp.request('triggers/get', { subscriptionId })).acked,
@@ -88,7 +81,7 @@ export const pull = [
       await t.check(
         'pull-after',
         'without `after` a pull starts after the acknowledged position',
-        async () => assert.equal((await pull()).after, 3, '`after` of the result:'),
+        async () => assert.equal((await pull()).afterSequence, 3, '`afterSequence` of the result:'),
       );
       await t.check('pull-ack-first', 'a pull with a rejected `ack` reads nothing', async () => {
         const rejection = await t.mcp.errorOf('triggers/pull', { subscriptionId, ack: at(99) });
@@ -160,7 +153,7 @@ export const pull = [
     name: 'pull: next to a callback',
     about:
       'A log can be pulled with or without a callback, and a pull does not resume a suspended callback.',
-    checks: ['pull-not-callback', 'sub-only-client-resumes'],
+    checks: ['cap-levels', 'sub-only-client-resumes'],
     needs: { drains: ['pull', 'callback'], verbs: ['emit'], types: ['plain'] },
     async run(t) {
       const endpoint = await t.endpoint();
@@ -172,11 +165,11 @@ export const pull = [
       await t.until(
         'the callback to be suspended',
         async () =>
-          (await t.mcp.request('triggers/get', { subscriptionId })).status === 'suspended',
+          stateOf(await t.mcp.request('triggers/get', { subscriptionId })) === 'suspended',
       );
       const attempts = endpoint.deliveries.length;
-      endpoint.answer = ({ delivery }) => ({ body: { ack: lastOf(delivery) } });
-      await t.check('pull-not-callback', 'a log with a callback can be pulled', async () => {
+      endpoint.answer = ({ delivery }) => ({ body: { ackSequence: lastOf(delivery) } });
+      await t.check('cap-levels', 'a log with a callback can be pulled', async () => {
         assert.deepEqual(
           sequences(
             await t.mcp.request('triggers/pull', {
@@ -194,16 +187,16 @@ export const pull = [
           await t.mcp.request('triggers/pull', { subscriptionId, maxEvents: 0 });
           await t.pause(300);
           assert.equal(
-            (await t.mcp.request('triggers/get', { subscriptionId })).status,
+            stateOf(await t.mcp.request('triggers/get', { subscriptionId })),
             'suspended',
-            '`status`:',
+            '`callback.state`:',
           );
           assert.equal(endpoint.deliveries.length, attempts, 'attempts after two pulls:');
         },
       );
       const plain = await t.subscribe();
       await t.emit(t.topicOf(plain), 1);
-      await t.check('pull-not-callback', 'a log without a callback can be pulled', async () => {
+      await t.check('cap-levels', 'a log without a callback can be pulled', async () => {
         assert.deepEqual(sequences((await t.pullAll(plain.subscriptionId, 1)).at(-1)), [1]);
       });
     },

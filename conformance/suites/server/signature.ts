@@ -21,7 +21,19 @@ const NEEDS = { drains: ['callback'], verbs: ['emit'], types: ['plain'] } as con
 const WINDOW_MS = 5 * MINUTE_MS;
 /** Tolerance for the clocks of two machines. */
 const CLOCKS_MS = MINUTE_MS;
-const HEADER_MEMBERS = ['alg', 'b64', 'crit', 'htm', 'iat', 'kid', 'origin', 'sub', 'typ', 'uh'];
+const HEADER_MEMBERS = [
+  'alg',
+  'b64',
+  'crit',
+  'htm',
+  'iat',
+  'iss',
+  'kid',
+  'origin',
+  'sub',
+  'typ',
+  'uh',
+];
 
 /** The entries of `webhook-signature` with version 1. */
 const signatures = ({ headers }: Hit): string[] =>
@@ -287,7 +299,7 @@ export const signature = [
     name: "signature: the server's own",
     about:
       'A server that publishes keys signs every request with one of them, with a new signature each time.',
-    checks: ['cap-jwks', 'jws-key', 'jws-header', 'jws-alg', 'jws-fresh'],
+    checks: ['cap-jwks', 'jws-key', 'jws-header', 'jws-fresh'],
     needs: NEEDS,
     async run(t) {
       const { jwksUri } = t.settings;
@@ -345,19 +357,21 @@ export const signature = [
       await t.check(
         'jws-header',
         'the protected header has exactly the members of the SEP, with the values of the request',
-        () => {
+        async () => {
+          const resource = await resourceOf(t);
           for (const hit of hits) {
             const { header } = partsOf(hit);
             assert.deepEqual(Object.keys(header).sort(), HEADER_MEMBERS, 'the members:');
-            const { typ, b64, crit, htm, origin, uh, sub } = header;
+            const { typ, b64, crit, htm, iss, origin, uh, sub } = header;
             assert.deepEqual(
               { typ, b64, crit, htm },
               { typ: 'mcp-delivery+jws', b64: false, crit: ['b64'], htm: 'POST' },
             );
             const { url } = endpoint.callback;
             assert.deepEqual(
-              { origin, uh, sub },
+              { iss, origin, uh, sub },
               {
+                iss: resource,
                 origin: new URL(url).origin,
                 uh: createHash('sha256').update(url).digest('base64url'),
                 sub: subscription.subscriptionId,
@@ -366,7 +380,7 @@ export const signature = [
           }
         },
       );
-      await t.check('jws-alg', 'the algorithm is EdDSA or Ed25519', () => {
+      await t.check('jws-header', 'the algorithm is EdDSA or Ed25519', () => {
         for (const hit of hits)
           assert.ok(
             ['EdDSA', 'Ed25519'].includes(partsOf(hit).header.alg),
@@ -392,6 +406,22 @@ export const signature = [
     },
   }),
 ];
+
+/**
+ * The resource URI of the server: what its protected resource metadata says (RFC 9728), or the URL of
+ * its MCP endpoint when it publishes none.
+ */
+async function resourceOf({ subject: { access } }: ServerTest): Promise<string> {
+  const { origin, pathname } = new URL(access.url);
+  for (const path of [pathname.replace(/\/$/, ''), '']) {
+    const response = await fetch(`${origin}/.well-known/oauth-protected-resource${path}`, {
+      signal: AbortSignal.timeout(10_000),
+    });
+    const { resource } = Object(await response.json().catch(() => undefined));
+    if (response.ok && typeof resource === 'string') return resource;
+  }
+  return access.url;
+}
 
 /**
  * The parts of a detached JWS: the protected header as text and as JSON, and the signature. Throws

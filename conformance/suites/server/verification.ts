@@ -11,6 +11,7 @@ import {
   type Reply,
 } from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
+import { problemOf } from '../../runner/wire/schema.ts';
 import type { RpcError } from '../../runner/wire/session.ts';
 import { arrived, quiet, rejection } from './following.ts';
 
@@ -53,7 +54,11 @@ const WRONG: readonly Wrong[] = [
     reason: 'challenge_failed',
     reply: () => ({ headers: { 'content-type': 'text/html' }, body: '<html>OK</html>' }),
   },
-  { what: 'an acknowledgement', reason: 'challenge_failed', reply: () => ({ body: { ack: 0 } }) },
+  {
+    what: 'an acknowledgement',
+    reason: 'challenge_failed',
+    reply: () => ({ body: { ackSequence: 0 } }),
+  },
   {
     what: 'the correct answer in a list',
     reason: 'challenge_failed',
@@ -182,6 +187,17 @@ export const verification = [
           );
         },
       );
+      await t.check(
+        'cbv-challenge',
+        'the params of a challenge are `subscriptionId`, `key` and `challenge`',
+        () => {
+          for (const { delivery: params } of endpoint.challenges) {
+            const { challenge: _challenge, _meta, ...rest } = params;
+            assert.deepEqual(rest, { subscriptionId, key: made.key }, 'the other params:');
+            assert.equal(problemOf('Challenge', params), null, 'validation errors of the params:');
+          }
+        },
+      );
       await t.check('cbv-challenge', 'each challenge is new and has at least 128 bits', () => {
         const challenges = endpoint.challenges.map(({ delivery }) => String(delivery.challenge));
         assert.equal(
@@ -209,14 +225,14 @@ export const verification = [
   scenario({
     name: 'verification: two principals',
     about: 'The proof of one principal does not count for another.',
-    checks: ['cbv-no-sharing'],
+    checks: ['cbv-before-events'],
     needs: NEEDS,
     async run(t) {
       const other = await t.as('other');
       const endpoint = await t.endpoint();
       await t.subscribe({ callback: endpoint.callback });
       await t.check(
-        'cbv-no-sharing',
+        'cbv-before-events',
         'the same URL and secret are verified again for the second principal',
         async () => {
           const { subscriptionId } = await t.subscribe({ callback: endpoint.callback }, other);
@@ -258,8 +274,7 @@ export const verification = [
     about: 'Every answer except the challenge with the correct proof fails, with a category.',
     checks: [
       'cbv-proof',
-      'cbv-echo',
-      'cbv-error',
+      'subs-verified',
       'cbv-one-request',
       'cbv-before-events',
       'retry-categories',
@@ -272,19 +287,16 @@ export const verification = [
       for (const { what, reason, echo, reply } of WRONG) {
         const endpoint = await t.endpoint();
         endpoint.consent = ({ delivery: { challenge } }) => reply(challenge, endpoint.secret);
-        const refused = await t.check(
-          echo ? ['cbv-proof', 'cbv-echo'] : 'cbv-proof',
-          `${what} verifies nothing`,
-          () =>
-            rejection(t, 'triggers/subscribe', {
-              key: t.unique(),
-              select: quiet(t),
-              callback: endpoint.callback,
-            }),
+        const refused = await t.check('cbv-proof', `${what} verifies nothing`, () =>
+          rejection(t, 'triggers/subscribe', {
+            key: t.unique(),
+            select: quiet(t),
+            callback: endpoint.callback,
+          }),
         );
         if (refused !== undefined) refusals.push(refused);
         await t.check(
-          echo ? ['cbv-error', 'cbv-echo'] : 'cbv-error',
+          echo ? ['subs-verified', 'cbv-proof'] : 'subs-verified',
           `${what} fails with reason ${reason}`,
           () =>
             assert.deepEqual(
@@ -391,7 +403,7 @@ async function unreachable(t: ServerTest): Promise<RpcError[]> {
   ] as const;
   for (const [what, reason, change, closed] of rows) {
     await t.check(
-      ['cbv-proof', 'cbv-error'],
+      ['cbv-proof', 'subs-verified'],
       `a URL ${what} fails with reason ${reason}`,
       async () => {
         const endpoint = await t.endpoint();

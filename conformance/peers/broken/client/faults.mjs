@@ -9,18 +9,17 @@ const DELIVERY = new Set([
   'subscriptionId',
   'key',
   'epoch',
-  'after',
+  'afterSequence',
   'events',
   'gaps',
   'head',
   'acked',
   'etag',
-  'status',
   'expiresAt',
-  'challenge',
   'terminated',
   'hasMore',
   'nextPollMs',
+  'requestId',
   '_meta',
 ]);
 const isAll = (known) => (object) => Object.keys(object).every((name) => known.has(name));
@@ -54,7 +53,7 @@ const ROWS = [
     overrides: { hasExtension: (settings) => settings !== undefined },
   },
   {
-    check: 'cap-method-not-found',
+    check: 'cap-no-call',
     wrong: 'treats -32601 as a transient failure',
     overrides: {
       meaning: ({ data }) => (data?.kind === 'subscription' ? 'gone' : (data?.kind ?? 'transient')),
@@ -71,7 +70,7 @@ const ROWS = [
     overrides: { onListChanged: (_list, call) => call('triggers/list') },
   },
   {
-    check: 'uns-client-idempotent',
+    check: 'err-client-unknown',
     wrong: 'treats NotFound for an unsubscribe as a failure',
     overrides: { isUnsubscribed: () => false },
   },
@@ -82,7 +81,7 @@ const ROWS = [
     overrides: { renewal: ({ subscriptionId }) => ({ subscriptionId }) },
   },
   {
-    check: 'gap-client-tells',
+    check: 'rec-tell',
     wrong: 'skips gaps silently',
     overrides: { tells: ({ applied }) => applied !== 'gap' },
   },
@@ -92,7 +91,7 @@ const ROWS = [
     overrides: { hands: (line, say) => setTimeout(say, 500, line) },
   },
   {
-    check: 'dlv-repeat',
+    check: 'recv-duplicate',
     wrong: 'exits when a sequence number repeats',
     overrides: {
       isDuplicate: (number, { sequence }) => (number <= sequence ? process.exit(1) : false),
@@ -107,8 +106,8 @@ const ROWS = [
     check: 'recv-elsewhere',
     wrong: 'refuses what follows numbers that another reader has acknowledged',
     overrides: {
-      isMissing: ({ after }, { sequence }) => after > sequence,
-      catchesUp: ({ after, acked }) => after > acked,
+      isMissing: ({ afterSequence }, { sequence }) => afterSequence > sequence,
+      catchesUp: ({ afterSequence, acked }) => afterSequence > acked,
     },
   },
   {

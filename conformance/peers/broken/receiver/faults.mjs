@@ -8,15 +8,13 @@ const DELIVERY = new Set([
   'subscriptionId',
   'key',
   'epoch',
-  'after',
+  'afterSequence',
   'events',
   'gaps',
   'head',
   'acked',
   'etag',
-  'status',
   'expiresAt',
-  'challenge',
   'terminated',
   '_meta',
 ]);
@@ -30,7 +28,7 @@ const isMember = (allowed) => (header) =>
   Object.keys(header)
     .filter((name) => !allowed.includes(name))
     .sort()
-    .join() === 'alg,b64,crit,htm,iat,kid,origin,sub,typ,uh';
+    .join() === 'alg,b64,crit,htm,iat,iss,kid,origin,sub,typ,uh';
 /** Checks a header as if this member had this value. */
 const isJwsBut = (name, value) => (header) => RECEIVER.isJws({ ...header, [name]: value });
 const had = new Set();
@@ -54,14 +52,14 @@ const ROWS = [
     overrides: { stores: false },
   },
   {
-    check: 'dlv-repeat',
+    check: 'recv-duplicate',
     wrong: 'rejects a delivery that it has already applied',
     overrides: { canRead: ({ events }) => events.filter(isFirst).length === events.length },
   },
   {
     check: 'recv-elsewhere',
     wrong: 'refuses what follows numbers that another reader has acknowledged',
-    overrides: { isMissing: ({ after }, { sequence }) => after > sequence },
+    overrides: { isMissing: ({ afterSequence }, { sequence }) => afterSequence > sequence },
   },
   {
     check: 'sig-raw-bytes',
@@ -302,6 +300,22 @@ const ROWS = [
     overrides: { isHeader: isMember(['exp']) },
   },
   { check: 'jws-verify', wrong: 'ignores iat', overrides: { isInstant: yes } },
+  { check: 'jws-verify', wrong: 'ignores iss', overrides: { isServer: yes } },
+  {
+    check: 'jws-verify',
+    wrong: 'accepts a signature without iss',
+    overrides: {
+      isHeader: (header) => RECEIVER.isHeader({ iss: '', ...header }),
+      isServer: (iss, registration) => iss === undefined || RECEIVER.isServer(iss, registration),
+    },
+  },
+  {
+    check: 'jws-verify',
+    wrong: 'compares only the origin of iss',
+    overrides: {
+      isServer: (iss, { audience }) => new URL(iss).origin === new URL(audience).origin,
+    },
+  },
   { check: 'jws-verify', wrong: 'ignores origin', overrides: { isOrigin: yes } },
   { check: 'jws-verify', wrong: 'ignores uh', overrides: { isUrl: yes } },
   { check: 'jws-verify', wrong: 'ignores sub', overrides: { isSubject: yes } },
@@ -387,9 +401,9 @@ const ROWS = [
         ),
     },
   },
-  { check: 'curl-typ', wrong: 'accepts tokens of any type', overrides: { isTokenType: yes } },
+  { check: 'curl-alg', wrong: 'accepts tokens of any type', overrides: { isTokenType: yes } },
   {
-    check: 'curl-typ',
+    check: 'curl-alg',
     wrong: 'accepts tokens without a type',
     overrides: { isTokenType: (typ) => typ === undefined || RECEIVER.isTokenType(typ) },
   },
@@ -428,6 +442,11 @@ const ROWS = [
   },
   {
     check: 'cbv-receiver',
+    wrong: 'answers a challenge in a whole delivery only',
+    overrides: { canRead: ({ events }) => Array.isArray(events) },
+  },
+  {
+    check: 'cbv-receiver',
     wrong: 'answers a challenge without a proof',
     overrides: {
       beforeSignature: (message) =>
@@ -438,7 +457,7 @@ const ROWS = [
     check: 'ans-receiver-ack',
     wrong: 'acknowledges beyond the delivery',
     overrides: {
-      answered: (ack, { head }) => ({ status: 200, body: { ack: Math.max(ack, head) } }),
+      answered: (ack, { head }) => ({ status: 200, body: { ackSequence: Math.max(ack, head) } }),
     },
   },
   {
@@ -449,12 +468,14 @@ const ROWS = [
   {
     check: 'ans-receiver-ack',
     wrong: 'answers 202',
-    overrides: { answered: (ack) => ({ status: 202, body: { ack } }) },
+    overrides: { answered: (ack) => ({ status: 202, body: { ackSequence: ack } }) },
   },
   {
     check: 'ans-receiver-ack',
     wrong: 'acknowledges the number of events',
-    overrides: { answered: (_ack, { events }) => ({ status: 200, body: { ack: events.length } }) },
+    overrides: {
+      answered: (_ack, { events }) => ({ status: 200, body: { ackSequence: events.length } }),
+    },
   },
   {
     check: 'ans-receiver-missing',

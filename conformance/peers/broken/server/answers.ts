@@ -1,6 +1,6 @@
 /** Servers that misinterpret the answers of endpoints. */
 import { lastOf } from '../../../runner/server/callback-endpoint.ts';
-import { onResult, withHealth } from '../fault-builders.ts';
+import { onResult, withHealth, withState } from '../fault-builders.ts';
 import type { BrokenServer, CallbackAnswer, CallbackRequest, Json } from '../proxy.ts';
 
 /** Changes an endpoint's answer to a delivery. */
@@ -21,7 +21,8 @@ const jsonAnswer = (said: Json): CallbackAnswer => ({
   headers: {},
   body: JSON.stringify(said),
 });
-const all = ({ body }: CallbackRequest): CallbackAnswer => jsonAnswer({ ack: lastOf(body.params) });
+const all = ({ body }: CallbackRequest): CallbackAnswer =>
+  jsonAnswer({ ackSequence: lastOf(body.params) });
 const status = (
   from: (answer: CallbackAnswer, outgoing: CallbackRequest) => boolean,
   to: number,
@@ -86,7 +87,7 @@ export const answers: readonly BrokenServer[] = [
     check: 'ans-ack',
     wrong: 'rejects an answer with further members',
     fault: onAnswer((answer, said) =>
-      said?.ack !== undefined &&
+      said?.ackSequence !== undefined &&
       Object.keys(said).some((name) => name !== 'ack' && name !== 'reject')
         ? { ...answer, body: '' }
         : answer,
@@ -96,59 +97,68 @@ export const answers: readonly BrokenServer[] = [
     check: 'ans-ack',
     wrong: 'advances by one sequence number for each answer',
     fault: onAnswer((answer, said, { body }) =>
-      said?.ack > body.params.after + 1 ? jsonAnswer({ ack: body.params.after + 1 }) : answer,
+      said?.ackSequence > body.params.afterSequence + 1
+        ? jsonAnswer({ ackSequence: body.params.afterSequence + 1 })
+        : answer,
     ),
   },
   {
-    check: 'ans-ack-bound',
+    check: 'ans-no-ack',
     wrong: 'clamps an ack that is too high',
     fault: onAnswer((answer, said, outgoing) =>
-      said?.ack > lastOf(outgoing.body.params) && said.reject === undefined
+      said?.ackSequence > lastOf(outgoing.body.params) && said.reject === undefined
         ? all(outgoing)
         : answer,
     ),
   },
   {
-    check: 'ans-ack-bound',
+    check: 'ans-no-ack',
     wrong: 'ignores an ack that is too low',
-    fault: content((said, { body }) => said?.ack < body.params.after),
+    fault: content((said, { body }) => said?.ackSequence < body.params.afterSequence),
   },
   {
     check: 'ans-no-ack',
     wrong: 'treats any 2xx as an acknowledgement',
     fault: onAnswer((answer, said, outgoing) =>
-      good(answer) && said?.ack === undefined ? all(outgoing) : answer,
+      good(answer) && said?.ackSequence === undefined ? all(outgoing) : answer,
     ),
   },
   {
     check: 'ans-no-ack',
     wrong: 'accepts an ack that is a string',
     fault: onAnswer((answer, said) =>
-      typeof said?.ack === 'string' ? jsonAnswer({ ack: Number(said.ack) }) : answer,
+      typeof said?.ackSequence === 'string'
+        ? jsonAnswer({ ackSequence: Number(said.ackSequence) })
+        : answer,
     ),
   },
   {
     check: 'ans-no-ack',
     wrong: 'rounds a fractional ack',
-    fault: onAnswer((answer, said) => (said?.ack === 1.5 ? jsonAnswer({ ack: 1 }) : answer)),
+    fault: onAnswer((answer, said) =>
+      said?.ackSequence === 1.5 ? jsonAnswer({ ackSequence: 1 }) : answer,
+    ),
   },
   {
     check: 'ans-no-ack',
     wrong: 'accepts truncated JSON',
-    fault: onAnswer((answer) => (answer.body === '{"ack":1' ? jsonAnswer({ ack: 1 }) : answer)),
-  },
-  {
-    check: 'ans-no-progress',
-    wrong: 'treats no progress as a success',
-    fault: content(
-      (said, { body }) => said?.ack === body.params.after && said.reject === undefined,
+    fault: onAnswer((answer) =>
+      answer.body === '{"ackSequence":1' ? jsonAnswer({ ackSequence: 1 }) : answer,
     ),
   },
   {
-    check: 'ans-no-progress',
+    check: 'ans-no-ack',
+    wrong: 'treats no progress as a success',
+    fault: content(
+      (said, { body }) =>
+        said?.ackSequence === body.params.afterSequence && said.reject === undefined,
+    ),
+  },
+  {
+    check: 'ans-no-ack',
     wrong: 'treats no progress as http_5xx',
     fault: onAnswer((answer, said, { body }) =>
-      good(answer) && said?.ack === body.params.after && said.reject === undefined
+      good(answer) && said?.ackSequence === body.params.afterSequence && said.reject === undefined
         ? { ...answer, status: 500 }
         : answer,
     ),
@@ -157,7 +167,7 @@ export const answers: readonly BrokenServer[] = [
     check: 'ans-partial',
     wrong: 'treats a partial ack as a full one',
     fault: onAnswer((answer, said, outgoing) =>
-      said?.ack < lastOf(outgoing.body.params) && said.reject === undefined
+      said?.ackSequence < lastOf(outgoing.body.params) && said.reject === undefined
         ? all(outgoing)
         : answer,
     ),
@@ -166,21 +176,21 @@ export const answers: readonly BrokenServer[] = [
     check: 'ans-partial',
     wrong: 'sends everything again after a partial ack',
     fault: onAnswer((answer, said, outgoing) =>
-      said?.ack < lastOf(outgoing.body.params) ? { ...answer, status: 503 } : answer,
+      said?.ackSequence < lastOf(outgoing.body.params) ? { ...answer, status: 503 } : answer,
     ),
   },
   {
     check: 'ans-reject',
     wrong: 'ignores reject',
     fault: onAnswer((answer, said) =>
-      said?.reject === undefined ? answer : jsonAnswer({ ack: said.ack }),
+      said?.reject === undefined ? answer : jsonAnswer({ ackSequence: said.ackSequence }),
     ),
   },
   {
     check: 'ans-reject',
     wrong: 'treats reject as an acknowledgement',
     fault: onAnswer((answer, said) =>
-      said?.reject === undefined ? answer : jsonAnswer({ ack: said.reject.sequence }),
+      said?.reject === undefined ? answer : jsonAnswer({ ackSequence: said.reject.sequence }),
     ),
   },
   {
@@ -189,16 +199,27 @@ export const answers: readonly BrokenServer[] = [
     fault: renamed('rejected', 'skipped'),
   },
   {
-    check: 'ans-reject',
+    check: 'ans-reject-gap',
     wrong: 'reports a redacted event as rejected when the endpoint rejects it',
     fault: renamed('redacted', 'rejected'),
+  },
+  {
+    check: 'ans-reject-gap',
+    wrong: 'takes the rejection of a gap as a failure',
+    fault: onAnswer((answer, said, { body }) =>
+      body.params.gaps?.some(
+        ({ from, to }: Json) => from <= said?.reject?.sequence && said.reject.sequence <= to,
+      )
+        ? { ...answer, status: 503 }
+        : answer,
+    ),
   },
   {
     check: 'ans-reject-other',
     wrong: 'applies the ack and ignores an invalid reject',
     fault: onAnswer((answer, said) =>
-      said?.reject !== undefined && said.reject.sequence !== said.ack + 1
-        ? jsonAnswer({ ack: Math.max(1, said.ack) })
+      said?.reject !== undefined && said.reject.sequence !== said.ackSequence + 1
+        ? jsonAnswer({ ackSequence: Math.max(1, said.ackSequence) })
         : answer,
     ),
   },
@@ -206,7 +227,9 @@ export const answers: readonly BrokenServer[] = [
     check: 'ans-reject-other',
     wrong: 'applies a reject beyond the delivery',
     fault: onAnswer((answer, said, { body }) =>
-      said?.reject?.sequence > lastOf(body.params) ? jsonAnswer({ ack: said.ack }) : answer,
+      said?.reject?.sequence > lastOf(body.params)
+        ? jsonAnswer({ ackSequence: said.ackSequence })
+        : answer,
     ),
   },
   {
@@ -240,7 +263,7 @@ export const answers: readonly BrokenServer[] = [
         if (method !== 'triggers/get' || result.callback?.health.lastError !== 'gone')
           return result;
         const { subscriptionId } = result;
-        return (await ask('triggers/update', { subscriptionId, callback: null })).result;
+        return (await ask('triggers/update', { subscriptionId, removeCallback: true })).result;
       },
     },
   },
@@ -379,7 +402,7 @@ export const answers: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'ans-413-single',
+    check: 'ans-413',
     wrong: 'retries a single event after 413',
     fault: status(
       (answer, { body }) => answer.status === 413 && body.params.events.length === 1,
@@ -387,12 +410,12 @@ export const answers: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'ans-413-single',
+    check: 'ans-413',
     wrong: 'reports the gap of an event that is too large as skipped',
     fault: renamed('too_large', 'skipped'),
   },
   {
-    check: 'ans-413-single',
+    check: 'ans-413',
     wrong: 'suspends the callback after 413 for a single event',
     fault: status(
       (answer, { body }) => answer.status === 413 && body.params.events.length === 1,
@@ -400,7 +423,7 @@ export const answers: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'ans-413-empty',
+    check: 'ans-413',
     wrong: 'treats 413 to an empty delivery as http_5xx',
     fault: status(
       (answer, { body }) => answer.status === 413 && body.params.events.length === 0,
@@ -408,7 +431,7 @@ export const answers: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'ans-413-empty',
+    check: 'ans-413',
     wrong: 'suspends at once after 413 to an empty delivery',
     fault: {
       ...onAnswer((answer, _, { memory, body }) => {
@@ -417,7 +440,7 @@ export const answers: readonly BrokenServer[] = [
         return answer;
       }),
       ...onResult(['get'], (result, { memory }) =>
-        memory[result.subscriptionId] === true ? { ...result, status: 'suspended' } : result,
+        memory[result.subscriptionId] === true ? withState(result, 'suspended') : result,
       ),
     },
   },

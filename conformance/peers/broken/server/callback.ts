@@ -115,26 +115,18 @@ export const callback: readonly BrokenServer[] = [
   },
   {
     check: 'cb-start',
-    wrong: 'starts a challenge at 0',
-    fault: challenges(({ body }) => {
-      body.params.after = 0;
-    }),
-  },
-  {
-    check: 'cb-start',
     wrong: 'starts every delivery at 0',
     fault: deliveries(({ body }) => {
-      body.params.after = 0;
+      body.params.afterSequence = 0;
     }),
   },
   {
     check: 'cb-id-random',
-    wrong: 'derives the webhook-id of an empty delivery',
+    wrong: 'derives the webhook-id of a challenge from its subscription',
     fault: challenges(({ body, headers }) => {
-      headers['webhook-id'] = webhookIdOf({
-        ...body.params,
-        gaps: [{ from: 1, to: body.params.after + 1 }],
-      });
+      const { subscriptionId } = body.params;
+      const gaps = [{ from: 1, to: 1 }];
+      headers['webhook-id'] = webhookIdOf({ subscriptionId, epoch: '', afterSequence: 0, gaps });
     }),
   },
   {
@@ -209,8 +201,8 @@ export const callback: readonly BrokenServer[] = [
       callbackAnswer: (answer, { body }) => ({
         ...answer,
         body:
-          body.params.events.length === 101
-            ? JSON.stringify({ ack: body.params.after + 100 })
+          body.params.events?.length === 101
+            ? JSON.stringify({ ackSequence: body.params.afterSequence + 100 })
             : answer.body,
       }),
     },
@@ -232,7 +224,7 @@ export const callback: readonly BrokenServer[] = [
     },
   },
   // The proxy reads answers by `fetch`, which decompresses them.
-  { check: 'cb-no-decoding', wrong: 'decompresses answers', fault: sent(() => undefined) },
+  { check: 'cb-answer-limit', wrong: 'decompresses answers', fault: sent(() => undefined) },
 ];
 
 function compact(body: string): string {

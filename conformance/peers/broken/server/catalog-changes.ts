@@ -32,12 +32,12 @@ export const catalogChanges: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'type-removed',
+    check: 'type-breaking',
     wrong: 'calls a removed type a changed one',
     fault: ends('trigger_removed', 'schema_changed'),
   },
   {
-    check: 'type-removed',
+    check: 'type-breaking',
     wrong: 'keeps the subscriptions of a removed type',
     fault: {
       error: (error, { method }) =>

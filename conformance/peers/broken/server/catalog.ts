@@ -12,7 +12,7 @@ const listed = (
 
 export const catalog: readonly BrokenServer[] = [
   {
-    check: 'type-unique',
+    check: 'list-only-usable',
     wrong: 'lists a type twice',
     fault: listed((result) => ({ ...result, triggers: [...result.triggers, result.triggers[0]] })),
   },

@@ -1,4 +1,5 @@
 /** Servers that change, show or end subscriptions wrongly. */
+import { isDelivery, stateOf } from '../fault-builders.ts';
 import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
 
 const isUpdate = ({ method }: ProxiedRequest): boolean => method === 'triggers/update';
@@ -24,6 +25,15 @@ const answeredBy = (
 ): BrokenServer['fault'] => ({
   result: (result, proxied) => (proxied.method === method ? change(result, proxied) : result),
 });
+/** Acknowledges the whole log before an update that fits. */
+const acknowledgingBefore = (fits: (params: Json) => boolean): BrokenServer['fault'] =>
+  asked(async (params, { ask }) => {
+    if (!fits(params)) return;
+    const { subscriptionId } = params;
+    const { head, epoch } = (await ask('triggers/get', { subscriptionId })).result;
+    await ask('triggers/pull', { subscriptionId });
+    await ask('triggers/ack', { subscriptionId, position: { epoch, sequence: head } });
+  });
 let count = 0;
 
 export const changes: readonly BrokenServer[] = [
@@ -32,8 +42,8 @@ export const changes: readonly BrokenServer[] = [
     wrong: 'counts the answer of a replaced callback',
     fault: {
       callbackAnswer: (answer, { body: { params }, memory }) => {
-        const { ack } = answer.status === 200 ? JSON.parse(answer.body) : {};
-        if (ack !== undefined) memory[`acked ${params.subscriptionId}`] = ack;
+        const { ackSequence } = answer.status === 200 ? JSON.parse(answer.body) : {};
+        if (ackSequence !== undefined) memory[`acked ${params.subscriptionId}`] = ackSequence;
         return answer;
       },
       result: (result, { method, memory }) =>
@@ -60,7 +70,7 @@ export const changes: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'upd-atomic',
+    check: 'gen-atomic',
     wrong: 'applies valid members of an invalid update',
     fault: {
       error: async (error, { method, params, ask }) => {
@@ -71,7 +81,7 @@ export const changes: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'upd-atomic',
+    check: 'gen-atomic',
     wrong: 'applies only the first member of an update',
     fault: asked((params) => {
       if (params.paused !== undefined) {
@@ -80,21 +90,21 @@ export const changes: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'upd-ttl',
+    check: 'ttl-clamp',
     wrong: 'renews with every update',
     fault: asked((params) => {
       params.ttlMs ??= 60_000;
     }),
   },
   {
-    check: 'upd-ttl',
+    check: 'ttl-clamp',
     wrong: 'ignores ttlMs in an update',
     fault: asked((params) => {
       delete params.ttlMs;
     }),
   },
   {
-    check: 'upd-key-stays',
+    check: 'upd-select',
     wrong: 'derives the key again after a change of select',
     fault: {
       result: (result, proxied) =>
@@ -113,8 +123,7 @@ export const changes: readonly BrokenServer[] = [
     check: 'upd-verify',
     wrong: 'does not verify a new URL',
     fault: asked(async (params, { memory }) => {
-      if (params.callback === undefined || params.callback === null || memory['updated'])
-        return undefined;
+      if (params.callback === undefined || memory['updated']) return undefined;
       memory['updated'] = true;
       return { result: { subscriptionId: params.subscriptionId } };
     }),
@@ -133,7 +142,7 @@ export const changes: readonly BrokenServer[] = [
     check: 'upd-detach',
     wrong: 'keeps the callback',
     fault: asked((params) => {
-      if (params.callback === null) delete params.callback;
+      delete params.removeCallback;
     }),
   },
   {
@@ -160,6 +169,29 @@ export const changes: readonly BrokenServer[] = [
     ),
   },
   {
+    check: 'get-not-modified',
+    wrong: 'omits oldest in notModified',
+    fault: answeredBy('triggers/get', ({ oldest, ...result }) =>
+      result.notModified ? result : { oldest, ...result },
+    ),
+  },
+  {
+    check: 'get-not-modified',
+    wrong: 'omits the callback in notModified',
+    fault: answeredBy('triggers/get', ({ callback, ...result }) =>
+      result.notModified || callback === undefined ? result : { callback, ...result },
+    ),
+  },
+  {
+    check: 'get-not-modified',
+    wrong: 'writes the whole callback in notModified',
+    fault: answeredBy('triggers/get', (result) =>
+      result.notModified && result.callback
+        ? { ...result, callback: { origin: 'https://callback.invalid', ...result.callback } }
+        : result,
+    ),
+  },
+  {
     check: 'get-full',
     wrong: 'reports notModified for any ETag',
     fault: answeredBy('triggers/get', ({ select, ...rest }, { params }) =>
@@ -171,12 +203,13 @@ export const changes: readonly BrokenServer[] = [
             epoch: rest.epoch,
             head: rest.head,
             acked: rest.acked,
+            oldest: rest.oldest,
             expiresAt: rest.expiresAt,
           },
     ),
   },
   {
-    check: 'get-no-side-effect',
+    check: 'ttl-not-by-reading',
     wrong: 'renews a subscription that is read',
     fault: answeredBy('triggers/get', async (result, { params, ask }) => {
       await ask('triggers/update', { subscriptionId: params.subscriptionId, ttlMs: 60_000 });
@@ -216,7 +249,7 @@ export const changes: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'list-subs-paging',
+    check: 'list-subs-own',
     wrong: 'repeats the last subscription of a page',
     fault: answeredBy('triggers/subscriptions', (result, { memory, params }) => {
       const before = params.cursor === undefined ? [] : [memory['last']];
@@ -240,7 +273,7 @@ export const changes: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'uns-if-match',
+    check: 'upd-if-match',
     wrong: 'ignores ifMatch',
     fault: {
       request: ({ method, params }) => {
@@ -257,7 +290,7 @@ export const changes: readonly BrokenServer[] = [
     })),
   },
   {
-    check: 'etag-counters',
+    check: 'etag-config',
     wrong: 'changes the ETag with each event',
     fault: shown((subscription) => ({
       ...subscription,
@@ -265,15 +298,15 @@ export const changes: readonly BrokenServer[] = [
     })),
   },
   {
-    check: 'etag-never-back',
+    check: 'etag-config',
     wrong: 'returns to an earlier ETag',
     fault: shown((subscription) => ({
       ...subscription,
-      etag: `e${subscription.status}`,
+      etag: `paused-${subscription.paused === true}`,
     })),
   },
   {
-    check: 'sub-numbering-goes-on',
+    check: 'sub-paused',
     wrong: 'drops events while paused',
     fault: {
       result: (result, { method, memory, params }) => {
@@ -295,29 +328,42 @@ export const changes: readonly BrokenServer[] = [
     ),
   },
   {
+    check: 'sub-paused',
+    wrong: 'shows either a pause or a suspension',
+    fault: shown(({ paused, ...subscription }) =>
+      paused === undefined || stateOf(subscription) === 'suspended'
+        ? subscription
+        : { paused, ...subscription },
+    ),
+  },
+  {
+    check: 'sub-paused',
+    wrong: 'ends the pause on resume',
+    fault: asked((params) => {
+      if (params.resume) params.paused = false;
+    }),
+  },
+  {
+    check: 'sub-paused',
+    wrong: 'writes paused false',
+    fault: shown((subscription) => ({ paused: false, ...subscription })),
+  },
+  {
+    check: 'sub-paused-resume',
+    wrong: 'acknowledges waiting events when a pause ends',
+    fault: acknowledgingBefore(({ paused }) => paused === false),
+  },
+  {
     check: 'sub-resume-continues',
     wrong: 'acknowledges waiting events on resume',
-    fault: asked((params, { ask }) =>
-      params.paused === false
-        ? (async () => {
-            const {
-              result: { head, epoch },
-            } = await ask('triggers/get', { subscriptionId: params.subscriptionId });
-            await ask('triggers/pull', { subscriptionId: params.subscriptionId });
-            await ask('triggers/ack', {
-              subscriptionId: params.subscriptionId,
-              position: { epoch, sequence: head },
-            });
-          })()
-        : undefined,
-    ),
+    fault: acknowledgingBefore(({ resume }) => resume === true),
   },
   {
     check: 'sub-only-client-resumes',
     wrong: 'resumes a suspended callback by itself',
     fault: {
       result: async (result, { method, params, ask, memory }) => {
-        if (method === 'triggers/get' && result.status === 'suspended') {
+        if (method === 'triggers/get' && stateOf(result) === 'suspended') {
           memory['seen'] = (memory['seen'] ?? 0) + 1;
           if (memory['seen'] > 2)
             // Resume several times, because the endpoint may still fail at the first attempt.
@@ -337,6 +383,13 @@ export const changes: readonly BrokenServer[] = [
   },
   {
     check: 'sub-only-client-resumes',
+    wrong: 'ends a suspension with paused false',
+    fault: asked((params) => {
+      if (params.paused === false) params.resume = true;
+    }),
+  },
+  {
+    check: 'sub-only-client-resumes',
     wrong: 'resumes a suspended callback on every update',
     fault: {
       ...asked((params) => {
@@ -345,7 +398,7 @@ export const changes: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'sub-health-kept',
+    check: 'retry-success',
     wrong: 'clears the health of the callback on resume',
     fault: {
       result: (result, proxied) =>
@@ -355,7 +408,7 @@ export const changes: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'sub-health-kept',
+    check: 'retry-success',
     wrong: 'never clears the last error',
     fault: answeredBy('triggers/get', (result, { memory }) => {
       const { health } = result.callback ?? {};
@@ -369,14 +422,27 @@ export const changes: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'sub-status-told',
-    wrong: 'does not report a new status on open streams',
+    check: 'stream-changed',
+    wrong: 'does not report a changed configuration on open streams',
     fault: {
       notification: (message, { memory }) => {
-        if (message.method !== 'notifications/triggers/delivery') return message;
-        const { subscriptionId, status } = message.params;
-        memory[subscriptionId] ??= status;
-        return { ...message, params: { ...message.params, status: memory[subscriptionId] } };
+        if (!isDelivery(message)) return message;
+        const { subscriptionId, etag } = message.params;
+        memory[subscriptionId] ??= etag;
+        return { ...message, params: { ...message.params, etag: memory[subscriptionId] } };
+      },
+    },
+  },
+  {
+    check: 'stream-changed',
+    wrong: 'does not report a suspended callback on open streams',
+    fault: {
+      notification: (message, { memory }) => {
+        if (!isDelivery(message)) return message;
+        const { subscriptionId, etag, events } = message.params;
+        const isKnown = memory[subscriptionId] === etag;
+        memory[subscriptionId] = etag;
+        return isKnown && events.length === 0 ? null : message;
       },
     },
   },

@@ -58,7 +58,7 @@ export const degradation: readonly BrokenServer[] = [
               {
                 jsonrpc: '2.0',
                 method: 'notifications/triggers/delivery',
-                params: { after: 0, events: [] },
+                params: { afterSequence: 0, events: [] },
               },
             ]
           : message,

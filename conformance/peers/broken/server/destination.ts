@@ -147,20 +147,20 @@ export const destination: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'ssrf-verification-too',
+    check: 'ans-no-redirect',
     wrong: 'follows the redirect of a challenge',
     fault: challenge((answer, again) =>
       answer.headers['location'] === undefined ? answer : again(answer.headers['location']),
     ),
   },
   {
-    check: 'ssrf-verification-too',
+    check: 'cb-answer-limit',
     wrong: 'reads the answer to a challenge beyond the limit',
     fault: challenge((answer) => ({ ...answer, body: answer.body.replace(/ {2,}/, '') })),
   },
   // The proxy reads answers by `fetch`, which decompresses them.
   {
-    check: 'ssrf-verification-too',
+    check: 'cb-answer-limit',
     wrong: 'decompresses the answer to a challenge',
     fault: challenge((answer) => answer),
   },

@@ -4,7 +4,7 @@ import { onError, onRequest } from '../fault-builders.ts';
 
 export const durability: readonly BrokenServer[] = [
   {
-    check: 'ack-monotonic',
+    check: 'ack-only-said',
     wrong: 'answers an acknowledgement that it stores later',
     fault: onRequest(['ack'], async ({ subscriptionId, position }, { ask }) => {
       const { result } = await ask('triggers/get', { subscriptionId });

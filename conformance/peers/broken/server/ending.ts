@@ -58,19 +58,19 @@ export const ending: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'end-stream',
+    check: 'stream-end',
     wrong: 'ends streams without a termination notice',
     fault: { notification: (message) => (last(message) ? null : message) },
   },
   {
-    check: 'end-stream',
+    check: 'stream-end',
     wrong: 'leaves streams open',
     fault: {
       result: (result, { method }) => (method === 'triggers/stream' ? delayed(result) : result),
     },
   },
   {
-    check: 'end-stream',
+    check: 'stream-end',
     wrong: 'reports another reason on streams',
     fault: {
       notification: (message) =>
@@ -98,7 +98,11 @@ export const ending: readonly BrokenServer[] = [
       callback: ({ body: { params } }) =>
         params.terminated?.reason !== 'schema_changed'
           ? undefined
-          : { status: 200, headers: {}, body: JSON.stringify({ ack: params.after }) },
+          : {
+              status: 200,
+              headers: {},
+              body: JSON.stringify({ ackSequence: params.afterSequence }),
+            },
     },
   },
   {

@@ -1,5 +1,5 @@
 /** Servers that give up too early, too late or in the wrong way. */
-import { onResult, withHealth } from '../fault-builders.ts';
+import { onResult, stateOf, withHealth, withState } from '../fault-builders.ts';
 import type { BrokenServer, CallbackAnswer, CallbackRequest, Json } from '../proxy.ts';
 
 /** Changes the answer to a delivery; `n` is the number of failures of its subscription so far. */
@@ -48,7 +48,7 @@ export const failure: readonly BrokenServer[] = [
     wrong: 'suspends after three 4xx answers',
     fault: onResult(['get'], (result) =>
       result.callback?.health.attempts >= 3 && result.callback.health.lastError === 'http_4xx'
-        ? { ...result, status: 'suspended' }
+        ? withState(result, 'suspended')
         : result,
     ),
   },
@@ -57,7 +57,7 @@ export const failure: readonly BrokenServer[] = [
     wrong: 'suspends after five 4xx answers within ten minutes',
     fault: onResult(['get'], (result) =>
       result.callback?.health.attempts >= 5 && result.callback.health.lastError === 'http_4xx'
-        ? { ...result, status: 'suspended' }
+        ? withState(result, 'suspended')
         : result,
     ),
   },
@@ -66,7 +66,7 @@ export const failure: readonly BrokenServer[] = [
     wrong: 'suspends after 5xx answers',
     fault: onResult(['get'], (result) =>
       result.callback?.health.attempts >= 5 && result.callback.health.lastError === 'http_5xx'
-        ? { ...result, status: 'suspended' }
+        ? withState(result, 'suspended')
         : result,
     ),
   },
@@ -74,7 +74,7 @@ export const failure: readonly BrokenServer[] = [
     check: 'retry-suspend',
     wrong: 'pauses instead of suspending',
     fault: onResult(['get'], (result) =>
-      result.status === 'suspended' ? { ...result, status: 'paused' } : result,
+      stateOf(result) === 'suspended' ? { ...withState(result, 'ok'), paused: true } : result,
     ),
   },
   {
@@ -91,7 +91,7 @@ export const failure: readonly BrokenServer[] = [
     check: 'retry-suspend',
     wrong: 'acknowledges undelivered events on suspension',
     fault: onResult(['get'], (result) =>
-      result.status === 'suspended' ? { ...result, acked: result.head } : result,
+      stateOf(result) === 'suspended' ? { ...result, acked: result.head } : result,
     ),
   },
   {
@@ -170,7 +170,7 @@ export const failure: readonly BrokenServer[] = [
     wrong: 'keeps counting failures across a success',
     fault: onResult(['get'], (result) =>
       result.acked > 0 && result.callback?.health.attempts > 0
-        ? { ...result, status: 'suspended' }
+        ? withState(result, 'suspended')
         : result,
     ),
   },
@@ -178,7 +178,7 @@ export const failure: readonly BrokenServer[] = [
     check: 'retry-success',
     wrong: 'stops counting failures after a success',
     fault: onAnswer((answer, { body }) =>
-      body.params.after > 0 && answer.status === 404 ? { ...answer, status: 503 } : answer,
+      body.params.afterSequence > 0 && answer.status === 404 ? { ...answer, status: 503 } : answer,
     ),
   },
   {
@@ -189,7 +189,7 @@ export const failure: readonly BrokenServer[] = [
         const known = memory[headers['webhook-id']!] === true;
         memory[headers['webhook-id']!] = true;
         return known
-          ? { status: 200, headers: {}, body: JSON.stringify({ ack: params.head }) }
+          ? { status: 200, headers: {}, body: JSON.stringify({ ackSequence: params.head }) }
           : undefined;
       },
     },

@@ -53,7 +53,7 @@ export const gaps: readonly BrokenServer[] = [
     wrong: 'trims the log without a gap',
     fault: onDelivery((delivery) =>
       delivery.gaps?.[0]?.reason === 'retention'
-        ? { ...without(delivery, 'gaps'), after: delivery.gaps[0].to }
+        ? { ...without(delivery, 'gaps'), afterSequence: delivery.gaps[0].to }
         : delivery,
     ),
   },
@@ -63,10 +63,10 @@ export const gaps: readonly BrokenServer[] = [
     fault: gapReasons((gap) => (gap.reason === 'retention' ? { ...gap, reason: 'skipped' } : gap)),
   },
   {
-    check: 'gap-retention-kept',
+    check: 'gap-retention-announced',
     wrong: 'keeps fewer events than announced',
     fault: onResult(['pull'], (result) =>
-      result.after === 0 && result.events[0]?.sequence === 1
+      result.afterSequence === 0 && result.events[0]?.sequence === 1
         ? {
             ...result,
             gaps: [{ from: 1, to: 1, reason: 'retention' }],
@@ -76,7 +76,7 @@ export const gaps: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'gap-retention-kept',
+    check: 'gap-retention-announced',
     wrong: 'keeps fewer bytes than announced',
     fault: onResult(['pull'], (result) => {
       const [first, ...events] = result.events;
@@ -130,12 +130,12 @@ export const gaps: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'gap-reasons',
+    check: 'gap-same-everywhere',
     wrong: 'uses its own gap reasons',
     fault: gapReasons((gap) => ({ ...gap, reason: `${gap.reason}_by_server` })),
   },
   {
-    check: 'gap-reasons',
+    check: 'gap-same-everywhere',
     wrong: 'omits the gap reason',
     fault: gapReasons(({ from, to }) => ({ from, to })),
   },

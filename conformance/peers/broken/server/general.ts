@@ -3,6 +3,8 @@ import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
 
 const isTriggers = ({ method }: ProxiedRequest): boolean => method.startsWith('triggers/');
 const EXTENSION = 'io.modelcontextprotocol/triggers';
+/** Ten years. */
+const LIFETIME_MAX_MS = 315_576_000_000;
 
 /** Changes the declared settings. */
 const declared = (change: (settings: Json) => void): BrokenServer['fault'] => ({
@@ -25,15 +27,44 @@ const misplaced = (from: string, to: string): BrokenServer['fault'] => ({
 const errors = (change: (error: Json, proxied: ProxiedRequest) => Json): BrokenServer['fault'] => ({
   error: (error, proxied) => ({ error: isTriggers(proxied) ? change(error, proxied) : error }),
 });
-/** Removes the milliseconds from every instant of a message. */
-const instants = (value: Json): Json => {
-  if (typeof value === 'string')
-    return value.replace(/^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})\.\d{3}Z$/, '$1Z');
-  if (Array.isArray(value)) return value.map(instants);
-  return value !== null && typeof value === 'object'
-    ? Object.fromEntries(Object.entries(value).map(([name, one]) => [name, instants(one)]))
-    : value;
+const INSTANT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
+/** Changes every instant of a message, or those of one member. */
+const instants = (value: Json, change: (utc: string) => string, only?: string): Json => {
+  if (Array.isArray(value)) return value.map((one) => instants(one, change, only));
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(
+    Object.entries(value as object).map(([name, one]: [string, Json]) => [
+      name,
+      typeof one === 'string' && INSTANT.test(one) && (only ?? name) === name
+        ? change(one)
+        : instants(one, change, only),
+    ]),
+  );
 };
+const coarse = (utc: string): string => utc.replace(/\.\d+/, '');
+/** Rejects `since` unless it fits. */
+const sinceLike = (fits: (since: string) => boolean): BrokenServer['fault'] => ({
+  request: ({ params: { since } }) =>
+    since === undefined || fits(since)
+      ? undefined
+      : {
+          error: {
+            code: -32602,
+            message: 'Not an instant.',
+            data: { kind: 'invalid', path: '/since', expected: 'another form' },
+          },
+        },
+});
+/** Changes the params of these methods before the correct server validates them. */
+const asked = (
+  methods: readonly string[],
+  change: (params: Json) => void,
+): BrokenServer['fault'] => ({
+  request: ({ method, params }) => {
+    if (methods.includes(method)) change(params);
+  },
+});
+const GRANTING = ['triggers/subscribe', 'triggers/update'];
 
 export const general: readonly BrokenServer[] = [
   {
@@ -47,14 +78,14 @@ export const general: readonly BrokenServer[] = [
     fault: misplaced('experimental', 'extensions'),
   },
   {
-    check: 'cap-pull',
+    check: 'cap-levels',
     wrong: 'does not declare the level log',
     fault: declared((settings) => {
       settings.levels = settings.levels.filter((level: string) => level !== 'log');
     }),
   },
   {
-    check: 'cap-pull',
+    check: 'cap-levels',
     wrong: 'lists a trigger type without the pull drain',
     fault: {
       result: (result, { method }) =>
@@ -92,7 +123,7 @@ export const general: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'cap-result-type',
+    check: 'cap-levels',
     wrong: 'omits resultType',
     fault: {
       result: (result, proxied) => {
@@ -168,7 +199,30 @@ export const general: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'gen-own-codes',
+    check: 'gen-integers',
+    wrong: 'takes a lifetime of null as no expiry',
+    fault: asked(GRANTING, (params) => {
+      if (params.ttlMs !== null) return;
+      delete params.ttlMs;
+      params.noExpiry = true;
+    }),
+  },
+  {
+    check: 'gen-integers',
+    wrong: 'accepts a lifetime of zero',
+    fault: asked(GRANTING, (params) => {
+      if (params.ttlMs === 0) params.ttlMs = 1;
+    }),
+  },
+  {
+    check: 'gen-integers',
+    wrong: 'clamps a lifetime of more than ten years',
+    fault: asked(GRANTING, (params) => {
+      if (params.ttlMs > LIFETIME_MAX_MS) params.ttlMs = LIFETIME_MAX_MS;
+    }),
+  },
+  {
+    check: 'err-codes',
     wrong: 'uses an error code of its own',
     fault: errors((error) => (error.data?.kind === 'etag' ? { ...error, code: -32001 } : error)),
   },
@@ -196,7 +250,57 @@ export const general: readonly BrokenServer[] = [
   {
     check: 'gen-instants',
     wrong: 'writes instants without milliseconds',
-    fault: { result: (result, proxied) => (isTriggers(proxied) ? instants(result) : result) },
+    fault: {
+      result: (result, proxied) => (isTriggers(proxied) ? instants(result, coarse) : result),
+    },
+  },
+  {
+    check: 'gen-instants',
+    wrong: 'writes instants with an offset',
+    fault: {
+      result: (result, proxied) =>
+        isTriggers(proxied)
+          ? instants(result, (utc) => utc.replace('Z', '+00:00'), 'expiresAt')
+          : result,
+    },
+  },
+  {
+    check: 'gen-instants',
+    wrong: 'writes microseconds in the health of a callback',
+    fault: {
+      result: (result, proxied) =>
+        isTriggers(proxied) && result.callback
+          ? {
+              ...result,
+              callback: instants(result.callback, (utc) => utc.replace('Z', '000Z'), 'suspendedAt'),
+            }
+          : result,
+    },
+  },
+  {
+    check: 'gen-instants',
+    wrong: 'writes acceptedAt without milliseconds on streams',
+    fault: {
+      notification: (message) => ({
+        ...message,
+        params: instants(message.params, coarse, 'acceptedAt'),
+      }),
+    },
+  },
+  {
+    check: 'gen-instants',
+    wrong: 'rejects an instant with an offset',
+    fault: sinceLike((since) => /z$/i.test(since)),
+  },
+  {
+    check: 'gen-instants',
+    wrong: 'rejects an instant without decimals',
+    fault: sinceLike((since) => since.includes('.')),
+  },
+  {
+    check: 'gen-instants',
+    wrong: 'rejects an instant in lower case',
+    fault: sinceLike((since) => since === since.toUpperCase()),
   },
   {
     check: 'deg-none',
@@ -224,11 +328,43 @@ export const general: readonly BrokenServer[] = [
   },
   {
     check: 'err-codes',
+    wrong: 'takes noExpiry next to ttlMs',
+    fault: asked(GRANTING, (params) => {
+      if (params.noExpiry) delete params.ttlMs;
+    }),
+  },
+  {
+    check: 'err-codes',
+    wrong: 'takes a callback of null as a removal',
+    fault: asked(['triggers/update'], (params) => {
+      if (params.callback !== null) return;
+      delete params.callback;
+      params.removeCallback = true;
+    }),
+  },
+  {
+    check: 'err-codes',
+    wrong: 'takes removeCallback next to a callback',
+    fault: asked(['triggers/update'], (params) => {
+      if (params.removeCallback) delete params.callback;
+    }),
+  },
+  {
+    check: 'err-codes',
+    wrong: 'names the member that noExpiry stands in for',
+    fault: errors((error) =>
+      error.data?.path === '/noExpiry'
+        ? { ...error, data: { ...error.data, path: '/ttlMs' } }
+        : error,
+    ),
+  },
+  {
+    check: 'err-codes',
     wrong: 'omits the error data',
     fault: errors((error) => ({ ...error, data: undefined })),
   },
   {
-    check: 'err-path',
+    check: 'err-codes',
     wrong: 'writes error paths with dots',
     fault: errors((error) =>
       error.data?.path === undefined

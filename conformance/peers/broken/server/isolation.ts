@@ -37,7 +37,7 @@ export const isolation: readonly BrokenServer[] = [
     wrong: "reports another principal's subscription as Forbidden",
     fault: errors((error, { params, memory }) =>
       memory[params.subscriptionId] === true
-        ? { code: -32024, message: 'Not yours.', data: { kind: 'principal' } }
+        ? { code: -32024, message: 'Not yours.', data: { kind: 'authentication' } }
         : error,
     ),
   },
@@ -112,6 +112,16 @@ export const isolation: readonly BrokenServer[] = [
         else if (proxied.memory['last'] !== undefined)
           proxied.headers['authorization'] = proxied.memory['last'];
       },
+    },
+  },
+  {
+    check: 'iso-principal',
+    wrong: 'answers a request without a token as if a permission were missing',
+    fault: {
+      request: ({ method, headers }) =>
+        method.startsWith('triggers/') && headers['authorization'] === undefined
+          ? { error: { code: -32024, message: 'Not allowed.', data: { kind: 'permission' } } }
+          : undefined,
     },
   },
   {

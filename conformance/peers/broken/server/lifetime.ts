@@ -1,6 +1,6 @@
 /** Servers that grant wrong lifetimes, or do not keep those that they grant. */
 import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
-import { onResult, onRequest, onDelivery, onError } from '../fault-builders.ts';
+import { onResult, onRequest, onDelivery, onError, without } from '../fault-builders.ts';
 
 const HOUR_MS = 3_600_000;
 const GRANTING = ['subscribe', 'update'];
@@ -24,7 +24,7 @@ const declared = (change: (settings: Json) => Json): BrokenServer['fault'] => ({
 /** Replaces `renewAfterMs`. */
 const hinted = (hint: (ttlMs: number) => number): BrokenServer['fault'] =>
   onResult([...GRANTING, 'get'], (result) =>
-    result.ttlMs === null ? result : { ...result, renewAfterMs: hint(result.ttlMs) },
+    result.ttlMs === undefined ? result : { ...result, renewAfterMs: hint(result.ttlMs) },
   );
 /** Renews the subscription after these methods. */
 const renews = (methods: readonly string[]): BrokenServer['fault'] =>
@@ -47,7 +47,7 @@ export const lifetime: readonly BrokenServer[] = [
     fault: declared((settings) => ({ ...settings, minTtlMs: 120_000, maxTtlMs: HOUR_MS })),
   },
   {
-    check: 'ttl-no-refusal',
+    check: 'ttl-clamp',
     wrong: 'rejects a ttlMs that is too short',
     fault: onRequest(GRANTING, ({ ttlMs }) =>
       typeof ttlMs === 'number' && ttlMs < 1000
@@ -66,7 +66,7 @@ export const lifetime: readonly BrokenServer[] = [
     wrong: 'treats a very long ttlMs as no expiry',
     fault: onResult(GRANTING, (result, { params }) =>
       params.ttlMs > 1000 * HOUR_MS
-        ? { ...result, ttlMs: null, expiresAt: null, renewAfterMs: null }
+        ? without(result, 'ttlMs', 'expiresAt', 'renewAfterMs')
         : result,
     ),
   },
@@ -74,22 +74,36 @@ export const lifetime: readonly BrokenServer[] = [
     check: 'ttl-null',
     wrong: 'sends a renewal hint without expiry',
     fault: onResult(GRANTING, (result) =>
-      result.ttlMs === null ? { ...result, renewAfterMs: HOUR_MS } : result,
+      result.ttlMs === undefined ? { ...result, renewAfterMs: HOUR_MS } : result,
     ),
   },
   {
-    check: 'ttl-null-durable',
-    wrong: 'grants a lifetime without expiry although its logs are not durable',
-    fault: declared((settings) => ({
-      ...settings,
-      levels: settings.levels.filter((level: string) => level !== 'durable'),
-    })),
+    check: 'ttl-null',
+    wrong: 'writes null for the expiry that a subscription does not have',
+    fault: onResult([...GRANTING, 'get'], (result) =>
+      result.ttlMs === undefined && !result.notModified
+        ? { ...result, ttlMs: null, expiresAt: null, renewAfterMs: null }
+        : result,
+    ),
   },
   {
-    check: 'ttl-null-finite',
-    wrong: 'grants one hour for ttlMs null',
+    check: 'ttl-null',
+    wrong: 'writes null for the expiry in a pull',
+    fault: onResult(['pull'], (result) => ({ expiresAt: null, ...result })),
+  },
+  {
+    check: 'ttl-null',
+    wrong: 'ignores noExpiry in an update',
+    fault: onRequest(['update'], (params) => {
+      delete params.noExpiry;
+    }),
+  },
+  {
+    check: 'ttl-null',
+    wrong: 'grants one hour for noExpiry',
     fault: onRequest(GRANTING, (params) => {
-      if (params.ttlMs === null) params.ttlMs = HOUR_MS;
+      if (params.noExpiry === true) params.ttlMs = HOUR_MS;
+      delete params.noExpiry;
     }),
   },
   {
@@ -157,12 +171,12 @@ export const lifetime: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'ttl-expiry',
+    check: 'ttl-kept',
     wrong: 'never ends an expired subscription',
     fault: {
       request: (proxied) => {
         if (proxied.method === 'triggers/subscribe' && proxied.params.ttlMs > 0)
-          proxied.params = { ...proxied.params, ttlMs: null };
+          proxied.params = { ...without(proxied.params, 'ttlMs'), noExpiry: true };
       },
       ...onResult(['subscribe'], (result) => ({
         ...result,
@@ -173,7 +187,7 @@ export const lifetime: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'ttl-expiry',
+    check: 'ttl-kept',
     wrong: 'reports an expired subscription as unsubscribed',
     fault: onError((error) =>
       error.data?.reason === 'expired'

@@ -36,7 +36,7 @@ export const log: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'log-accept-order',
+    check: 'log-contiguous',
     wrong: 'assigns sequence numbers to a batch in reverse order',
     fault: events((all) =>
       all.map(({ sequence }, at) => ({ ...all[all.length - 1 - at], sequence })),
@@ -124,7 +124,7 @@ export const log: readonly BrokenServer[] = [
     wrong: 'trims the log without a gap',
     fault: onDelivery((delivery) =>
       delivery.gaps?.[0]?.reason === 'retention'
-        ? { ...without(delivery, 'gaps'), after: delivery.gaps[0].to }
+        ? { ...without(delivery, 'gaps'), afterSequence: delivery.gaps[0].to }
         : delivery,
     ),
   },
@@ -137,7 +137,7 @@ export const log: readonly BrokenServer[] = [
     })),
   },
   {
-    check: 'log-epoch-shape',
+    check: 'log-epoch-rotate',
     wrong: 'uses a counter as epoch',
     fault: onResult(['subscribe'], (result, { memory }) => ({
       ...result,
@@ -145,7 +145,7 @@ export const log: readonly BrokenServer[] = [
     })),
   },
   {
-    check: 'log-epoch-shape',
+    check: 'log-epoch-rotate',
     wrong: 'uses one epoch for all logs',
     fault: onResult(['subscribe'], (result, { memory }) => ({
       ...result,
@@ -153,7 +153,7 @@ export const log: readonly BrokenServer[] = [
     })),
   },
   {
-    check: 'log-epoch-only-loss',
+    check: 'log-epoch-rotate',
     wrong: 'starts a new epoch when the selection changes',
     fault: {
       request: ({ method, params, memory }) => {
@@ -201,7 +201,7 @@ export const log: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'etag-epoch',
+    check: 'etag-config',
     wrong: 'keeps the ETag in a new epoch',
     fault: onResult(['subscribe', 'get'], (result, { memory }) => {
       const first = `etag of ${result.subscriptionId}`;
@@ -241,7 +241,10 @@ export const log: readonly BrokenServer[] = [
         isDelivery(message)
           ? [
               message,
-              { ...message, params: { ...message.params, epoch: UNUSED, after: 0, events: [] } },
+              {
+                ...message,
+                params: { ...message.params, epoch: UNUSED, afterSequence: 0, events: [] },
+              },
             ]
           : message,
     },

@@ -46,21 +46,21 @@ const instead = (
 
 export const positions: readonly BrokenServer[] = [
   {
-    check: 'pos-pair',
+    check: 'pos-epoch',
     wrong: 'accepts a bare number as position',
     fault: positioned((position, { epoch }) =>
       typeof position === 'number' ? { epoch, sequence: position } : position,
     ),
   },
   {
-    check: 'pos-pair',
+    check: 'pos-epoch',
     wrong: 'accepts a position without an epoch',
     fault: positioned((position, { epoch }) =>
       typeof position === 'object' && !Array.isArray(position) ? { epoch, ...position } : position,
     ),
   },
   {
-    check: 'pos-pair',
+    check: 'pos-epoch',
     wrong: 'accepts a position without a sequence number',
     fault: positioned((position) =>
       typeof position === 'object' && !Array.isArray(position)
@@ -69,7 +69,7 @@ export const positions: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'pos-pair',
+    check: 'pos-epoch',
     wrong: 'rejects a valid position on streams',
     fault: onRequest(['stream'], ({ after }) =>
       typeof after?.epoch === 'string' && after.sequence === 2 ? conflict('epoch') : undefined,
@@ -144,14 +144,14 @@ export const positions: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'pos-error-data',
+    check: 'err-codes',
     wrong: 'omits head in the error',
     fault: onError((error) =>
       error.data?.epoch === undefined ? error : { ...error, data: without(error.data, 'head') },
     ),
   },
   {
-    check: 'pos-error-data',
+    check: 'err-codes',
     wrong: 'repeats the requested epoch in the error',
     fault: onError((error, { params }) =>
       error.data?.kind === 'epoch'
@@ -184,7 +184,10 @@ export const positions: readonly BrokenServer[] = [
     wrong: 'omits the gap for trimmed events that were acknowledged',
     fault: onResult(['pull'], (result) =>
       result.acked === result.head
-        ? { ...without(result, 'gaps'), after: result.gaps?.[0]?.to ?? result.after }
+        ? {
+            ...without(result, 'gaps'),
+            afterSequence: result.gaps?.[0]?.to ?? result.afterSequence,
+          }
         : result,
     ),
   },
@@ -200,7 +203,7 @@ export const positions: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'ack-monotonic',
+    check: 'ack-only-said',
     wrong: 'lowers acked',
     fault: {
       ...onRequest(['ack'], ({ position, subscriptionId }, { memory }) => {
@@ -213,14 +216,14 @@ export const positions: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'ack-below',
+    check: 'ack-cumulative',
     wrong: 'rejects an acknowledgement below acked',
     fault: onRequest(['ack'], async ({ position }, proxied) =>
       position.sequence <= (await state(proxied))?.acked ? conflict('position') : undefined,
     ),
   },
   {
-    check: 'ack-below',
+    check: 'ack-cumulative',
     wrong: 'changes the ETag with each acknowledgement',
     fault: {
       ...onRequest(['ack'], (_, { memory }) => {
@@ -304,17 +307,17 @@ export const positions: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'ack-result',
+    check: 'ack-cumulative',
     wrong: 'returns acked from before the call',
     fault: onResult(['ack'], (result) => ({ ...result, acked: Math.max(0, result.acked - 1) })),
   },
   {
-    check: 'ack-result',
+    check: 'ack-cumulative',
     wrong: 'omits head in the result',
     fault: onResult(['ack'], (result) => without(result, 'head')),
   },
   {
-    check: 'ack-result',
+    check: 'ack-cumulative',
     wrong: 'returns the initial head',
     fault: onResult(['ack'], (result, { memory, params: { subscriptionId } }) => ({
       ...result,

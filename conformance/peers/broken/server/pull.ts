@@ -44,19 +44,19 @@ export const pull: readonly BrokenServer[] = [
     fault: answered((result) => ({ ...result, hasMore: false })),
   },
   {
-    check: 'pull-next',
+    check: 'pull-has-more',
     wrong: 'sends nextPollMs although more follows',
     fault: answered((result) => ({ ...result, nextPollMs: 5000 })),
   },
   {
-    check: 'pull-zero',
+    check: 'pull-max',
     wrong: 'treats maxEvents 0 as the default',
     fault: asked((params) => {
       if (params.maxEvents === 0) delete params.maxEvents;
     }),
   },
   {
-    check: 'pull-no-ack',
+    check: 'ack-only-said',
     wrong: 'treats after as an acknowledgement',
     fault: asked((params) => {
       if (params.after) params.ack ??= params.after;
@@ -122,7 +122,7 @@ export const pull: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'pull-not-callback',
+    check: 'cap-levels',
     wrong: 'rejects a pull of a log with a callback',
     fault: {
       result: (result, { method, memory, params }) => {

@@ -299,6 +299,21 @@ export const signature: readonly BrokenServer[] = [
   },
   {
     check: 'jws-header',
+    wrong: 'omits iss',
+    fault: identity(({ iss, ...header }) => header),
+  },
+  {
+    check: 'jws-header',
+    wrong: 'sends its origin as iss',
+    fault: identity((header) => ({ ...header, iss: new URL(header.iss).origin })),
+  },
+  {
+    check: 'jws-header',
+    wrong: 'sends the address of its keys as iss',
+    fault: identity((header) => ({ ...header, iss: `${header.iss}/keys` })),
+  },
+  {
+    check: 'jws-header',
     wrong: 'omits uh',
     fault: identity(({ uh, ...header }) => header),
   },
@@ -328,7 +343,7 @@ export const signature: readonly BrokenServer[] = [
     fault: identity((header, { body }) => ({ ...header, sub: body.params.key })),
   },
   {
-    check: 'jws-alg',
+    check: 'jws-header',
     wrong: 'sends HS256 as alg',
     fault: identity((header) => ({ ...header, alg: 'HS256' })),
   },

@@ -1,4 +1,5 @@
 /** Servers whose streams are broken. */
+import { SUBSCRIPTION_META } from '../../../runner/wire/session.ts';
 import { delayed } from '../fault-builders.ts';
 import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
 
@@ -13,7 +14,6 @@ const deliveries = (
       ? { ...message, params: change(message.params, proxied) }
       : message,
 });
-const tag = 'io.modelcontextprotocol/subscriptionId';
 
 export const stream: readonly BrokenServer[] = [
   {
@@ -26,15 +26,20 @@ export const stream: readonly BrokenServer[] = [
   },
   {
     check: 'stream-tag',
-    wrong: 'omits the tag',
-    fault: deliveries(({ _meta, ...params }) => params),
+    wrong: 'omits requestId',
+    fault: deliveries(({ requestId, ...params }) => params),
   },
   {
     check: 'stream-tag',
-    wrong: 'sends the tag as a string',
-    fault: deliveries((params) => ({
+    wrong: 'sends requestId as a string',
+    fault: deliveries((params) => ({ ...params, requestId: String(params.requestId) })),
+  },
+  {
+    check: 'stream-tag',
+    wrong: 'names the request in _meta only',
+    fault: deliveries(({ requestId, ...params }) => ({
       ...params,
-      _meta: { ...params._meta, [tag]: String(params._meta[tag]) },
+      _meta: { [SUBSCRIPTION_META]: requestId },
     })),
   },
   {
@@ -50,7 +55,7 @@ export const stream: readonly BrokenServer[] = [
   {
     check: 'stream-continues',
     wrong: 'starts every delivery at 0',
-    fault: deliveries((params) => ({ ...params, after: 0 })),
+    fault: deliveries((params) => ({ ...params, afterSequence: 0 })),
   },
   {
     check: 'stream-several',
@@ -64,7 +69,7 @@ export const stream: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'stream-no-ack',
+    check: 'ack-only-said',
     wrong: 'treats a streamed delivery as an acknowledgement',
     fault: {
       notification: async (message, proxied) => {
@@ -97,7 +102,7 @@ export const stream: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'stream-window-one',
+    check: 'stream-window',
     wrong: 'holds back an event that is larger than the window',
     fault: {
       notification: (message) =>
@@ -179,11 +184,11 @@ export const stream: readonly BrokenServer[] = [
       notification: (message, { memory }) =>
         delivery(message) &&
         message.params.events.length === 0 &&
-        message.params.head > message.params.after &&
+        message.params.head > message.params.afterSequence &&
         (memory['full'] = (memory['full'] ?? 0) + 1) > 3
           ? {
               jsonrpc: '2.0',
-              id: message.params._meta[tag],
+              id: message.params.requestId,
               result: { resultType: 'complete' },
             }
           : message,

@@ -1,6 +1,6 @@
 /** Servers that create subscriptions wrongly. */
 import type { BrokenServer, Json, ProxiedRequest } from '../proxy.ts';
-import { onDelivery, onRequest, onResult, without } from '../fault-builders.ts';
+import { onDelivery, onRequest, onResult, stateOf, without } from '../fault-builders.ts';
 
 const isSubscribe = ({ method }: ProxiedRequest): boolean => method === 'triggers/subscribe';
 /** Changes the params of a subscribe. */
@@ -47,7 +47,7 @@ export const subscriptions: readonly BrokenServer[] = [
     fault: made((result) => ({ ...result, created: true })),
   },
   {
-    check: 'subs-equal',
+    check: 'subs-same',
     wrong: 'compares selections as text',
     fault: asked((params, { memory }) => {
       const text = JSON.stringify(params.select);
@@ -64,7 +64,7 @@ export const subscriptions: readonly BrokenServer[] = [
     }),
   },
   {
-    check: 'subs-renews',
+    check: 'subs-same',
     wrong: 'does not renew an existing subscription',
     fault: made((result, { memory }) =>
       result.created
@@ -81,7 +81,7 @@ export const subscriptions: readonly BrokenServer[] = [
     wrong: 'renews only if the endpoint consents',
     fault: {
       result: (result, { method, memory }) => {
-        if (method === 'triggers/get' && result.status === 'suspended')
+        if (method === 'triggers/get' && stateOf(result) === 'suspended')
           memory[result.subscriptionId] = true;
         return result;
       },
@@ -124,7 +124,7 @@ export const subscriptions: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'subs-race',
+    check: 'subs-same',
     wrong: 'creates several subscriptions for concurrent calls',
     fault: asked((params, { memory }) => {
       const together = (memory[params.key] = (memory[params.key] ?? 0) + 1);
@@ -165,7 +165,10 @@ export const subscriptions: readonly BrokenServer[] = [
       if (method === 'triggers/subscribe' && params.since !== undefined)
         memory[result.subscriptionId] = true;
       return method === 'triggers/pull' && memory[result.subscriptionId] === true
-        ? { ...without(result, 'gaps'), after: result.gaps?.at(-1)?.to ?? result.after }
+        ? {
+            ...without(result, 'gaps'),
+            afterSequence: result.gaps?.at(-1)?.to ?? result.afterSequence,
+          }
         : result;
     }),
   },
@@ -192,7 +195,7 @@ export const subscriptions: readonly BrokenServer[] = [
     ),
   },
   {
-    check: 'subs-since-unsupported',
+    check: 'subs-unsupported',
     wrong: 'accepts since without history',
     fault: asked((params) => {
       delete params.since;
@@ -248,10 +251,17 @@ export const subscriptions: readonly BrokenServer[] = [
           error.data?.kind === 'trigger' &&
           headers['authorization'] !== memory['first'] &&
           params.select?.[0]?.name !== 'conformance.no_such_type'
-            ? { code: -32024, message: 'No permission.', data: { kind: 'trigger' } }
+            ? { code: -32024, message: 'No permission.', data: { kind: 'permission' } }
             : error,
       }),
     },
+  },
+  {
+    check: 'subs-permission',
+    wrong: 'answers Forbidden with the kind of an unknown type',
+    fault: refused((error) =>
+      error.data?.kind === 'trigger' ? { ...error, code: -32024 } : error,
+    ),
   },
   {
     check: 'subs-permission',
@@ -265,7 +275,7 @@ export const subscriptions: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'subs-drain',
+    check: 'subs-unsupported',
     wrong: 'accepts a callback that it never uses',
     fault: asked((params) => {
       if (/pull_only/.test(params.select?.[0]?.name)) delete params.callback;
@@ -313,7 +323,7 @@ export const subscriptions: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'subs-quota',
+    check: 'lim-quota-named',
     wrong: 'names another limit',
     fault: refused((error) =>
       error.code === -32025 ? { ...error, data: { limit: 'things' } } : error,
@@ -328,7 +338,7 @@ export const subscriptions: readonly BrokenServer[] = [
     })),
   },
   {
-    check: 'sub-id-not-reused',
+    check: 'sub-id-unguessable',
     wrong: 'reuses the id of an ended subscription',
     fault: {
       request: ({ params, memory }) => {
@@ -344,7 +354,7 @@ export const subscriptions: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'sub-id-stable',
+    check: 'subs-same',
     wrong: 'returns another id each time',
     fault: made((result) =>
       result.created
@@ -376,7 +386,7 @@ export const subscriptions: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'etag-renewal',
+    check: 'etag-config',
     wrong: 'changes the ETag with each renewal',
     fault: made((result) =>
       result.created ? result : { ...result, etag: `${result.etag}-${++count}` },

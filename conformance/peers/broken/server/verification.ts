@@ -29,6 +29,13 @@ const takes = (
       : answer;
   },
 });
+/** Changes the params of a challenge. */
+const challenges = (change: (params: Json) => Json): BrokenServer['fault'] => ({
+  callback: (outgoing) => {
+    if (challengeOf(outgoing) !== undefined)
+      outgoing.body = { ...outgoing.body, params: change(outgoing.body.params) };
+  },
+});
 /** Sends another challenge in place of the correct server's. */
 const asks = (draw: (outgoing: CallbackRequest) => string): BrokenServer['fault'] => ({
   callback: async (outgoing) => {
@@ -121,6 +128,24 @@ export const verification: readonly BrokenServer[] = [
   },
   {
     check: 'cbv-challenge',
+    wrong: 'sends a whole delivery with its challenge',
+    fault: challenges((params) => ({
+      epoch: 'AAAAAAAAAAAAAAAAAAAAAA',
+      afterSequence: 0,
+      events: [],
+      head: 0,
+      acked: 0,
+      etag: 'AAAAAAAA-1',
+      ...params,
+    })),
+  },
+  {
+    check: 'cbv-challenge',
+    wrong: 'omits the key in a challenge',
+    fault: challenges(({ key, ...params }) => params),
+  },
+  {
+    check: 'cbv-challenge',
     wrong: 'uses a challenge of eight characters',
     fault: asks(({ body }) => body.params.challenge.slice(0, 8)),
   },
@@ -145,32 +170,32 @@ export const verification: readonly BrokenServer[] = [
     fault: takes((_, said) => /^[0-9a-f]{64}$/.test(said?.proof)),
   },
   {
-    check: 'cbv-echo',
+    check: 'cbv-proof',
     wrong: 'accepts an echo as consent',
     fault: takes((_, said, outgoing) => said?.challenge === challengeOf(outgoing)),
   },
   {
-    check: 'cbv-echo',
+    check: 'cbv-proof',
     wrong: 'reports an echo as no_ack',
     fault: reason((name) => (name === 'challenge_failed' ? 'no_ack' : name)),
   },
   {
-    check: 'cbv-error',
+    check: 'subs-verified',
     wrong: 'reports every failure as challenge_failed',
     fault: reason(() => 'challenge_failed'),
   },
   {
-    check: 'cbv-error',
+    check: 'subs-verified',
     wrong: 'reports http_5xx as http_4xx',
     fault: reason((name) => (name === 'http_5xx' ? 'http_4xx' : name)),
   },
   {
-    check: 'cbv-error',
+    check: 'subs-verified',
     wrong: 'reports a TLS failure as connection_refused',
     fault: reason((name) => (name === 'tls_error' ? 'connection_refused' : name)),
   },
   {
-    check: 'cbv-error',
+    check: 'subs-verified',
     wrong: 'reports a failed challenge as InvalidParams',
     fault: refusals(() => ({
       code: -32602,
@@ -179,7 +204,7 @@ export const verification: readonly BrokenServer[] = [
     })),
   },
   {
-    check: 'cbv-error',
+    check: 'subs-verified',
     wrong: 'omits the reason',
     fault: refusals(({ code, message }) => ({ code, message })),
   },
@@ -201,7 +226,7 @@ export const verification: readonly BrokenServer[] = [
     },
   },
   {
-    check: 'cbv-no-sharing',
+    check: 'cbv-before-events',
     wrong: 'shares a verified URL between principals',
     fault: {
       callback: (outgoing) => {
