@@ -16,7 +16,7 @@ export function onePerGroup<T>(matrix: readonly T[], groupOf: (one: T) => string
 }
 
 /**
- * The family of a check: its first word without a role, `jws` for `jws-alg` and `poll` for
+ * The family of a check: its first word without a role, `jws` for `jws-header` and `poll` for
  * `client-poll-cursor`.
  */
 export const familyOf = ({ check }: { readonly check: string }): string =>

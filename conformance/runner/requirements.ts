@@ -82,7 +82,8 @@ export function readRequirements(path: string): Requirements {
       id: check,
       name,
       text,
-      url: `${file.spec_url}${url ?? ''}`,
+      // From the folder of the text; empty in a row that points at the whole of it.
+      url: url || file.spec_url,
       who,
       level,
       recommended: /\bSHOULD\b/.test(text) && !/\bMUST\b/.test(text),

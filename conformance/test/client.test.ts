@@ -193,7 +193,7 @@ describe('the scripted server and its program', () => {
     const scenario = clientScenario({
       name: 's',
       about: 's',
-      checks: ['cap-no-call', 'dlv-repeat'],
+      checks: ['cap-no-call', 'recv-duplicate'],
       run: async (it) => {
         await it.drain('stream');
       },
@@ -217,7 +217,7 @@ describe('the scripted server and its program', () => {
     const scenario = clientScenario({
       name: 's',
       about: 's',
-      checks: ['dlv-repeat'],
+      checks: ['recv-duplicate'],
       run: async (it) => {
         await it.drain('stream', { drain: 'pull' });
       },

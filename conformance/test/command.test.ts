@@ -197,10 +197,10 @@ describe('what was not shown', () => {
 
 test('exits with 1 when a known failure passes', async (t) => {
   const file = join(folder(t), 'expected.yaml');
-  writeFileSync(file, '- check: sep-0000-type-unique\n  because: it once failed\n');
+  writeFileSync(file, '- check: sep-0000-list-only-usable\n  because: it once failed\n');
   const { code, out } = await against('--only', 'catalog: the list', '--expected', file);
   assert.equal(code, 1);
-  assert.match(out, /^EXPECTED TO FAIL, BUT PASSED: .*\n {2}sep-0000-type-unique$/m);
+  assert.match(out, /^EXPECTED TO FAIL, BUT PASSED: .*\n {2}sep-0000-list-only-usable$/m);
 });
 
 test('--version prints the version of the package', async () => {

@@ -21,7 +21,7 @@ const ERAS: NonNullable<ConnectOptions['protocol']>[] = ['auto', '2026-07-28', '
 describe('drains over HTTP', () => {
   for (const protocol of ERAS) {
     for (const drain of ['stream', 'pull'] as const) {
-      test(`[gap-client-tells, stream-client-no-timeout] ${drain}, ${protocol}: hands out events and gaps in order, and acknowledges each when the next is requested`, async (t) => {
+      test(`[rec-tell, stream-client-no-timeout] ${drain}, ${protocol}: hands out events and gaps in order, and acknowledges each when the next is requested`, async (t) => {
         await using peer = await startPeer();
         const client = await connected(t, { url: peer.url }, { protocol });
         peer.log.append(3);

@@ -203,7 +203,7 @@ describe('hostile streams', () => {
     assert.deepEqual(words(await take(items, 5)), ['1', '2', '3', '4', '5']);
   });
 
-  test('[recv-untrusted] passes on an event of one megabyte unchanged', async (t) => {
+  test('[rec-tell] passes on an event of one megabyte unchanged', async (t) => {
     await using peer = await startPeer();
     const data = 'x'.repeat(1_000_000);
     peer.log.replaced.set(
@@ -370,7 +370,7 @@ describe('hostile answers', () => {
   });
 
   for (const protocol of ['2026-07-28', '2025-11-25'] as const) {
-    test(`[cap-method-not-found] ${protocol}: an unknown method → not_supported`, async (t) => {
+    test(`[cap-no-call] ${protocol}: an unknown method → not_supported`, async (t) => {
       await using peer = await startPeer();
       delete peer.log.methods['triggers/list'];
       const client = await connected(t, { url: peer.url }, { protocol });

@@ -367,7 +367,7 @@ describe('acknowledgement', () => {
     await assert.rejects(subscription[Symbol.asyncIterator]().next(), { code: 'config_invalid' });
   });
 
-  test('[uns-client-idempotent] close({ unsubscribe }) ends it on the server, and ignores that it has already ended', async (t) => {
+  test('[uns-ends] close({ unsubscribe }) ends it on the server, and ignores that it has already ended', async (t) => {
     await using peer = await startPeer();
     const client = await connected(t, { url: peer.url });
     for (const before of [() => undefined, () => peer.log.end('expired')]) {

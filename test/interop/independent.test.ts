@@ -210,7 +210,7 @@ describe('the reference server, with the independent client and receiver', () =>
     await rm(dataDir, { recursive: true, force: true });
   });
 
-  test('[cap-extensions] [cap-pull] settings and every trigger type list pull', async () => {
+  test('[cap-extensions] [cap-levels] settings and every trigger type list pull', async () => {
     assert.ok((await client.settings())?.levels.includes('log'));
     const types = await client.list();
     assert.ok(
@@ -220,7 +220,7 @@ describe('the reference server, with the independent client and receiver', () =>
     for (const type of types) assert.ok(type.drains.includes('pull'), type.name);
   });
 
-  test('[subs-same] [subs-equal] a repeated call finds its subscription, with members in any order', async () => {
+  test('[subs-same] [subs-same] a repeated call finds its subscription, with members in any order', async () => {
     const [{ name, arguments: args }] = SELECT as [Selection];
     const made = await client.subscribe({ key: 'same', select: SELECT });
     const found = await client.subscribe({ select: [{ arguments: args!, name }], key: 'same' });
@@ -228,7 +228,7 @@ describe('the reference server, with the independent client and receiver', () =>
     await client.unsubscribe(made.subscriptionId);
   });
 
-  test('[upd-if-match] [get-not-modified] [etag-config] [end-tombstone] [uns-client-idempotent] a subscription is created, read, updated and ended', async () => {
+  test('[upd-if-match] [get-not-modified] [etag-config] [end-tombstone] [uns-ends] a subscription is created, read, updated and ended', async () => {
     const made = await client.subscribe({
       key: 'life',
       select: [{ name: 'schedule.tick', arguments: {} }],
@@ -353,7 +353,7 @@ describe('the reference server, with the independent client and receiver', () =>
     for (const { subscriptionId } of subscribed) await client.unsubscribe(subscriptionId);
   });
 
-  test('[pos-epoch] [pos-beyond-head] [pos-error-data] [ack-sent] [gen-integers] invented positions get typed errors, on every method that takes a position', async () => {
+  test('[pos-epoch] [pos-beyond-head] [err-codes] [ack-sent] [gen-integers] invented positions get typed errors, on every method that takes a position', async () => {
     const { subscriptionId, epoch } = await client.subscribe({ key: 'positions', select: SELECT });
     for (let n = 1; n <= 3; n++) await webhook(n);
     await until('three events', async () => (await client.get(subscriptionId)).head === 3);

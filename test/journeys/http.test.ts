@@ -20,7 +20,7 @@ describe('journey over HTTP', () => {
   afterAll(() => server[Symbol.asyncDispose]());
 
   for (const { drain, revision, kind } of onePerGroup(ROUTES, (route) => route.drain)) {
-    test(`[log-contiguous, log-accept-order, log-once, subs-same, ack-cumulative, upd-if-match, ttl-survives, end-tombstone] ${drain}, ${revision}`, async () => {
+    test(`[log-contiguous, log-once, subs-same, ack-cumulative, upd-if-match, ttl-survives, end-tombstone] ${drain}, ${revision}`, async () => {
       await journey({
         drain,
         revision,

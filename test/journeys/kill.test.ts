@@ -46,7 +46,7 @@ const SETTLE_MS = 60_000;
 const POSITIONS_MS = 50;
 
 test(
-  '[log-durable-accept, log-durable-number, log-durable-ack, log-contiguous, log-accept-order, log-stable, log-once, log-no-silent-loss, dlv-order, cb-id-range, retry-restart, ack-monotonic, ttl-survives] kills at random moments lose nothing',
+  '[log-durable-accept, log-durable-number, log-durable-ack, log-contiguous, log-stable, log-once, log-no-silent-loss, cb-start, cb-id-range, retry-restart, ack-cumulative, ttl-survives] kills at random moments lose nothing',
   { timeout: 600_000 },
   async (context) => {
     await using folder = await temporaryFolder();

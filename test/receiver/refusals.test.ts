@@ -135,7 +135,7 @@ const TABLE: readonly [string, Change, string][] = [
     '401 token_invalid',
   ],
   [
-    '[curl-typ] a token of another type',
+    '[curl-alg] a token of another type',
     async (good, m) => request(one, { ...good, url: await signedToken(m, { typ: 'at+jwt' }, {}) }),
     '401 token_invalid',
   ],
@@ -295,7 +295,7 @@ test('[sig-refusal] an observer that throws does not change the answer', async (
   assert.ok(response.status >= 400 && response.status < 500);
 });
 
-describe('[sig-refusal, sig-verify-first, sig-grammar, sig-window, sig-raw-bytes, sig-subscription, curl-refusal, curl-alg, curl-typ, curl-claims, curl-aud, curl-body, curl-not-instead, ans-receiver-malformed, ans-receiver-unknown] rejected requests', () => {
+describe('[sig-refusal, sig-verify-first, sig-grammar, sig-window, sig-raw-bytes, sig-subscription, curl-refusal, curl-alg, curl-claims, curl-aud, curl-body, curl-not-instead, ans-receiver-malformed, ans-receiver-unknown] rejected requests', () => {
   for (const [name, change, expected] of TABLE) {
     test(`${name} → ${expected}`, async () => {
       const applied: ReceiverItem[] = [];

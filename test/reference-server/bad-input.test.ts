@@ -40,7 +40,7 @@ const rows: readonly Row[] = [
     data: { kind: 'trigger' },
   },
   {
-    about: 'arguments against the inputSchema [err-path]',
+    about: 'arguments against the inputSchema [err-codes]',
     method: 'triggers/subscribe',
     params: () => ({ key: 'other', select: [{ name: 'box.opened', arguments: { box: 7 } }] }),
     code: -32602,
@@ -242,7 +242,7 @@ const rows: readonly Row[] = [
   },
 ];
 
-describe('a bad request is rejected with typed data, repeats no value and changes nothing [gen-atomic] [err-no-value] [gen-own-codes]', () => {
+describe('a bad request is rejected with typed data, repeats no value and changes nothing [gen-atomic] [err-no-value] [err-codes]', () => {
   for (const { about, method, params, code, data } of rows) {
     test(about, async () => {
       const { error, text } = await server.call(method, params(mine));

@@ -36,7 +36,7 @@ for (const era of ERAS) {
       await server.close();
     });
 
-    test('finds the capability in the place of its revision [cap-extensions] [cap-experimental] [cap-pull]', () => {
+    test('finds the capability in the place of its revision [cap-extensions] [cap-experimental] [cap-levels]', () => {
       const place = era === 'v2 modern' ? 'extensions' : 'experimental';
       const settings = (client.capabilities[place] as Record<string, unknown>)[EXTENSION_ID];
       assert.deepEqual(settings, {

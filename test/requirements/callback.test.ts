@@ -132,7 +132,7 @@ describe('the answer', () => {
     );
   });
 
-  test('[cb-no-decoding] is read undecoded: a compressed body does not acknowledge, and a plain body labeled as compressed does', async (t) => {
+  test('[cb-answer-limit] is read undecoded: a compressed body does not acknowledge, and a plain body labeled as compressed does', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint((_, n) => ({
       headers: { 'content-encoding': 'gzip' },
@@ -322,7 +322,7 @@ describe('identity and signature', () => {
     assert.deepEqual(sequencesOf((await endpoint.nth(2)).delivery), [2]);
   });
 
-  test('[jws-alg, jws-fresh] each attempt has a new signature by EdDSA, with a key of the published set', async (t) => {
+  test('[jws-header, jws-fresh] each attempt has a new signature by EdDSA, with a key of the published set', async (t) => {
     const key = generateDeliveryKey();
     const w = await world(t, {
       engine: { deliveryKey: key },

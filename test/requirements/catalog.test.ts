@@ -1,6 +1,6 @@
 /**
  * Tests trigger types: the list, its ETag, the effects of a change, and what a client without the
- * extension sees (SEP: Trigger types, Capability).
+ * extension sees (SEP: Trigger types, Settings).
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
@@ -86,7 +86,7 @@ describe('triggers/list', () => {
     assert.deepEqual(await of('bob'), alice);
   });
 
-  test('[type-unique, list-etag-pages] no name comes twice over all pages, even when a type is declared a second time', async (t) => {
+  test('[list-only-usable, list-etag-pages] no name comes twice over all pages, even when a type is declared a second time', async (t) => {
     const w = await world(t, {
       triggers: [box, ...Array.from({ length: 230 }, (_, at) => another(`many.${at}`))],
     });
@@ -175,7 +175,7 @@ describe('names', () => {
 });
 
 describe('changes of the catalog', () => {
-  test('[type-breaking, type-removed] removing a type, for good or to declare it with another schema, ends every subscription that selects it, with that reason', async (t) => {
+  test('[type-breaking] removing a type, for good or to declare it with another schema, ends every subscription that selects it, with that reason', async (t) => {
     for (const reason of ['schema_changed', 'trigger_removed'] as const) {
       const w = await world(t);
       const endpoint = await w.endpoint();
@@ -226,7 +226,7 @@ describe('changes of the catalog', () => {
     },
   });
 
-  test('[type-additive-keeps, type-additive] an additional optional member keeps subscriptions, their arguments and their log', async (t) => {
+  test('[type-breaking, type-additive] an additional optional member keeps subscriptions, their arguments and their log', async (t) => {
     const w = await world(t);
     const made = await w.subscribe({
       select: [{ name: 'box.opened', arguments: { box: 'front' } }],
@@ -354,7 +354,7 @@ describe('a client without the extension', () => {
     assert.ok(!JSON.stringify(result).includes('modelcontextprotocol/events'));
   });
 
-  test('[cap-client-declares, cap-client-optional] gets the same answers whether it declares the identifier or not', async (t) => {
+  test('[cap-client-optional] gets the same answers whether it declares the identifier or not', async (t) => {
     const w = await world(t);
     const { subscriptionId } = await w.subscribe();
     await w.open(1);

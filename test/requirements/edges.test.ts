@@ -10,7 +10,7 @@ const turns = async (n = 50): Promise<void> => {
   for (let turn = 0; turn < n; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 };
 
-test('[type-removed] a type that the server stops offering over a restart ends its subscriptions', async (t) => {
+test('[type-breaking] a type that the server stops offering over a restart ends its subscriptions', async (t) => {
   const triggers = [box, meter, mail];
   const w = await world(t, { triggers });
   const { subscriptionId } = await w.subscribe({ select: [{ name: 'meter.read' }] });

@@ -19,7 +19,7 @@ const REASONS = [
 const OTHER_EPOCH = 'AAAAAAAAAAAAAAAAAAAAAA';
 
 describe('positions', () => {
-  test("[pos-beyond-head, pos-error-data] a position that is not of this log is a Conflict with the log's state, on every method, and moves nothing", async (t) => {
+  test("[pos-beyond-head, err-codes] a position that is not of this log is a Conflict with the log's state, on every method, and moves nothing", async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     const { subscriptionId, epoch } = made;
@@ -54,7 +54,7 @@ describe('positions', () => {
     );
   });
 
-  test('[ack-result] the result is the state after the acknowledgement, even when it changed nothing', async (t) => {
+  test('[ack-cumulative] the result is the state after the acknowledgement, even when it changed nothing', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     const { epoch } = made;
@@ -191,7 +191,7 @@ describe('gaps', () => {
     assert.ok(endpoint.deliveries.every(({ raw }) => raw.byteLength <= 262_144));
   });
 
-  test('[gap-final, gap-reasons] each kind of gap has its reason, and the number stays a gap on every drain, before and after a restart', async (t) => {
+  test('[gap-final, gap-same-everywhere] each kind of gap has its reason, and the number stays a gap on every drain, before and after a restart', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const made = await w.subscribeTo(endpoint, {
@@ -255,7 +255,7 @@ describe('gaps', () => {
     );
   });
 
-  test('[gap-reasons, gap-final] a number that retention trimmed is a gap of that reason, permanently', async (t) => {
+  test('[gap-same-everywhere, gap-final] a number that retention trimmed is a gap of that reason, permanently', async (t) => {
     const w = await world(t);
     const { subscriptionId, epoch } = await w.subscribe({
       select: [{ name: 'meter.read' }],
@@ -277,7 +277,7 @@ describe('gaps', () => {
     assert.deepEqual([read['gaps'], sequencesOf(read)], [gone, [41]]);
   });
 
-  test('[gap-acked-drop, gap-oldest] acknowledged events are readable until retention trims them, and numbers below `oldest` are retention gaps', async (t) => {
+  test('[gap-retention-announced, gap-oldest] acknowledged events are readable until retention trims them, and numbers below `oldest` are retention gaps', async (t) => {
     const w = await world(t);
     const made = await w.subscribe({ select: [{ name: 'meter.read' }], ttlMs: 86_400_000 });
     const { subscriptionId, epoch } = made;
@@ -345,7 +345,7 @@ describe('epochs', () => {
 });
 
 describe('a delivery', () => {
-  test('[dlv-last-head, dlv-no-empty-gaps, dlv-head-always] never ends above its head, has no empty list of gaps, and always contains head and acked, on every drain', async (t) => {
+  test('[dlv-coverage] never ends above its head, has no empty list of gaps, and always contains head and acked, on every drain', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const made = await w.subscribeTo(endpoint);

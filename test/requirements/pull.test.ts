@@ -1,4 +1,4 @@
-/** Tests pull: one request, one delivery (SEP: Pull). */
+/** Tests pull: one request, one delivery (SEP: triggers/pull). */
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import { lastOf, sequencesOf, world, type Json } from './world.ts';
@@ -61,7 +61,7 @@ describe('triggers/pull', () => {
     );
   });
 
-  test('[pull-max, pull-clamp, pull-has-more, pull-next] returns as many events as requested, up to at least a hundred; hasMore is exactly "below head"', async (t) => {
+  test('[pull-max, pull-clamp, pull-has-more] returns as many events as requested, up to at least a hundred; hasMore is exactly "below head"', async (t) => {
     const w = await world(t);
     const { subscriptionId, epoch } = await w.subscribe();
     await Promise.all(upTo(1100).map(() => w.open(1)));
@@ -92,7 +92,7 @@ describe('triggers/pull', () => {
     assert.equal(after, 1100);
   });
 
-  test('[pull-zero] covers nothing with maxEvents 0 and does not wait, whatever is there and whatever waitMs says', async (t) => {
+  test('[pull-max] covers nothing with maxEvents 0 and does not wait, whatever is there and whatever waitMs says', async (t) => {
     const w = await world(t);
     const { subscriptionId, epoch } = await w.subscribe();
     const none = await w.pull(subscriptionId, { maxEvents: 0, waitMs: 20_000 });
@@ -117,7 +117,7 @@ describe('triggers/pull', () => {
     );
   });
 
-  test('[pull-zero] covers nothing with maxEvents 0 in front of a gap', async (t) => {
+  test('[pull-max] covers nothing with maxEvents 0 in front of a gap', async (t) => {
     const w = await world(t);
     const { subscriptionId } = await w.subscribe();
     await w.open(1, { text: 'x'.repeat(250_000) });
@@ -186,7 +186,7 @@ describe('triggers/pull', () => {
     assert.deepEqual(sequencesOf(await w.pull(subscriptionId, { waitMs: 20_000 })), [1]);
   });
 
-  test('[pull-not-callback, rec-two-drains] returns the same numbers with and without a callback, and beside a stream', async (t) => {
+  test('[cap-levels, rec-two-drains] returns the same numbers with and without a callback, and beside a stream', async (t) => {
     const w = await world(t);
     const endpoint = await w.endpoint();
     const following = (name: string) => ({

@@ -70,7 +70,7 @@ describe('triggers/stream', () => {
     assert.deepEqual(received, [6, 7, 8, 9]);
   });
 
-  test('[stream-window, stream-window-one] never has more bytes in flight, except for a single event', async (t) => {
+  test('[stream-window] never has more bytes in flight, except for a single event', async (t) => {
     const w = await world(t);
     const made = await w.subscribe();
     await w.open(3, { text: 'x'.repeat(600) });

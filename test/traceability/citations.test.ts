@@ -71,15 +71,15 @@ describe('citations', () => {
 
   test('are found in titles, identifiers and comments', () => {
     const source =
-      'test(\'[log-once, log-stable] x [1]\', () => {});\nit("[ack-sent]", f); // sep-0000-dlv-order\n/* @requirement cap-pull */';
+      'test(\'[log-once, log-stable] x [1]\', () => {});\nit("[ack-sent]", f); // sep-0000-cb-start\n/* @requirement cap-levels */';
     assert.deepEqual(
       citations('x.ts', source).map(({ line, id, title }) => `${line} ${id} ${title}`),
       [
         '1 log-once true',
         '1 log-stable true',
         '2 ack-sent true',
-        '2 dlv-order false',
-        '3 cap-pull false',
+        '2 cb-start false',
+        '3 cap-levels false',
       ],
     );
   });

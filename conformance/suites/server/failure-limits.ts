@@ -1,6 +1,6 @@
 /**
  * Limits of hours and days: the longest wait between attempts, the end of retrying, and daily
- * verifications (SEP: Failure and suspension, Verification).
+ * verifications (SEP: Suspension, Verification).
  */
 import assert from 'node:assert/strict';
 import { NotApplicable } from '../../runner/observations.ts';

@@ -1,6 +1,6 @@
 /**
  * Requirements that apply to every method: shapes, errors, declared settings, and no unsolicited
- * messages (SEP: Methods, Capability, Errors).
+ * messages (SEP: Methods, Settings, Errors).
  */
 import assert from 'node:assert/strict';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';

@@ -1,4 +1,4 @@
-/** Pull: reading a log by request (SEP: Pull). */
+/** Pull: reading a log by request (SEP: triggers/pull). */
 import assert from 'node:assert/strict';
 import { lastOf } from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';

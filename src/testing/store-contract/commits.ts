@@ -95,7 +95,7 @@ export const commits: readonly Behavior[] = [
     );
   }),
   check(
-    '[subs-race] rejects a second subscription with the same row, subscriptionId, or key of a principal',
+    '[subs-same] rejects a second subscription with the same row, subscriptionId, or key of a principal',
     async ({ store }) => {
       await store.commit([create(1, plain('a'))]);
       await assertRejected(store, [create(1, plain('b'))], 'store_failed');

@@ -37,7 +37,7 @@ export const lifecycle: readonly Behavior[] = [
     );
   }),
   check.durable(
-    '[log-epoch-only-loss] a store that was closed and lost nothing continues',
+    '[log-epoch-rotate] a store that was closed and lost nothing continues',
     async (context) => {
       await context.store.commit([event(1)]);
       await context.reopen();

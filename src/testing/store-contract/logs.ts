@@ -221,7 +221,7 @@ export const logs: readonly Behavior[] = [
     },
   ),
   check(
-    '[gap-retention-kept] agedOut returns the last number that is too old, and when the next one was accepted',
+    '[gap-retention-announced] agedOut returns the last number that is too old, and when the next one was accepted',
     async ({ store }) => {
       await store.commit([create(1, plain('a')), ...filled(1, 1, 5)]);
       assert.deepEqual(await store.agedOut(1, NOW + 1), { upTo: 0, oldestAt: NOW + 1 });
@@ -236,7 +236,7 @@ export const logs: readonly Behavior[] = [
     },
   ),
   check(
-    '[gap-retention-kept] oversize returns the last number beyond the bytes of the newest, and counts no gaps',
+    '[gap-retention-announced] oversize returns the last number beyond the bytes of the newest, and counts no gaps',
     async ({ store }) => {
       await store.commit([create(1, plain('a')), ...filled(1, 1, 5)]);
       assert.deepEqual(await store.oversize(2, 1000), { upTo: 0, bytes: 0, last: 0 });
@@ -271,7 +271,7 @@ export const logs: readonly Behavior[] = [
     },
   ),
   check(
-    '[log-accept-order] accepted returns pages of the accept log in the order of offsets',
+    '[log-contiguous] accepted returns pages of the accept log in the order of offsets',
     async ({ store }) => {
       await store.commit([
         event(1),

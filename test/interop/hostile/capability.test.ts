@@ -92,7 +92,7 @@ describe('capabilities', { concurrent: true }, () => {
     },
     {
       name: 'declares the extension without subscribe',
-      proves: 'cap-method-not-found',
+      proves: 'cap-no-call',
       eras: BOTH_ERAS,
       calls: { 'triggers/subscribe': unknown },
       always: 'not_supported method_not_found',
@@ -100,7 +100,7 @@ describe('capabilities', { concurrent: true }, () => {
     },
     {
       name: 'declares the extension without stream and pull',
-      proves: 'cap-method-not-found',
+      proves: 'cap-no-call',
       eras: BOTH_ERAS,
       calls: { 'triggers/stream': unknown, 'triggers/pull': unknown },
       always: 'not_supported method_not_found',

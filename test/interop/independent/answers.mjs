@@ -15,9 +15,9 @@ function waitOf(text, nowMs) {
 
 function acknowledged({ after, to }, body) {
   const n = body?.ackSequence;
-  if (!Number.isInteger(n) || n < after || n > to) return undefined; // [ans-no-ack] [ans-ack-bound]
+  if (!Number.isInteger(n) || n < after || n > to) return undefined; // [ans-no-ack] [ans-no-ack]
   if (body.reject === undefined)
-    return n === after && to > after ? undefined : { kind: 'acked', ack: n, reject: null }; // [ans-no-progress]
+    return n === after && to > after ? undefined : { kind: 'acked', ack: n, reject: null }; // [ans-no-ack]
   return body.reject?.sequence === n + 1 && n < to
     ? { kind: 'acked', ack: n, reject: n + 1 }
     : undefined; // [ans-reject-other]

@@ -15,7 +15,7 @@ export const newSecret = () => `whsec_${randomBytes(32).toString('base64')}`;
 
 /**
  * The highest number that a delivery covers, or undefined when it breaks [dlv-coverage],
- * [dlv-ascending] or [dlv-last-head].
+ * [dlv-coverage] or [dlv-coverage].
  */
 export function lastOf({ afterSequence: after, events, gaps = [], head, acked }) {
   const ascending = (list, of) => list.every((item, i) => i === 0 || of(list[i - 1]) < of(item));
@@ -103,7 +103,7 @@ export class Reader {
     for (const part of parts) {
       if (part.to <= state.applied.sequence) continue; // [recv-duplicate]
       if (part.type === 'gap')
-        this.told({ ...part, subscriptionId: d.subscriptionId, from: state.applied.sequence + 1 }); // [gap-client-tells]
+        this.told({ ...part, subscriptionId: d.subscriptionId, from: state.applied.sequence + 1 }); // [rec-tell]
       else this.#event(state, d.subscriptionId, part.event);
       state.applied = { epoch: d.epoch, sequence: part.to };
     }
@@ -154,7 +154,7 @@ export class Client {
       [`${META}/protocolVersion`]: REVISION,
       [`${META}/clientInfo`]: { name: 'stranger', version: '1.0.0' },
       [`${META}/clientCapabilities`]: { extensions: { [EXTENSION]: {} } },
-    }; // [cap-client-declares]
+    }; // [cap-client-optional]
     const response = await fetch(this.url, {
       method: 'POST',
       signal,
@@ -224,7 +224,7 @@ export class Client {
     return this.call('triggers/ack', { subscriptionId, position });
   }
 
-  /** [uns-client-idempotent] */
+  /** [uns-ends] */
   async unsubscribe(subscriptionId) {
     await this.call('triggers/unsubscribe', { subscriptionId }).catch((error) => {
       if (error.data?.kind !== 'subscription') throw error;

@@ -52,7 +52,7 @@ function secretBytes(secret) {
 const proofOf = (secret, challenge) =>
   createHmac('sha256', secretBytes(secret)).update(`challenge.${challenge}`).digest('base64');
 
-/** Step 3, as a server does it: is this answer the proof? [cbv-proof] [cbv-echo] */
+/** Step 3, as a server does it: is this answer the proof? [cbv-proof] [cbv-proof] */
 export const isProof = (secret, challenge, answer) =>
   answer?.challenge === challenge &&
   typeof answer.proof === 'string' &&
@@ -117,7 +117,7 @@ export function verifyServer({ token = '', body, issuer, url, subscriptionId, ke
       htm === 'POST',
     'protected header',
   );
-  demand(alg === 'EdDSA' || alg === 'Ed25519', 'alg'); // [jws-alg]
+  demand(alg === 'EdDSA' || alg === 'Ed25519', 'alg'); // [jws-header]
   demand(Number.isInteger(iat) && Math.abs(iat - nowMs / 1000) <= TOLERANCE_S, 'iat');
   demand(origin === new URL(url).origin && uh === sha256(url), 'made for another URL');
   demand(iss === issuer, 'made by another server');

@@ -169,7 +169,7 @@ describe('receive', () => {
     });
   }
 
-  test('[recv-duplicate, recv-missing, dlv-repeat] applies duplicates, reordered and overlapping deliveries in order and once, or reports a missing number', () => {
+  test('[recv-duplicate, recv-missing] applies duplicates, reordered and overlapping deliveries in order and once, or reports a missing number', () => {
     const range = fc
       .tuple(fc.nat(30), fc.nat(8), fc.nat(3))
       .map(([after, length, gap]): Covering<Numbered> => {

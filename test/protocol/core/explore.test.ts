@@ -32,7 +32,7 @@ const CONFIGURATIONS: readonly (readonly [name: string, configuration: Configura
 
 describe('every reachable world', () => {
   for (const [name, configuration] of CONFIGURATIONS) {
-    test(`[log-no-silent-loss log-stable ack-monotonic ack-sent cb-one-lease recv-duplicate recv-elsewhere] is safe and can drain: ${name}`, (context) => {
+    test(`[log-no-silent-loss log-stable ack-cumulative ack-sent cb-one-lease recv-duplicate recv-elsewhere] is safe and can drain: ${name}`, (context) => {
       const { states, edges, violation, stuck } = explore(configuration);
       void context.annotate(`${states} states, ${edges} edges`);
       assert.equal(

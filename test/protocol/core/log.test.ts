@@ -110,7 +110,7 @@ describe('assembling', () => {
     }
   });
 
-  test('[dlv-coverage dlv-ascending] property: any log, floor, limits and position give a delivery that covers its range', () => {
+  test('[dlv-coverage] property: any log, floor, limits and position give a delivery that covers its range', () => {
     const mark = fc.constantFrom('', '', '', 'x', 'r', 'd', 'a', 'l');
     fc.assert(
       fc.property(

@@ -330,7 +330,7 @@ describe('random histories', () => {
     { paused: true },
   );
 
-  test('[log-contiguous log-stable log-no-silent-loss ack-monotonic ack-only-said dlv-order etag-config etag-counters etag-never-back sub-only-client-resumes cb-one-lease] keep the laws and rules, and every log drains at the end', (context) => {
+  test('[log-contiguous log-stable log-no-silent-loss ack-cumulative ack-only-said cb-start etag-config sub-only-client-resumes cb-one-lease] keep the laws and rules, and every log drains at the end', (context) => {
     const seen = new Map<string, number>();
     const note = (what: string): unknown => seen.set(what, (seen.get(what) ?? 0) + 1);
     fc.assert(

@@ -116,7 +116,7 @@ describe('an acknowledging answer', () => {
     assert.deepEqual(types(after), ['wake', 'ready']);
   });
 
-  test('[ans-ack-bound] that names a number outside its delivery moves nothing and counts as no_ack', () => {
+  test('[ans-no-ack] that names a number outside its delivery moves nothing and counts as no_ack', () => {
     for (const outcome of [acked(1), acked(7), acked(9), acked(3.5), acked(Number.NaN)]) {
       const { subscription: after } = feed(inFlight, [answer(1, outcome)]);
       assert.deepEqual(
@@ -127,7 +127,7 @@ describe('an acknowledging answer', () => {
     }
   });
 
-  test('[ans-no-progress] that settles nothing counts as no_ack', () => {
+  test('[ans-no-ack] that settles nothing counts as no_ack', () => {
     assert.equal(feed(inFlight, [answer(1, acked(2))]).subscription.health.lastError, 'no_ack');
   });
 
@@ -159,7 +159,7 @@ describe('an acknowledging answer', () => {
     assert.deepEqual([after.subscription.acked, effect(after, 'gap')], [5, undefined]);
   });
 
-  test('[ack-monotonic] never moves acked back below what another drain acknowledged', () => {
+  test('[ack-cumulative] never moves acked back below what another drain acknowledged', () => {
     assert.equal(feed(inFlight, [ackAt(6), answer(1, acked(3))]).subscription.acked, 6);
   });
 
@@ -454,13 +454,13 @@ describe('413', () => {
     assert.equal(after.batchLimit, 12);
   });
 
-  test('[ans-413-single] for a single event makes it a too_large gap at once', () => {
+  test('[ans-413] for a single event makes it a too_large gap at once', () => {
     const skipped = feed(withLog(4, 0, { floor: 1 }), [claim(2, 2), answer(1, TOO_LARGE)]);
     assert.deepEqual(effect(skipped, 'gap'), { type: 'gap', from: 2, to: 2, reason: 'too_large' });
     assert.deepEqual(types(skipped), ['gap', 'ready']);
   });
 
-  test('[ans-413-empty] for gaps only, and for a probe, is a configuration failure', () => {
+  test('[ans-413] for gaps only, and for a probe, is a configuration failure', () => {
     for (const state of [withLog(3, 0, { floor: 3 }), withLog(3, 3)]) {
       const { health, batchLimit } = feed(state, [
         claim(3, null),

@@ -65,7 +65,7 @@ describe('the ETag', () => {
       assert.equal(changesEtag(log, configure(change)), true, JSON.stringify(change));
   });
 
-  test('[etag-counters etag-renewal] does not change with anything else', () => {
+  test('[etag-config] does not change with anything else', () => {
     const same: Input[] = [
       append(),
       ackAt(2),
@@ -92,7 +92,7 @@ describe('the ETag', () => {
       assert.equal(changesEtag(inFlight, answer(1, outcome)), false);
   });
 
-  test('[etag-never-back] never returns to an old value, not even when the configuration does', () => {
+  test('[etag-config] never returns to an old value, not even when the configuration does', () => {
     const there = feed(log, [configure({ paused: true })]).subscription;
     const back = feed(there, [configure({ paused: false })]).subscription;
     assert.equal(new Set([log, there, back].map(etagOf)).size, 3);
@@ -128,7 +128,7 @@ describe('an update', () => {
     assert.deepEqual([renewed.subscription.expiresAt, renewed.effects], [T0 + 1000 + HOUR, []]);
   });
 
-  test('[sub-status-told] tells open streams what changed', () => {
+  test('[stream-changed] tells open streams what changed', () => {
     assert.deepEqual(types(feed(withLog(0), [configure({ paused: true })])), ['announce']);
   });
 
@@ -142,7 +142,7 @@ describe('an update', () => {
     ]);
   });
 
-  test('[sub-health-kept] that unpauses resets the failure count, since nothing could succeed while paused', () => {
+  test('[retry-success] that unpauses resets the failure count, since nothing could succeed while paused', () => {
     const failing = withLog(3, 0, {
       paused: true,
       retryAt: T0 + 5,
@@ -217,7 +217,7 @@ describe('an update', () => {
     }
   });
 
-  test('[upd-resume sub-health-kept] resumes a suspended callback', () => {
+  test('[upd-resume retry-success] resumes a suspended callback', () => {
     const suspended = withLog(3, 0, {
       suspendedAt: T0,
       health: { ...subscription().health, attempts: 5, lastError: 'http_4xx' },
@@ -252,7 +252,7 @@ describe('an update', () => {
 });
 
 describe('time', () => {
-  test('[ttl-expiry] the tick at expiresAt ends the subscription', () => {
+  test('[ttl-kept] the tick at expiresAt ends the subscription', () => {
     const state = subscription();
     assert.equal(dueAt(state), T0 + HOUR);
     assert.equal(feed(state, [{ type: 'tick' }], T0 + HOUR - 1).subscription.terminated, null);
@@ -263,7 +263,7 @@ describe('time', () => {
     );
   });
 
-  test('[ttl-expiry] a late tick prolongs nothing: from expiresAt on client and callback are refused', () => {
+  test('[ttl-kept] a late tick prolongs nothing: from expiresAt on client and callback are refused', () => {
     const log = withLog(3);
     const calls: Input[] = [
       ackAt(1),

@@ -33,7 +33,7 @@ describe('numbering', () => {
     assert.equal(feed(one, [append(3)]).subscription.head, 4);
   });
 
-  test('[sub-numbering-goes-on] continues while paused, suspended and without a callback, and makes nothing ready', () => {
+  test('[retry-suspend] continues while paused, suspended and without a callback, and makes nothing ready', () => {
     for (const status of [{ paused: true }, { suspendedAt: T0 }, { callback: null }]) {
       const after = feed(subscription(status), [append(2)]);
       assert.equal(after.subscription.head, 2);
@@ -48,7 +48,7 @@ describe('numbering', () => {
     assert.deepEqual(types(feed(busy, [append()])), ['wake']);
   });
 
-  test('[log-limit] ends a log that would pass 2^53 - 1 with `failed`', () => {
+  test('[log-no-silent-loss] ends a log that would pass 2^53 - 1 with `failed`', () => {
     const full = subscription({
       head: Number.MAX_SAFE_INTEGER - 1,
       floor: Number.MAX_SAFE_INTEGER - 1,
@@ -82,7 +82,7 @@ describe('acknowledgement', () => {
     }
   });
 
-  test('[ack-below ack-monotonic] acknowledging 2 or less again changes nothing', () => {
+  test('[ack-cumulative] acknowledging 2 or less again changes nothing', () => {
     for (const sequence of [0, 1, 2]) {
       const after = feed(log, [ackAt(sequence)]);
       assert.equal(after.subscription, log);
@@ -106,7 +106,7 @@ describe('acknowledgement', () => {
       assert.equal(refusal(log, ackAt(sequence)), 'position');
   });
 
-  test('[ack-only-said stream-no-ack pull-no-ack] draining moves the bound of acknowledgements, never acked itself', () => {
+  test('[ack-only-said] draining moves the bound of acknowledgements, never acked itself', () => {
     const after = feed(log, [{ type: 'drain', after: 2, to: 9 }]);
     assert.deepEqual([after.subscription.sent, after.subscription.acked], [9, 2]);
     assert.deepEqual(after.effects, []);
@@ -135,7 +135,7 @@ describe('acknowledgement', () => {
 describe('retention', () => {
   const small = { retention: { maxAgeMs: DAY, maxEvents: 100 }, callback: null };
 
-  test('[gap-retention-kept] keeps exactly maxEvents, but trims only when 64 more have accumulated', () => {
+  test('[gap-retention-announced] keeps exactly maxEvents, but trims only when 64 more have accumulated', () => {
     const full = feed(subscription(small), [append(164)]);
     assert.equal(full.subscription.floor, 0);
     const over = feed(full.subscription, [append()]);
@@ -150,7 +150,7 @@ describe('retention', () => {
     assert.equal(feed(large, [append(1101)]).subscription.floor, 101);
   });
 
-  test('[gap-retention-kept] a log above maxBytes is due at once, until a trim has counted what is left', () => {
+  test('[gap-retention-announced] a log above maxBytes is due at once, until a trim has counted what is left', () => {
     const retention = { maxAgeMs: DAY, maxEvents: 1000, maxBytes: 1_000_000 };
     const bytes = (state: Subscription) => [state.bytes, isOversized(state), trimDueAt(state)];
     const add = (bytesOfOne: number): Input => ({
@@ -250,7 +250,7 @@ describe('retention', () => {
 });
 
 describe('epochs', () => {
-  test('[log-epoch-renumber etag-epoch] the acknowledged part is dropped and the rest is renumbered from 1', () => {
+  test('[log-epoch-renumber etag-config] the acknowledged part is dropped and the rest is renumbered from 1', () => {
     const rotated = feed(withLog(9, 4, { floor: 2 }), [
       claim(9, 5),
       { type: 'rotate', epoch: 'epoch-two' },

@@ -42,7 +42,7 @@ describe('names of selections', () => {
     );
   });
 
-  test('[subs-equal] are equal exactly when selections are', () => {
+  test('[subs-same] are equal exactly when selections are', () => {
     fc.assert(
       fc.property(select, select, (one, two) => {
         assert.equal(sameSelect(one, reversed(one)), true);
@@ -51,7 +51,7 @@ describe('names of selections', () => {
     );
   });
 
-  test('[subs-equal] compares numbers and strings as JSON values', () => {
+  test('[subs-same] compares numbers and strings as JSON values', () => {
     const same = (a: string, b: string): boolean =>
       sameSelect(
         [{ name: 'a', arguments: { x: JSON.parse(a) as unknown } }],
@@ -150,7 +150,7 @@ describe('webhook-id', () => {
     gaps: fc.array(fc.record({ from: fc.nat(50), to: fc.nat(50) }), { maxLength: 3 }),
   });
 
-  test('[cb-id-range, cb-id-growth] differs whenever the coverage of a delivery differs', () => {
+  test('[cb-id-range, cb-id-retry] differs whenever the coverage of a delivery differs', () => {
     fc.assert(
       fc.property(range, range, (one, two) =>
         assert.equal(webhookId(one) === webhookId(two), canonicalJson(one) === canonicalJson(two)),

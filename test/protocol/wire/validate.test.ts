@@ -159,7 +159,7 @@ const TABLE: readonly Row[] = [
   ],
 ];
 
-describe('[gen-integers, pos-pair, err-path] params', () => {
+describe('[gen-integers, pos-epoch, err-codes] params', () => {
   for (const [name, params, path, expected] of TABLE) {
     test(`${name} ${path || '(root)'} expects ${expected.source}`, () => {
       assert.throws(

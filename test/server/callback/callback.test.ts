@@ -87,7 +87,7 @@ describe('a request', () => {
     await w.close();
   });
 
-  test('[cb-id-range cb-id-retry cb-id-growth retry-success] has an id for its range: a retry keeps it, a longer range changes it', async () => {
+  test('[cb-id-range cb-id-retry retry-success] has an id for its range: a retry keeps it, a longer range changes it', async () => {
     let more = (): void => undefined;
     const w = await scripted([
       failed('timeout'),
@@ -114,7 +114,7 @@ describe('a request', () => {
     await w.close();
   });
 
-  test('[cb-batch cb-body-limit log-accept-order] has at most 100 events and 256 KiB', async () => {
+  test('[cb-batch cb-body-limit log-contiguous] has at most 100 events and 256 KiB', async () => {
     const w = await scripted([]);
     await w.engine.update(ann, { subscriptionId: w.subscriptionId, paused: true });
     await w.emitAll(1, 130);
@@ -209,7 +209,7 @@ describe('a request', () => {
 describe('an answer', () => {
   const transient = ['timeout', 'connection_refused', 'tls_error'] as const;
 
-  test('[ans-no-ack ans-ack-bound ans-no-progress ans-reject-other ans-no-redirect retry-categories ans-category-only] that is not an acknowledgement moves nothing, and has a category', async () => {
+  test('[ans-no-ack ans-reject-other ans-no-redirect retry-categories ans-category-only] that is not an acknowledgement moves nothing, and has a category', async () => {
     const table: readonly [string, Scripted][] = [
       ...transient.map((category) => [category, failed(category)] as [string, Scripted]),
       ['no_ack', response(200)],
@@ -330,7 +330,7 @@ describe('an answer', () => {
     await w.close();
   });
 
-  test('[ans-413-single] 413 to a single event makes it a gap, and the next one follows', async () => {
+  test('[ans-413] 413 to a single event makes it a gap, and the next one follows', async () => {
     const w = await scripted([response(413)]);
     await w.emit(1);
     await turns();
@@ -441,7 +441,7 @@ describe('consecutive failures', () => {
       },
     ],
   ] as readonly [string, (w: Awaited<ReturnType<typeof scripted>>) => Promise<unknown>][]) {
-    test(`[sub-only-client-resumes sub-health-kept upd-resume retry-probe] end when ${how} resumes the callback`, async () => {
+    test(`[sub-only-client-resumes retry-success upd-resume retry-probe] end when ${how} resumes the callback`, async () => {
       const w = await scripted(Array(100).fill(response(404)) as Scripted[]);
       await w.emit(1);
       w.endpoints.prove = () => response(404);

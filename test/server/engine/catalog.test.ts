@@ -19,12 +19,12 @@ const refusedBecause = async (triggers: readonly DeclaredTrigger[], why: RegExp)
 };
 
 describe('declaring', () => {
-  test('[cap-pull] rejects a type without pull', () =>
+  test('[cap-levels] rejects a type without pull', () =>
     refusedBecause(
       [named('a', { drains: ['callback', 'stream'] })],
       /must offer the drain "pull"/,
     ));
-  test('[type-unique] rejects a second type of the same name', () =>
+  test('[list-only-usable] rejects a second type of the same name', () =>
     refusedBecause([named('a'), named('a')], /declared twice/));
   test('rejects an invalid name or retention and names its place', async () => {
     await refusedBecause([named('.a')], /\/name must be/);
@@ -34,7 +34,7 @@ describe('declaring', () => {
     );
   });
 
-  test("[type-reserved type-reserved-optional] rejects a type with a name of the protocol unless it has the protocol's arguments", async () => {
+  test("[type-reserved] rejects a type with a name of the protocol unless it has the protocol's arguments", async () => {
     await refusedBecause([named('mcp.weather.changed')], /reserved/);
     await refusedBecause([named('mcp.resource.updated')], /exactly these arguments: uri/);
     const w = await world({

@@ -34,7 +34,7 @@ async function subscribed(options: Parameters<typeof world>[0] = {}) {
 }
 
 describe('a stream', () => {
-  test('[stream-first stream-continues stream-no-ack dlv-order] sends a delivery at once and continues from there', async () => {
+  test('[stream-first stream-continues ack-only-said cb-start] sends a delivery at once and continues from there', async () => {
     const w = await subscribed();
     const stream = listen(w.engine, ann, { subscriptionId: w.subscriptionId });
     await turns();
@@ -97,7 +97,7 @@ describe('a stream', () => {
     await w.close();
   });
 
-  test('[stream-window stream-window-one] never has more bytes in flight, except for one event when nothing else is', async () => {
+  test('[stream-window] never has more bytes in flight, except for one event when nothing else is', async () => {
     const w = await subscribed();
     const stream = listen(w.engine, ann, {
       subscriptionId: w.subscriptionId,
@@ -119,7 +119,7 @@ describe('a stream', () => {
     await w.close();
   });
 
-  test('[stream-heartbeat dlv-head-always sub-status-told] is never silent for more than 15 seconds', async () => {
+  test('[stream-heartbeat dlv-coverage stream-changed] is never silent for more than 15 seconds', async () => {
     const w = await subscribed();
     const at: number[] = [];
     await w.pass(400);
@@ -231,7 +231,7 @@ describe('a stream', () => {
 });
 
 describe('a pull', () => {
-  test('[pull-after pull-no-ack pull-max pull-has-more pull-next pull-zero pull-ack-first] reads the requested range', async () => {
+  test('[pull-after ack-only-said pull-max pull-has-more pull-ack-first] reads the requested range', async () => {
     const w = await subscribed();
     await w.emitAll(1, 5);
     const one = await pull(w, w.subscriptionId, { maxEvents: 2 });

@@ -423,7 +423,7 @@ describe('concurrent calls', () => {
     await w.close();
   });
 
-  test('[subs-race] make one subscription when they are equal subscribes', async () => {
+  test('[subs-same] make one subscription when they are equal subscribes', async () => {
     const w = await world();
     const all = await Promise.all(
       Array.from({ length: 8 }, () =>
@@ -436,7 +436,7 @@ describe('concurrent calls', () => {
     await w.close();
   });
 
-  test('[subs-quota lim-quota-named] never exceed the quota with many subscribes', async () => {
+  test('[lim-quota-named] never exceed the quota with many subscribes', async () => {
     const w = await world({ quotas: { subscriptionsPerPrincipal: 3 } });
     const calls = await Promise.allSettled(
       Array.from({ length: 9 }, (_, n) =>
@@ -579,7 +579,7 @@ describe('concurrent calls', () => {
     await w.close();
   });
 
-  test('[type-removed] a trigger type can be removed while a callback is being verified', async () => {
+  test('[type-breaking] a trigger type can be removed while a callback is being verified', async () => {
     const w = await world();
     const proved = gate();
     w.endpoints.prove = async (request) => {
@@ -803,7 +803,7 @@ describe('many callbacks', () => {
 });
 
 describe('the end of a subscription', () => {
-  test('[end-stream end-last] reaches a stream that reads while the end is being written', async () => {
+  test('[stream-end end-last] reaches a stream that reads while the end is being written', async () => {
     const w = await world();
     const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
       key: 'k',

@@ -132,7 +132,7 @@ describe('accepting', () => {
     await w.close();
   });
 
-  test('[sub-union log-contiguous log-accept-order log-all-matching] numbers each log by its own selections', async () => {
+  test('[sub-union log-contiguous log-all-matching] numbers each log by its own selections', async () => {
     const w = await world({
       triggers: [
         tick,
@@ -269,7 +269,7 @@ describe('many subscriptions', () => {
 describe('retention', () => {
   const small = { ...tick, type: { ...tick.type, retention: { maxAgeMs: HOUR, maxEvents: 50 } } };
 
-  test('[gap-retention-announced gap-retention-kept gap-oldest pos-old-valid] by count leaves a gap of exactly the missing numbers', async () => {
+  test('[gap-retention-announced gap-oldest pos-old-valid] by count leaves a gap of exactly the missing numbers', async () => {
     const w = await world({ triggers: [small] });
     const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select });
     await w.emitAll(1, 60);
@@ -295,7 +295,7 @@ describe('retention', () => {
     await w.close();
   });
 
-  test('[gap-retention-announced gap-retention-kept gap-oldest lim-quota lim-quota-named] by bytes leaves a gap, and the quota of an owner refuses another log', async () => {
+  test('[gap-retention-announced gap-oldest lim-quota lim-quota-named] by bytes leaves a gap, and the quota of an owner refuses another log', async () => {
     const maxBytes = 400_000;
     const wide = {
       ...tick,
@@ -411,7 +411,7 @@ describe('retention', () => {
 });
 
 describe('positions and acknowledgements', () => {
-  test('[ack-cumulative ack-monotonic ack-below ack-result ack-sent pos-epoch pos-beyond-head pos-error-data] are checked and applied', async () => {
+  test('[ack-cumulative ack-sent pos-epoch pos-beyond-head err-codes] are checked and applied', async () => {
     const w = await world();
     const { subscriptionId, epoch } = await w.engine.subscribe(ann, { key: 'k', select });
     await w.emitAll(1, 5);
@@ -448,7 +448,7 @@ describe('positions and acknowledgements', () => {
     await w.close();
   });
 
-  test('[rec-two-drains pull-not-callback dlv-same-object] callback, stream and pull are drains of one log', async () => {
+  test('[rec-two-drains cap-levels dlv-same-object] callback, stream and pull are drains of one log', async () => {
     const w = await world();
     let hold = true;
     w.endpoints.answer = ({ delivery }) =>
@@ -478,7 +478,7 @@ describe('positions and acknowledgements', () => {
     await w.close();
   });
 
-  test('[log-epoch-rotate log-epoch-renumber etag-epoch pos-epoch] a store that may have lost writes starts new epochs', async () => {
+  test('[log-epoch-rotate log-epoch-renumber etag-config pos-epoch] a store that may have lost writes starts new epochs', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'triggers-engine-'));
     try {
       const path = join(directory, 'store.db');

@@ -36,7 +36,7 @@ const get = async (w: Awaited<ReturnType<typeof world>>, subscriptionId: string)
   (await w.engine.get(ann, { subscriptionId })) as Subscription;
 
 describe('subscribe', () => {
-  test('[subs-same subs-renews etag-renewal] repeated with the same params renews the same subscription', async () => {
+  test('[subs-same etag-config] repeated with the same params renews the same subscription', async () => {
     const w = await world();
     const params = {
       key: 'k',
@@ -104,7 +104,7 @@ describe('subscribe', () => {
     await w.close();
   });
 
-  test('[subs-unknown-trigger subs-arguments subs-permission subs-drain subs-since-unsupported sig-secret-format] rejects bad requests', async () => {
+  test('[subs-unknown-trigger subs-arguments subs-permission subs-unsupported sig-secret-format] rejects bad requests', async () => {
     const w = await world({
       triggers: [
         tick,
@@ -161,7 +161,7 @@ describe('subscribe', () => {
     await w.close();
   });
 
-  test('[ttl-clamp ttl-default ttl-null ttl-null-durable ttl-null-finite ttl-renew-hint] grants a lifetime within the bounds', async () => {
+  test('[ttl-clamp ttl-default ttl-null ttl-renew-hint] grants a lifetime within the bounds', async () => {
     const table: readonly [boolean, SuggestedLifetime, number | null][] = [
       [false, {}, HOUR],
       [false, { ttlMs: 1 }, MINUTE],
@@ -190,7 +190,7 @@ describe('subscribe', () => {
     }
   });
 
-  test('[subs-since subs-since-bound subs-since-existing subs-since-unsupported] begins a log in the past', async () => {
+  test('[subs-since subs-since-bound subs-since-existing subs-unsupported] begins a log in the past', async () => {
     const w = await world();
     await w.emit(1);
     await w.pass(50 * MINUTE);
@@ -291,7 +291,7 @@ describe('subscribe', () => {
 });
 
 describe('update', () => {
-  test('[upd-if-match upd-atomic etag-config etag-never-back upd-key-stays] changes all or nothing, and the etag with it', async () => {
+  test('[upd-if-match gen-atomic etag-config subs-key-scope] changes all or nothing, and the etag with it', async () => {
     const w = await world();
     const { subscriptionId, etag, key } = await w.engine.subscribe(ann, { key: 'k', select });
     const etags = [etag];
@@ -329,7 +329,7 @@ describe('update', () => {
     await w.close();
   });
 
-  test('[upd-ttl] leaves the expiry unchanged unless a lifetime is requested', async () => {
+  test('[ttl-clamp] leaves the expiry unchanged unless a lifetime is requested', async () => {
     const w = await world();
     const { subscriptionId, expiresAt } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -346,7 +346,7 @@ describe('update', () => {
     await w.close();
   });
 
-  test('[sub-paused sub-numbering-goes-on sub-resume-continues] pauses and resumes', async () => {
+  test('[sub-paused retry-suspend sub-resume-continues] pauses and resumes', async () => {
     const w = await world();
     const { subscriptionId } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -418,7 +418,7 @@ describe('update', () => {
 });
 
 describe('reading', () => {
-  test('[get-not-modified get-full get-no-side-effect etag-counters ttl-not-by-reading] returns a subscription, or not modified, without side effects', async () => {
+  test('[get-not-modified get-full ttl-not-by-reading etag-config] returns a subscription, or not modified, without side effects', async () => {
     const w = await world();
     const { subscriptionId, etag, epoch, expiresAt } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -491,7 +491,7 @@ describe('reading', () => {
     await w.close();
   });
 
-  test("[list-subs-own list-subs-paging] lists the caller's subscriptions page by page", async () => {
+  test("[list-subs-own] lists the caller's subscriptions page by page", async () => {
     const w = await world();
     const made = [];
     for (let n = 0; n < 120; n += 1)
@@ -596,7 +596,7 @@ describe('isolation', () => {
 });
 
 describe('the end', () => {
-  test('[ttl-kept ttl-expiry end-tombstone end-key-free log-epoch-shape] comes with expiry', async () => {
+  test('[ttl-kept end-tombstone end-key-free log-epoch-rotate] comes with expiry', async () => {
     const w = await world();
     const { subscriptionId, epoch } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -629,7 +629,7 @@ describe('the end', () => {
     await w.close();
   });
 
-  test('[uns-ends uns-if-match] comes with unsubscribe', async () => {
+  test('[uns-ends upd-if-match] comes with unsubscribe', async () => {
     const w = await world();
     const { subscriptionId, etag } = await w.engine.subscribe(ann, {
       key: 'k',
@@ -648,7 +648,7 @@ describe('the end', () => {
     await w.close();
   });
 
-  test('[type-removed end-revoked] comes when a trigger type is removed or a principal loses its permission', async () => {
+  test('[type-breaking end-revoked] comes when a trigger type is removed or a principal loses its permission', async () => {
     const w = await world();
     const one = await w.engine.subscribe(ann, {
       key: 'one',
@@ -700,7 +700,7 @@ describe('the end', () => {
     await w.close();
   });
 
-  test('[ttl-survives log-stable sub-id-stable] does not come with a restart, which changes nothing', async () => {
+  test('[ttl-survives log-stable sub-id-unguessable] does not come with a restart, which changes nothing', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'triggers-engine-'));
     try {
       const path = join(directory, 'store.db');
@@ -729,7 +729,7 @@ describe('the end', () => {
 });
 
 describe('verification', () => {
-  test('[cbv-error cbv-one-request cbv-echo subs-verified] reports a category for each way to fail, and stores nothing', async () => {
+  test('[subs-verified cbv-one-request cbv-proof] reports a category for each way to fail, and stores nothing', async () => {
     const table: readonly [
       string,
       (
@@ -789,7 +789,7 @@ describe('verification', () => {
     await w.close();
   });
 
-  test('[cbv-cache cbv-no-sharing] is valid for the same principal and URL for a day', async () => {
+  test('[cbv-cache cbv-before-events] is valid for the same principal and URL for a day', async () => {
     const w = await world();
     const subscribe = (caller: typeof ann, key: string) =>
       w.engine.subscribe(caller, { key, select, callback: CALLBACK });

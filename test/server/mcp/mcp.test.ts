@@ -152,7 +152,7 @@ test('[subs-unsupported] rejects the parameters of levels and options that it do
   await end();
 });
 
-test('makes every method of the table answer in both eras, and modern results are marked complete [cap-result-type] [cap-client-optional]', async () => {
+test('makes every method of the table answer in both eras, and modern results are marked complete [cap-extensions] [cap-client-optional]', async () => {
   const handler = modernEndpoint(engine);
   const { call, close } = await pipe(engine);
   const asked = new Set<string>();

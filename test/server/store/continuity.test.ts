@@ -62,7 +62,7 @@ test('[log-epoch-rotate] notices a missing write-ahead log', async (t) => {
   );
 });
 
-test('[log-epoch-only-loss] a complete store that moved together with its witness continues', async (t) => {
+test('[log-epoch-rotate] a complete store that moved together with its witness continues', async (t) => {
   const path = place(t);
   const elsewhere = place(t);
   await during(path, add(1, 3));

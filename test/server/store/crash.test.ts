@@ -14,7 +14,7 @@ import { KEY, place } from './place.ts';
 
 const KILLS = 30;
 
-test('[log-durable-accept, log-contiguous, log-epoch-only-loss] 30 kills in the middle of commits lose nothing that was confirmed', async (t) => {
+test('[log-durable-accept, log-contiguous, log-epoch-rotate] 30 kills in the middle of commits lose nothing that was confirmed', async (t) => {
   const path = place(t);
   const random = seededRandom(30);
   let confirmed = 0;

@@ -55,7 +55,7 @@ const code = (file: string): string =>
     .replace(/import\s+type\s[\s\S]*?;/g, '')
     .replace(/^\s+(?:async\s+)?fetch\([^()]*\):\s/gm, '');
 
-test('[ssrf-verification-too] every outbound call goes through one module', () => {
+test('[ssrf-connect] every outbound call goes through one module', () => {
   assert.ok(sources.includes('src/server/callback/egress/egress.ts'));
   for (const { way, pattern, allowed } of WAYS) {
     const found = sources.filter((file) => pattern.test(code(file)));
