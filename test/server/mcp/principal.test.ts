@@ -61,7 +61,9 @@ describe('the principal of a request [iso-iss-sub] [iso-principal]', () => {
       assert.throws(
         () => callerOf(identity),
         (error) =>
-          error instanceof WireError && error.is('Forbidden') && error.data.kind === 'authentication',
+          error instanceof WireError &&
+          error.is('Forbidden') &&
+          error.data.kind === 'authentication',
       );
     });
   }
