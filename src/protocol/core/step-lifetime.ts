@@ -27,9 +27,11 @@ export function configure(
   if (change.retention !== undefined && !jsonEqual(change.retention, before.retention))
     next = { ...next, retention: change.retention };
   if (change.paused === true && !before.paused) next = { ...next, paused: true };
-  // Paused time does not count as failing time.
-  if (change.paused === false && before.paused)
-    next = { ...next, paused: false, health: resetCounters(next.health) };
+  // Paused time does not count as failing time. A suspension keeps its reason.
+  if (change.paused === false && before.paused) {
+    const health = next.suspendedAt === null ? resetCounters(next.health) : next.health;
+    next = { ...next, paused: false, health };
+  }
   if (change.ttlMs !== undefined) {
     const expiresAt = change.ttlMs === null ? null : now + change.ttlMs;
     if (change.ttlMs !== before.ttlMs || expiresAt !== before.expiresAt)

@@ -235,18 +235,24 @@ describe('an update', () => {
   });
 
   test('[sub-paused] pausing and the state of the callback are independent: neither ends the other', () => {
-    const failing = { ...subscription().health, attempts: 1 };
-    for (const [before, state] of [
-      [{}, 'ok'],
-      [{ health: failing }, 'failing'],
-      [{ health: failing, suspendedAt: T0 }, 'suspended'],
-    ] as const) {
-      const paused = feed(subscription(before), [configure({ paused: true })]).subscription;
-      assert.deepEqual([paused.paused, callbackStateOf(paused)], [true, state]);
+    const failing = { ...subscription().health, attempts: 1, failingSince: T0 };
+    const rows = [
+      // What is before, the state of the callback then, and after paused time is over.
+      [{}, 'ok', 'ok'],
+      [{ health: failing }, 'failing', 'ok'],
+      [{ health: failing, suspendedAt: T0 }, 'suspended', 'suspended'],
+    ] as const;
+    for (const [before, state, later] of rows) {
+      const shown = (of: Subscription) => [of.paused, callbackStateOf(of)];
+      const start = subscription(before);
+      assert.deepEqual(shown(start), [false, state]);
+      const paused = feed(start, [configure({ paused: true })]).subscription;
+      assert.deepEqual(shown(paused), [true, state]);
       const again = feed(paused, [configure({ paused: false })]).subscription;
-      assert.deepEqual([again.paused, callbackStateOf(again)], [false, state]);
+      assert.deepEqual(shown(again), [false, later]);
+      if (later === 'suspended') assert.equal(again.health, start.health);
       const resumed = feed(paused, [configure({ resume: true })]).subscription;
-      assert.deepEqual([resumed.paused, callbackStateOf(resumed)], [true, 'ok']);
+      assert.deepEqual(shown(resumed), [true, state === 'suspended' ? 'ok' : state]);
     }
   });
 });
