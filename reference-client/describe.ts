@@ -23,7 +23,7 @@ export function describeTrigger(type: TriggerType, width: number): string {
   return `${printable(type.name)}\n${text}`;
 }
 
-/** The state of the callback in words; undefined = there is none. */
+/** The state of the callback as text; undefined = no callback. */
 export function callbackState({
   callback,
   paused,

@@ -134,7 +134,7 @@ function urlBinding(url: string): { readonly origin: string; readonly uh: string
   return { origin: new URL(url).origin, uh: sha256(url) };
 }
 
-/** What a signature is bound to. */
+/** The parties of a signature: it is valid for these only. */
 export interface SignedFor {
   /** The resource URI of the MCP server. */
   readonly issuer: string;

@@ -11,7 +11,7 @@ const [YEAR_0, YEAR_10000] = [utc(0, 1, 1), utc(10_000, 1, 1)];
 
 /**
  * Returns epoch milliseconds; a time between two milliseconds is given as the half. Returns NaN for
- * text that is no RFC 3339 date-time, for a day that the calendar does not have, and for an instant
+ * text that is not an RFC 3339 date-time, for a day that the calendar does not have, and for an instant
  * outside the years 0000 to 9999 of UTC. A leap second is the first second of the next day.
  */
 export function parseInstant(text: string): number {

@@ -317,7 +317,7 @@ function callbackStatus(
   };
 }
 
-/** What changes by itself about a callback (SEP: The callback of a subscription). */
+/** The members of a callback that change without a call of the client (SEP: The callback of a subscription). */
 function conditionOf(state: Subscription): CallbackCondition {
   const { health, suspendedAt } = state;
   return {

@@ -237,7 +237,7 @@ describe('an update', () => {
   test('[sub-paused] pausing and the state of the callback are independent: neither ends the other', () => {
     const failing = { ...subscription().health, attempts: 1, failingSince: T0 };
     const rows = [
-      // What is before, the state of the callback then, and after paused time is over.
+      // The start, the state of its callback, and the state after a pause.
       [{}, 'ok', 'ok'],
       [{ health: failing }, 'failing', 'ok'],
       [{ health: failing, suspendedAt: T0 }, 'suspended', 'suspended'],

@@ -222,7 +222,7 @@ describe('[cbv-challenge] a challenge', () => {
   };
   const body = (params: object): Buffer => encodeDeliveryNotification(JSON.stringify(params));
 
-  test('is told from a delivery by the member challenge', () =>
+  test('differs from a delivery by the member challenge', () =>
     assert.deepEqual(decodeCallback(body(CHALLENGE)), { kind: 'challenge', challenge: CHALLENGE }));
 
   const unfit: readonly [title: string, params: object][] = [
