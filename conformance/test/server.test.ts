@@ -65,9 +65,17 @@ describe('against real servers', { timeout: 900_000 }, () => {
     void context.annotate(
       `${results.filter(({ verdict }) => verdict === 'passed').length} of ${results.length} checks passed in ${(durationMs / 1000).toFixed(0)} s`,
     );
-    // These checks apply to servers that always set an expiry, or lack a level or an option. This
-    // server does neither.
-    const elsewhere = new Set(['sep-0000-subs-unsupported']);
+    // This server has no bound for suspensions and none of these options.
+    const elsewhere = new Set(
+      [
+        ['end-suspended'],
+        ['ref-read', 'ref-unknown'],
+        ['cb-limits', 'cb-linger'],
+        ['trace-kept', 'trace-header'],
+      ]
+        .flat()
+        .map((name) => `sep-0000-${name}`),
+    );
     assert.deepEqual(
       results
         .filter(({ id, verdict }) => verdict !== (elsewhere.has(id) ? 'not applicable' : 'passed'))
