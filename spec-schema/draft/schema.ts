@@ -274,7 +274,7 @@ export interface ServerCapability {
   maxTtlMs?: LifetimeMs;
   /** The shortest lifetime that this server grants. Only a suggestion below it is raised. */
   minTtlMs?: LifetimeMs;
-  /** How long a subscription without expiry can stay suspended before it ends; absent = no bound. */
+  /** Longest suspension of a subscription without expiry, after which it ends; absent = no bound. */
   maxSuspendedMs?: LifetimeMs;
   /**
    * The URL of the public keys for `MCP-Delivery-Signature`, with the option `serverIdentity`. `http` only on loopback,
@@ -986,7 +986,7 @@ export interface GetNotModified extends Result {
 }
 
 /**
- * What changes by itself about a callback.
+ * The part of a callback that changes by itself.
  * @category triggers/get
  */
 export interface CallbackCondition {
