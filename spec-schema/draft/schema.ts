@@ -407,7 +407,7 @@ export interface Callback {
 }
 
 /**
- * What one endpoint takes: most events and bytes of a request, most requests a minute, and how long to wait for more.
+ * Limits of one endpoint: most events and bytes of a request, most requests a minute, and the wait for more events.
  * @category Callback
  */
 export interface CallbackLimits {
