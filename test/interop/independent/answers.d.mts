@@ -1,6 +1,6 @@
 // Types of answers.mjs.
 export function outcomeOf(
-  sent: { after: number; to: number },
+  sent: { afterSequence: number; last: number },
   answer: { status: number; body?: unknown; retryAfter?: string },
   nowMs: number,
 ): { kind: string };

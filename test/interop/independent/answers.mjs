@@ -13,17 +13,19 @@ function waitOf(text, nowMs) {
   return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 0), HOUR_MS);
 }
 
-function acknowledged({ after, to }, body) {
+function acknowledged({ afterSequence, last }, body) {
   const n = body?.ackSequence;
-  if (!Number.isInteger(n) || n < after || n > to) return undefined; // [ans-no-ack] [ans-no-ack]
+  if (!Number.isInteger(n) || n < afterSequence || n > last) return undefined; // [ans-no-ack]
   if (body.reject === undefined)
-    return n === after && to > after ? undefined : { kind: 'acked', ack: n, reject: null }; // [ans-no-ack]
-  return body.reject?.sequence === n + 1 && n < to
-    ? { kind: 'acked', ack: n, reject: n + 1 }
+    return n === afterSequence && last > afterSequence
+      ? undefined
+      : { kind: 'acked', ackSequence: n, reject: null }; // [ans-no-ack]
+  return body.reject?.sequence === n + 1 && n < last
+    ? { kind: 'acked', ackSequence: n, reject: n + 1 }
     : undefined; // [ans-reject-other]
 }
 
-/** The outcome of a delivery that covered `sent.after + 1` to `sent.to`. */
+/** The outcome of a delivery that covered `sent.afterSequence + 1` to `sent.last`. */
 export function outcomeOf(sent, { status, body, retryAfter }, nowMs) {
   if (status >= 200 && status < 300) return acknowledged(sent, body) ?? failure('no_ack');
   if (status >= 300 && status < 400) return { kind: 'config', category: 'http_4xx' }; // [ans-no-redirect]

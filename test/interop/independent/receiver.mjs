@@ -52,7 +52,7 @@ function secretBytes(secret) {
 const proofOf = (secret, challenge) =>
   createHmac('sha256', secretBytes(secret)).update(`challenge.${challenge}`).digest('base64');
 
-/** Step 3, as a server does it: is this answer the proof? [cbv-proof] [cbv-proof] */
+/** Step 3, as a server does it: is this answer the proof? [cbv-proof] */
 export const isProof = (secret, challenge, answer) =>
   answer?.challenge === challenge &&
   typeof answer.proof === 'string' &&
