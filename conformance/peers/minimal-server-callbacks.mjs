@@ -179,11 +179,13 @@ function send(url, secrets, made) {
   const last = lastOf(made);
   const id =
     last > afterSequence ? webhookId(subscriptionId, epoch, afterSequence, last, gaps) : randomId();
-  return sendParams(url, secrets, made, id);
+  const [event, ...others] = made.events;
+  const trace = others.length === 0 ? event?._meta : {};
+  return sendParams(url, secrets, made, id, trace);
 }
 
-/** Sends the params of a callback request, signed with these secrets. */
-function sendParams(url, secrets, params, id) {
+/** Sends the params of a callback request, signed with these secrets, with the headers of `trace`. */
+function sendParams(url, secrets, params, id, trace = {}) {
   const body = Buffer.from(
     JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params }),
   );
@@ -194,6 +196,7 @@ function sendParams(url, secrets, params, id) {
     'content-length': body.length,
     'user-agent': 'minimal-triggers',
     'mcp-subscription-id': params.subscriptionId,
+    ...trace,
     'webhook-id': id,
     'webhook-timestamp': timestamp,
     'webhook-signature': secrets.map((secret) => `v1,${hmac(secret, signed)}`).join(' '),

@@ -60,7 +60,7 @@ const SETTINGS = {
   revision: '2026-12-01',
   levels: DRAINS.map((drain) => (drain === 'pull' ? 'log' : drain)),
   options: [
-    ...['conditionalReads', 'history', 'multiSelect'],
+    ...['conditionalReads', 'history', 'multiSelect', 'trace'],
     ...(DRAINS.includes('callback') ? ['pause', 'skip', 'reject'] : []),
   ],
   minTtlMs: 1000,
@@ -174,6 +174,7 @@ function accept({
   eventId = randomUUID(),
   timestamp = now(),
   data,
+  _meta,
   gap,
   known = {},
   audience,
@@ -188,6 +189,7 @@ function accept({
   }
   const at = now();
   const event = { eventId, name, timestamp: instant(timestamp), acceptedAt: instant(at), data };
+  if (_meta !== undefined) event._meta = _meta;
   const entry =
     gap === undefined
       ? { event, at, bytes: Buffer.byteLength(JSON.stringify(event)) }

@@ -12,6 +12,7 @@ export interface Verbs {
    * Emits events in this order, as an upstream would send them; returns when they are accepted.
    * `scope` is the source within which `eventId` is unique; without it, they share one source.
    * `audience` has principals by their names in `tokens`; without it, an event concerns everybody.
+   * `_meta` has the trace context of the upstream.
    */
   readonly emit: {
     readonly events: readonly {
@@ -20,6 +21,7 @@ export interface Verbs {
       readonly eventId?: string;
       readonly timestamp?: string;
       readonly audience?: readonly string[];
+      readonly _meta?: { readonly traceparent: string; readonly tracestate?: string };
       readonly data: object;
     }[];
   };

@@ -10,6 +10,7 @@ import {
   defineTrigger,
   type DeclaredTrigger,
   type Log,
+  type NewEvent,
   type Trigger,
 } from 'mcp-triggers-experimental/server';
 import type { WebhookAnswer, WebhookRequest } from '../app.ts';
@@ -97,6 +98,7 @@ export function githubSource({ secret, log }: GithubSourceOptions): GithubSource
           name: `github.${name}`,
           eventId: delivery.toLowerCase(),
           data,
+          ...traceOf(headers),
         });
         return say(202, duplicate ? 'duplicate' : gap === null ? 'accepted' : 'accepted as a gap');
       } catch (error) {
@@ -122,6 +124,15 @@ function scopeOf(headers: WebhookRequest['headers']): string {
   const hook = headers['x-github-hook-id'] ?? '';
   return /^\d{1,20}$/.test(hook) ? `github/hook/${hook}` : 'github';
 }
+
+/** The trace context that a proxy in front of the server added to the request. */
+const traceOf = ({
+  traceparent,
+  tracestate,
+}: WebhookRequest['headers']): Pick<NewEvent, '_meta'> =>
+  traceparent === undefined
+    ? {}
+    : { _meta: { traceparent, ...(tracestate === undefined ? {} : { tracestate }) } };
 
 const say = (status: number, body: string): WebhookAnswer => ({ status, body });
 const later = (): WebhookAnswer => ({

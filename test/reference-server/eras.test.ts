@@ -50,6 +50,7 @@ for (const era of ERAS) {
           'pause',
           'skip',
           'reject',
+          'trace',
           'serverIdentity',
         ],
         minTtlMs: 60_000,

@@ -46,6 +46,7 @@ describe('a client on stdio', () => {
             'pause',
             'skip',
             'reject',
+            'trace',
           ],
           minTtlMs: 60_000,
           maxTtlMs: 2_592_000_000,

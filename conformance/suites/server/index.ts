@@ -24,6 +24,7 @@ import { signature } from './signature.ts';
 import { sources } from './sources.ts';
 import { stream } from './stream.ts';
 import { subscriptions } from './subscriptions.ts';
+import { trace } from './trace.ts';
 import { verification } from './verification.ts';
 
 export const triggersServer: readonly ServerScenario[] = [
@@ -45,6 +46,7 @@ export const triggersServer: readonly ServerScenario[] = [
   ...delivery,
   ...pull,
   ...stream,
+  ...trace,
   ...signature,
   ...verification,
   ...destination,

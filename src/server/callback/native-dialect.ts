@@ -3,6 +3,7 @@ import { classifyAnswer } from '../../protocol/core/index.ts';
 import { randomWebhookId, webhookId } from '../../protocol/wire/canonical.ts';
 import { encodeDeliveryNotification } from '../../protocol/wire/envelope.ts';
 import { MCP_SUBSCRIPTION_ID } from '../../protocol/wire/headers.ts';
+import { traceHeaders } from '../../protocol/wire/trace-context.ts';
 import { isChallengeProof } from '../../protocol/wire/signature.ts';
 import type { CallbackDialect, CallbackMessage, CallbackContext } from './dialect.ts';
 import type { Random } from '../engine/ports.ts';
@@ -59,6 +60,9 @@ function message(
           })
         : freshId(random),
     body: encodeDeliveryNotification(deliveryOf(state, range, terminated)),
-    headers: { [MCP_SUBSCRIPTION_ID]: subscriptionId },
+    headers: {
+      [MCP_SUBSCRIPTION_ID]: subscriptionId,
+      ...(range.events.length === 1 ? traceHeaders(range.events[0]!) : {}),
+    },
   };
 }

@@ -1,7 +1,8 @@
 /** Checks an event that a source emits, and encodes it once for all logs. */
 import type { Clock } from '../../protocol/lib/clock.ts';
-import { encodeEvent, instantOf } from '../../protocol/wire/envelope.ts';
+import { encodeEvent, instantOf, type UnnumberedEvent } from '../../protocol/wire/envelope.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
+import { readTraceContext } from '../../protocol/wire/trace-context.ts';
 import type { UserValidator } from '../../protocol/wire/user-schema.ts';
 import type { EventGap, EventIdentity } from '../store/port.ts';
 import type { Catalog } from './catalog.ts';
@@ -80,8 +81,9 @@ function check(event: NewEvent | NewGap, parts: EventCheckParts): CheckedEvent {
     : `${checked.path === '' ? 'the data' : checked.path} must be ${checked.expected}`;
   let refused: unknown = null;
   if (problem === null) {
+    const meta = traceOf(event, log);
     try {
-      const encoded = encodeEvent({ eventId, name, timestamp, data });
+      const encoded = encodeEvent({ eventId, name, timestamp, data, ...meta });
       return { ...identity, gap: null, data, encoded };
     } catch (cause) {
       refused = cause;
@@ -102,6 +104,21 @@ function check(event: NewEvent | NewGap, parts: EventCheckParts): CheckedEvent {
     // An argument that JSON cannot express shows nothing.
     return gapOf('invalid', {});
   }
+}
+
+/** The trace context of an event as its `_meta`; nothing without a valid one. */
+function traceOf(
+  { name: trigger, scope, eventId, _meta }: NewEvent,
+  log: Log,
+): Pick<UnnumberedEvent, '_meta'> {
+  if (_meta === undefined) return {};
+  const { context, invalid } = readTraceContext(_meta);
+  if (invalid.length > 0)
+    log.warn(
+      { ...idsOf({ trigger, scope, eventId }), members: invalid },
+      'trace context of an event is not valid; the event is accepted without it',
+    );
+  return context.traceparent === undefined ? {} : { _meta: { ...context } };
 }
 
 /** Identifiers for the log; they come from the upstream and can have any length. */

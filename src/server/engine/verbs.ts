@@ -30,6 +30,7 @@ import type {
 } from '../../../spec-schema/draft/schema.ts';
 import type { TerminationReason } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
+import type { TraceContext } from '../../protocol/wire/trace-context.ts';
 import type { EventGap } from '../store/port.ts';
 
 /** The sender of an MCP request. */
@@ -210,6 +211,11 @@ export interface NewEvent {
    * gap of reason `invalid`, except logs with an argument that shows that it does not match.
    */
   readonly data: unknown;
+  /**
+   * W3C trace context of the upstream, which every drain delivers unchanged in the event's `_meta`
+   * (SEP: Trace context). A value that is not valid is logged and dropped.
+   */
+  readonly _meta?: TraceContext;
 }
 
 /**

@@ -168,6 +168,22 @@ describe('real payloads', () => {
   });
 });
 
+describe('trace context', () => {
+  test('[trace-kept] the headers traceparent and tracestate become the _meta of the event', async () => {
+    const { source, to } = started();
+    const headers = {
+      traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+      tracestate: 'vendor=00f067aa0ba902b7',
+    };
+    assert.equal((await source.handle(await webhook('push', push, { headers }))).status, 202);
+    assert.equal((await source.handle(await webhook('push', push))).status, 202);
+    assert.deepEqual(
+      to.events.map(({ _meta }) => _meta),
+      [headers, undefined],
+    );
+  });
+});
+
 describe('redelivery', () => {
   test('[log-once] webhooks have identities of their own', async (t) => {
     const source = githubSource({ secret: SECRET, log: silentLog });

@@ -91,7 +91,14 @@ test('gives valid settings, the same in both eras [cap-extensions] [cap-experime
   assert.deepEqual(legacy, {
     revision: REVISION,
     levels: ['log', 'stream'],
-    options: ['conditionalReads', 'history', 'multiSelect', 'listChanged', 'serverIdentity'],
+    options: [
+      'conditionalReads',
+      'history',
+      'multiSelect',
+      'listChanged',
+      'trace',
+      'serverIdentity',
+    ],
     minTtlMs: 10,
     maxTtlMs: 5000,
     jwksUri: 'https://a.example/jwks',
@@ -106,7 +113,7 @@ test('gives valid settings, the same in both eras [cap-extensions] [cap-experime
     {
       revision: REVISION,
       levels: ['log', 'stream'],
-      options: ['conditionalReads', 'history', 'multiSelect', 'listChanged'],
+      options: ['conditionalReads', 'history', 'multiSelect', 'listChanged', 'trace'],
     },
   );
 });

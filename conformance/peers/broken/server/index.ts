@@ -23,6 +23,7 @@ import { pull } from './pull.ts';
 import { signature } from './signature.ts';
 import { stream } from './stream.ts';
 import { subscriptions } from './subscriptions.ts';
+import { trace } from './trace.ts';
 import { verification } from './verification.ts';
 
 export const brokenServers: readonly BrokenServer[] = [
@@ -42,6 +43,7 @@ export const brokenServers: readonly BrokenServer[] = [
   ...delivery,
   ...pull,
   ...stream,
+  ...trace,
   ...callback,
   ...signature,
   ...verification,

@@ -99,6 +99,7 @@ const OPTIONS: readonly (readonly [option: Option, needs: string])[] = [
   ['pause', 'callback'],
   ['skip', 'callback'],
   ['reject', 'callback'],
+  ['trace', 'log'],
 ];
 
 /** The settings object that both eras announce. */
