@@ -18,6 +18,7 @@ import { NOW, type Behavior, type Context } from './store-contract/context.ts';
 import { lifecycle } from './store-contract/lifecycle.ts';
 import { logs } from './store-contract/logs.ts';
 import { lookups } from './store-contract/lookups.ts';
+import { notices } from './store-contract/notices.ts';
 
 /** A store for one test, with its data. */
 export interface StoreUnderTest {
@@ -42,7 +43,7 @@ export interface StoreContractOptions {
   test(title: string, run: () => Promise<void>): unknown;
 }
 
-const BEHAVIORS: readonly Behavior[] = [...commits, ...lookups, ...logs, ...lifecycle];
+const BEHAVIORS: readonly Behavior[] = [...commits, ...lookups, ...notices, ...logs, ...lifecycle];
 
 /**
  * Registers the tests of the contract. Tests that reopen the store pass without a check for a volatile

@@ -308,6 +308,12 @@ export class MortalStore implements Store {
   tombstone(...args: Parameters<Store['tombstone']>) {
     return this.#ask(() => this.#inner.tombstone(...args));
   }
+  dueNotices(...args: Parameters<Store['dueNotices']>) {
+    return this.#ask(() => this.#inner.dueNotices(...args));
+  }
+  nextNoticeAt(...args: Parameters<Store['nextNoticeAt']>) {
+    return this.#ask(() => this.#inner.nextNoticeAt(...args));
+  }
   verification(...args: Parameters<Store['verification']>) {
     return this.#ask(() => this.#inner.verification(...args));
   }

@@ -156,6 +156,12 @@ export interface Subscription {
   readonly terminated: { readonly reason: TerminationReason; readonly at: number } | null;
 }
 
+/** The members of a subscription that a delivery shows. */
+export type DeliveredState = Pick<
+  Subscription,
+  'subscriptionId' | 'key' | 'epoch' | 'head' | 'acked' | 'version' | 'expiresAt'
+>;
+
 /**
  * The classification of an endpoint's answer (SEP: Answers): the result of `classifyAnswer` and an
  * input of `step`.

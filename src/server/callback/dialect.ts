@@ -6,6 +6,7 @@
 import type { Answer } from '../../protocol/core/index.ts';
 import type {
   Callback,
+  DeliveredState,
   Outcome,
   Subscription,
   TerminationReason,
@@ -34,7 +35,7 @@ export interface CallbackMessage {
 
 /** The subscription for which a dialect makes a message. */
 export interface CallbackContext {
-  readonly state: Subscription;
+  readonly state: DeliveredState & Pick<Subscription, 'principal' | 'select'>;
   readonly callback: Pick<Callback, 'url'>;
   readonly random: Random;
 }
@@ -52,7 +53,7 @@ export interface CallbackDialect {
   delivery(of: CallbackContext, range: LogRange): CallbackMessage | null;
   /** The message that asks the endpoint for its consent. */
   challenge(of: CallbackContext, challenge: string): CallbackMessage;
-  /** The termination notice, sent once; null = none. */
+  /** The termination notice, repeated until an answer is 2xx; null = none. */
   terminationNotice(of: CallbackContext, reason: TerminationReason): CallbackMessage | null;
   /** Classifies the answer to a delivery of this range. Never throws. */
   classify(answer: Answer, range: LogRange, state: Subscription): Outcome;

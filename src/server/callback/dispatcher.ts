@@ -4,12 +4,7 @@
  * (SEP: Callback).
  */
 import { deliverable } from '../../protocol/core/index.ts';
-import type {
-  Attempt,
-  Outcome,
-  Subscription,
-  TerminationReason,
-} from '../../protocol/core/types.ts';
+import type { Attempt, Outcome } from '../../protocol/core/types.ts';
 import { BATCH_EVENTS_MAX } from '../../protocol/core/policy.ts';
 import { CALLBACK_BODY_BYTES_MAX, CALLBACK_DEADLINE_MS } from '../../protocol/wire/limits.ts';
 import type { LoadedSubscription, SubscriptionCache } from '../engine/subscription-cache.ts';
@@ -72,6 +67,8 @@ export class Dispatcher {
    * void.
    */
   readonly #claimed = new Map<number, number>();
+  /** By row, what to call when its attempt has ended. */
+  readonly #freeing = new Map<number, () => void>();
   /** Used slots: attempts without an answer. */
   #inFlight = 0;
   /** Claims whose outcome is not committed yet. */
@@ -92,6 +89,19 @@ export class Dispatcher {
   /** Whether this process claimed the attempt in flight and will settle it. */
   owns({ row, state }: LoadedSubscription): boolean {
     return state.attempt !== null && this.#claimed.get(row) === state.attempt.id;
+  }
+
+  /**
+   * Until when an attempt of this row can still be answered, in epoch milliseconds; null = none is
+   * in flight. It can be void, because its callback was replaced or its subscription ended.
+   */
+  busyUntil(row: number): number | null {
+    return this.#claimed.has(row) ? this.#o.clock.now() + LEASE_MS : null;
+  }
+
+  /** Calls `run` once, when the attempt of this row that is in flight has ended. */
+  whenFree(row: number, run: () => void): void {
+    this.#freeing.set(row, run);
   }
 
   /**
@@ -350,34 +360,16 @@ export class Dispatcher {
   #release(row: number, attempt: Attempt): void {
     this.#unsettled -= 1;
     if (this.#claimed.get(row) === attempt.id) this.#claimed.delete(row);
+    if (!this.#claimed.has(row)) {
+      this.#freeing.get(row)?.();
+      this.#freeing.delete(row);
+    }
     // A void attempt blocked the next claim until now. Rows that have nothing to claim must not
     // enter the queue, because others would wait behind them.
     const loaded = this.#o.cache.get(row);
     if (loaded === undefined || this.#ready(loaded)) this.#waiting.add(row);
     if (!this.#closing) this.#next();
     else if (this.#unsettled === 0) for (const done of this.#drained.splice(0)) done();
-  }
-
-  /** Sends the termination notice to a callback: one POST, not repeated if it fails. */
-  async sendTerminationNotice(state: Subscription, reason: TerminationReason): Promise<void> {
-    const { dialects, random, signer } = this.#o;
-    const { callback } = state;
-    if (callback === null || this.#closing || !dialects.speaks(callback)) return;
-    const dialect = dialects.of(callback);
-    const message = dialect.terminationNotice({ state, callback, random }, reason);
-    if (message === null) return;
-    const signed = await signer.sign(
-      message,
-      callback,
-      state.subscriptionId,
-      dialect.serverSignature,
-    );
-    await this.#o.egress.post({
-      url: callback.url,
-      headers: signed.headers,
-      body: signed.body,
-      deadlineMs: CALLBACK_DEADLINE_MS,
-    });
   }
 
   /** Stops claiming; resolves when the attempts in flight are settled, or after `patienceMs`. */

@@ -13,6 +13,7 @@ import type { CallbackDialect } from '../callback/dialect.ts';
 import { Dialects } from '../callback/dialects.ts';
 import { Dispatcher } from '../callback/dispatcher.ts';
 import { MessageSigner } from '../callback/message-signer.ts';
+import { Notices } from '../callback/notices.ts';
 import { Verifier } from '../callback/verifier.ts';
 import { Pulls } from '../pull/pulls.ts';
 import type { Store } from '../store/port.ts';
@@ -44,6 +45,11 @@ import type { DeclaredTrigger, Engine } from './verbs.ts';
 
 /** Longest time between two checks for due heartbeats and unread streams. */
 const STREAM_TICK_MS = 1000;
+
+/** Termination notices in flight at once, as a share of the callback attempts, in addition to them. */
+const NOTICE_SLOTS = 1 / 8;
+/** Fewer would not leave slots to others, because one principal gets at least one. */
+const NOTICE_SLOTS_MIN = 4;
 
 /** Options of `createEngine`. Only `store`, `triggers` and `egress` are required. */
 export interface EngineOptions {
@@ -139,6 +145,7 @@ export function createEngine(options: EngineOptions): Engine {
     allowNoExpiry: store.durability === 'durable',
     ...options.ttl,
   };
+  const attempts = quotas.attempts ?? 256;
   const heartbeatMs = options.streamHeartbeatMs ?? STREAM_HEARTBEAT_MS;
   const stalledMs = options.streamStalledMs ?? STREAM_STALLED_MS;
 
@@ -158,21 +165,14 @@ export function createEngine(options: EngineOptions): Engine {
     onEffect: ({ row }, effect) =>
       effect.type === 'wake' ? listeners.wake(row) : listeners.announce(row),
     onReady: (loaded) => dispatcher.pump(loaded),
-    onTerminated: (loaded, reason) => {
+    onTerminated: (loaded, reason, attempt) => {
       const { row, state } = loaded;
-      subscriptions.end(loaded, reason);
+      const notice = subscriptions.end(loaded, reason, (forgetAt) =>
+        notices.of(row, state, attempt, reason, forgetAt),
+      );
       unitOfWork.afterCommit(() => {
         listeners.ended(row, { reason, last: state });
-        // A client that unsubscribed needs no notice.
-        if (reason === 'unsubscribed') return;
-        void dispatcher
-          .sendTerminationNotice(state, reason)
-          .catch((cause) =>
-            log.debug(
-              { subscriptionId: state.subscriptionId, err: cause },
-              'termination notice failed; it is not repeated',
-            ),
-          );
+        if (notice !== undefined) notices.ended(row, notice);
       });
     },
     onFailed: (cause) => lifecycle.commitFailed(cause),
@@ -217,8 +217,21 @@ export function createEngine(options: EngineOptions): Engine {
     dialects,
     log,
     meter,
-    concurrency: quotas.attempts ?? 256,
+    concurrency: attempts,
     ...(options.batchEvents === undefined ? {} : { batchEvents: options.batchEvents }),
+  });
+  const notices = new Notices({
+    store,
+    unitOfWork,
+    clock,
+    random,
+    egress,
+    signer,
+    dialects,
+    log,
+    meter,
+    concurrency: Math.max(NOTICE_SLOTS_MIN, Math.floor(attempts * NOTICE_SLOTS)),
+    attempts: dispatcher,
   });
   const verifier = new Verifier({ store, clock, random, egress, signer, dialects, log, meter });
   const consent = new CallbackConsent({ unitOfWork, verifier, egress });
@@ -305,6 +318,7 @@ export function createEngine(options: EngineOptions): Engine {
     subscriptions,
     subscribe,
     dispatcher,
+    notices,
     listeners,
     pulls,
     scheduler,
@@ -318,6 +332,7 @@ export function createEngine(options: EngineOptions): Engine {
   meter.gauge('triggers_subscriptions_loaded', () => cache.size);
   meter.gauge('triggers_streams_open', () => listeners.size);
   meter.gauge('triggers_attempts_in_flight', () => dispatcher.inFlight);
+  meter.gauge('triggers_notices_in_flight', () => notices.inFlight);
   meter.gauge('triggers_sequencer_lag', () => sequencer.lag);
 
   return new TriggersEngine({

@@ -5,6 +5,7 @@
 import type { Clock } from '../../protocol/lib/clock.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import type { Dispatcher } from '../callback/dispatcher.ts';
+import type { Notices } from '../callback/notices.ts';
 import type { Pulls } from '../pull/pulls.ts';
 import type { Opened, Store } from '../store/port.ts';
 import type { LogListeners } from '../stream/log-listeners.ts';
@@ -35,6 +36,7 @@ export interface LifecycleOptions {
   readonly subscriptions: Subscriptions;
   readonly subscribe: SubscribeHandler;
   readonly dispatcher: Dispatcher;
+  readonly notices: Notices;
   readonly listeners: LogListeners;
   readonly pulls: Pulls;
   readonly scheduler: Scheduler;
@@ -72,7 +74,7 @@ export class Lifecycle {
   /* -------------------- start ----------------------------------------------------------------- */
 
   async start(): Promise<void> {
-    const { store, catalog, clock, log, maintenance, sequencer, subscribe } = this.#o;
+    const { store, catalog, clock, log, maintenance, notices, sequencer, subscribe } = this.#o;
     const opened = await store.open(clock.now());
     this.#generation = opened.generation;
     subscribe.start(opened.nextRow);
@@ -88,6 +90,7 @@ export class Lifecycle {
     sequencer.start(opened.lastOffset, opened.checkpoint);
     await this.#resumeCallbacks();
     await this.#armScheduler();
+    notices.resume();
     maintenance.start();
     this.#status = 'ok';
     log.info(
@@ -222,13 +225,14 @@ export class Lifecycle {
   }
 
   async #resume(): Promise<void> {
-    const { listeners, log, sequencer } = this.#o;
+    const { listeners, log, notices, sequencer } = this.#o;
     this.#cancelResume = null;
     if (this.#status === 'closed') return;
     try {
       listeners.wakeAll();
       await this.#resumeCallbacks();
       sequencer.resume();
+      notices.resume();
       await this.#armScheduler();
       // Another commit may have failed meanwhile; then the next `#resume` is already planned.
       if (this.#cancelResume !== null || (this.#status as EngineHealth['status']) === 'closed')
@@ -250,7 +254,7 @@ export class Lifecycle {
 
   async #close(): Promise<void> {
     const { store, egress, unitOfWork, log } = this.#o;
-    const { dispatcher, listeners, maintenance, pulls, scheduler, sequencer } = this.#o;
+    const { dispatcher, listeners, maintenance, notices, pulls, scheduler, sequencer } = this.#o;
     this.#status = 'closed';
     maintenance.close();
     pulls.close();
@@ -261,7 +265,7 @@ export class Lifecycle {
         sequencer.close(),
         this.#withTimeout(CLOSE_PATIENCE_MS, Promise.all([scheduler.close(), this.#idle()])),
       ]);
-      await dispatcher.close(CLOSE_PATIENCE_MS);
+      await Promise.all([dispatcher.close(CLOSE_PATIENCE_MS), notices.close(CLOSE_PATIENCE_MS)]);
       await unitOfWork.commit();
     } catch (cause) {
       log.error({ err: cause }, 'final commit failed; its writes were never acknowledged');

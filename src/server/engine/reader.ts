@@ -4,7 +4,12 @@
  */
 import type { Delivery, Gap } from '../../../spec-schema/draft/schema.ts';
 import { assemble, etagOf } from '../../protocol/core/index.ts';
-import type { Position, StepRefusal, Subscription } from '../../protocol/core/types.ts';
+import type {
+  DeliveredState,
+  Position,
+  StepRefusal,
+  Subscription,
+} from '../../protocol/core/types.ts';
 import { encodeDelivery, eventBytes, eventInLog } from '../../protocol/wire/envelope.ts';
 import { conflict, notFound, type WireError } from '../../protocol/wire/errors.ts';
 import type { ReadEntry, Store } from '../store/port.ts';
@@ -108,7 +113,7 @@ function runLength(gaps: readonly Gap[]): number {
 
 /** The delivery as JSON text, with the counters of `state`. */
 export function deliveryOf(
-  state: Subscription,
+  state: DeliveredState,
   range: LogRange,
   terminated?: Delivery['terminated'],
 ): string {

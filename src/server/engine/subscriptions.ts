@@ -19,7 +19,7 @@ import type { Subscription, TerminationReason } from '../../protocol/core/types.
 import { conflict, invalidParams, notFound } from '../../protocol/wire/errors.ts';
 import { TOMBSTONE_MS } from '../../protocol/wire/limits.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
-import type { Store } from '../store/port.ts';
+import type { Notice, Store } from '../store/port.ts';
 import type { Permissions } from './permissions.ts';
 import type { Random } from './ports.ts';
 import { instant } from './reader.ts';
@@ -194,20 +194,25 @@ export class Subscriptions {
 
   /**
    * Adds the deletion of a terminated subscription to the commit, with a tombstone that records
-   * its reason and its last position.
+   * its reason and its last position, and with the notice that `noticeOf` makes for its callback.
+   * Returns that notice.
    */
-  end(loaded: LoadedSubscription, reason: TerminationReason): void {
+  end(
+    loaded: LoadedSubscription,
+    reason: TerminationReason,
+    noticeOf: (forgetAt: number) => Notice | undefined,
+  ): Notice | undefined {
     const { state } = loaded;
+    const forgetAt = this.#o.clock.now() + TOMBSTONE_MS;
+    const notice = noticeOf(forgetAt);
     this.#o.sequencer.follow(loaded, null, state.select);
-    this.#o.unitOfWork.end(loaded, {
-      subscriptionId: state.subscriptionId,
-      principal: state.principal,
-      reason,
-      epoch: state.epoch,
-      head: state.head,
-      acked: state.acked,
-      forgetAt: this.#o.clock.now() + TOMBSTONE_MS,
-    });
+    const { subscriptionId, principal, epoch, head, acked } = state;
+    this.#o.unitOfWork.end(
+      loaded,
+      { subscriptionId, principal, reason, epoch, head, acked, forgetAt },
+      notice,
+    );
+    return notice;
   }
 
   /**

@@ -4,9 +4,14 @@
  * writes of one turn of the event loop share one commit.
  */
 import { dueAt, step, type Input, type Step } from '../../protocol/core/index.ts';
-import type { Effect, Subscription, TerminationReason } from '../../protocol/core/types.ts';
+import type {
+  Attempt,
+  Effect,
+  Subscription,
+  TerminationReason,
+} from '../../protocol/core/types.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
-import type { Store, Tombstone, Write } from '../store/port.ts';
+import type { Notice, Store, Tombstone, Write } from '../store/port.ts';
 import type { LoadedSubscription, SubscriptionCache } from './subscription-cache.ts';
 
 /** Most turns of the event loop for which a commit waits while its batch grows. */
@@ -29,8 +34,15 @@ export interface UnitOfWorkOptions {
    * steps to the same commit.
    */
   onReady(loaded: LoadedSubscription): void;
-  /** Called in the same turn when a subscription terminates. Must call `end`. */
-  onTerminated(loaded: LoadedSubscription, reason: TerminationReason): void;
+  /**
+   * Called in the same turn when a subscription terminates, with the attempt that was in flight.
+   * Must call `end`.
+   */
+  onTerminated(
+    loaded: LoadedSubscription,
+    reason: TerminationReason,
+    attempt: Attempt | null,
+  ): void;
   /**
    * Called after a failed commit, when the cache is cleared and every waiting `commit` has
    * rejected.
@@ -114,7 +126,7 @@ export class UnitOfWork {
       loaded.advance(after);
       this.#schedule();
     }
-    for (const effect of result.effects) this.#add(loaded, effect);
+    for (const effect of result.effects) this.#add(loaded, effect, before);
     return result;
   }
 
@@ -127,7 +139,7 @@ export class UnitOfWork {
         );
   }
 
-  #add(loaded: LoadedSubscription, effect: Effect): void {
+  #add(loaded: LoadedSubscription, effect: Effect, before: Subscription): void {
     const { row } = loaded;
     switch (effect.type) {
       case 'gap': {
@@ -148,7 +160,7 @@ export class UnitOfWork {
         this.#schedule();
         break;
       case 'terminated':
-        this.#options.onTerminated(loaded, effect.reason);
+        this.#options.onTerminated(loaded, effect.reason, before.attempt);
         break;
       case 'attempt':
         // The dispatcher, which made the claim, posts the attempt after the commit.
@@ -164,11 +176,19 @@ export class UnitOfWork {
     this.#schedule();
   }
 
-  /** Adds the deletion of an ended subscription to the current batch, with its tombstone. */
-  end(loaded: LoadedSubscription, tombstone: Tombstone): void {
+  /**
+   * Adds the deletion of an ended subscription to the current batch, with its tombstone and the
+   * notice for its callback.
+   */
+  end(loaded: LoadedSubscription, tombstone: Tombstone, notice?: Notice): void {
     if (loaded.ended) return;
     loaded.end();
-    this.write({ type: 'end', row: loaded.row, tombstone });
+    this.write({
+      type: 'end',
+      row: loaded.row,
+      tombstone,
+      ...(notice === undefined ? {} : { notice }),
+    });
     this.afterCommit(() => this.#cache.delete(loaded.row));
   }
 

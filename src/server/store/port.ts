@@ -3,6 +3,8 @@
  * engine and store. `storeContract` of `./testing` checks an implementation.
  */
 import type {
+  Callback,
+  DeliveredState,
   GapReason,
   Selection,
   Subscription,
@@ -75,6 +77,25 @@ export interface Tombstone {
   readonly head: number;
   readonly acked: number;
   /** Epoch milliseconds from which it may be deleted. */
+  readonly forgetAt: number;
+}
+
+/**
+ * The termination notice that a callback has still to get: everything its message needs, and when
+ * to send it (SEP: Suspension). URL and secrets are secret; stores encrypt them.
+ */
+export interface Notice {
+  readonly state: DeliveredState & Pick<Subscription, 'principal' | 'select'>;
+  readonly callback: Pick<
+    Callback,
+    'url' | 'secret' | 'previousSecret' | 'previousUntil' | 'dialect'
+  >;
+  readonly reason: TerminationReason;
+  /** Failed attempts in a row. */
+  readonly attempts: number;
+  /** When the next attempt may start, in epoch milliseconds. */
+  readonly dueAt: number;
+  /** Epoch milliseconds from which it may be deleted: that of the tombstone. */
   readonly forgetAt: number;
 }
 
@@ -156,8 +177,25 @@ export type Write =
   | { readonly type: 'trim'; readonly row: number; readonly upTo: number }
   /** Deletes the entries up to `by`, and subtracts `by` from the sequence of every other entry. */
   | { readonly type: 'renumber'; readonly row: number; readonly by: number }
-  /** Deletes the subscription and its entries, and stores the tombstone. */
-  | { readonly type: 'end'; readonly row: number; readonly tombstone: Tombstone }
+  /**
+   * Deletes the subscription and its entries, and stores the tombstone, and the notice if there is
+   * one.
+   */
+  | {
+      readonly type: 'end';
+      readonly row: number;
+      readonly tombstone: Tombstone;
+      readonly notice?: Notice;
+    }
+  /** Saves that the attempts of a notice failed, and when the next is due; ignores an unknown id. */
+  | {
+      readonly type: 'postpone';
+      readonly subscriptionId: string;
+      readonly attempts: number;
+      readonly dueAt: number;
+    }
+  /** Deletes a notice; ignores an unknown id. */
+  | { readonly type: 'noticed'; readonly subscriptionId: string }
   /** Deletes an event's data; from then on every read of it returns a gap `redacted`. */
   | { readonly type: 'redact'; readonly offset: number }
   /** Records the consent of a callback; `urlHash` replaces its URL, which is a secret. */
@@ -168,8 +206,8 @@ export type Write =
       readonly verifiedAt: number;
     }
   /**
-   * Deletes events that were accepted before this instant and are in no log, tombstones with
-   * `forgetAt` up to `now`, and old verifications; a bounded number per write.
+   * Deletes events that were accepted before this instant and are in no log, tombstones and notices
+   * with `forgetAt` up to `now`, and old verifications; a bounded number per write.
    */
   | { readonly type: 'forget'; readonly acceptedBefore: number; readonly now: number };
 
@@ -288,6 +326,13 @@ export interface Store {
   known(ids: readonly EventIdentity[]): Promise<(number | null)[]>;
   /** The tombstone of an ended subscription until it is deleted; null = none. */
   tombstone(subscriptionId: string): Promise<Tombstone | null>;
+  /**
+   * The notices whose `dueAt` is at or before `now`, earliest first, at most `limit`; omits those
+   * of the principals in `except`.
+   */
+  dueNotices(now: number, limit: number, except: readonly string[]): Promise<Notice[]>;
+  /** The earliest `dueAt` of a notice that is after `now`; null = none. */
+  nextNoticeAt(now: number): Promise<number | null>;
   /** When this principal's callback last consented, in epoch milliseconds; null = never. */
   verification(principal: string, urlHash: string): Promise<number | null>;
   /** Called by every health check, so it must be cheap. */

@@ -1,6 +1,6 @@
 /** Sample subscriptions and writes for the contract. */
 import type { GapReason, Subscription } from '../../protocol/core/types.ts';
-import type { AcceptedEvent, Tombstone, Write } from '../../server/store/port.ts';
+import type { AcceptedEvent, Notice, Tombstone, Write } from '../../server/store/port.ts';
 import { NOW } from './context.ts';
 
 /** Returns a subscription without optional values. */
@@ -163,3 +163,18 @@ export const tombstone = (state: Subscription, forgetAt = NOW + 1000): Tombstone
   acked: state.acked,
   forgetAt,
 });
+
+/** Returns the notice of a subscription that has a callback. */
+export function notice(state: Subscription, changes: Partial<Notice> = {}): Notice {
+  const { subscriptionId, principal, key, select, epoch, head, acked, version, expiresAt } = state;
+  const { url, secret, previousSecret, previousUntil } = callback(subscriptionId);
+  return {
+    state: { subscriptionId, principal, key, select, epoch, head, acked, version, expiresAt },
+    callback: { url, secret, previousSecret, previousUntil, dialect: 'other.one' },
+    reason: 'revoked',
+    attempts: 0,
+    dueAt: NOW,
+    forgetAt: NOW + 1000,
+    ...changes,
+  };
+}

@@ -844,7 +844,7 @@ describe('the end of a subscription', () => {
     await w.close();
   });
 
-  test('[end-callback] is announced to the callback once, unless the client ended it', async () => {
+  test('[end-callback] is announced to the callback, unless the client ended it', async () => {
     const w = await world();
     const one = await w.engine.subscribe(ann, {
       key: 'one',

@@ -18,6 +18,7 @@ import {
   create,
   entry,
   event,
+  notice,
   plain,
   tombstone,
 } from '../../../src/testing/store-contract/samples.ts';
@@ -52,6 +53,8 @@ const seed: fc.Arbitrary<Seed> = fc.record({
     'trim',
     'renumber',
     'end',
+    'postpone',
+    'noticed',
     'redact',
     'verification',
     'forget',
@@ -146,7 +149,16 @@ class Plan {
       }
       case 'end':
         this.live.delete(row);
-        return { type: 'end', row, tombstone: tombstone(state, NOW + b) };
+        return {
+          type: 'end',
+          row,
+          tombstone: tombstone(state, NOW + b),
+          ...(a % 2 === 0 ? { notice: notice(state, { dueAt: NOW + a, forgetAt: NOW + b }) } : {}),
+        };
+      case 'postpone':
+        return { type: kind, subscriptionId: `sub_${1 + (a % 4)}`, attempts: a, dueAt: NOW + b };
+      case 'noticed':
+        return { type: kind, subscriptionId: `sub_${1 + (a % 4)}` };
       case 'redact':
         return { type: 'redact', offset };
       case 'verification':
@@ -195,6 +207,11 @@ async function everything(store: Store, { row: rows, offset: offsets }: Plan): P
       ]),
     ),
     due: [await store.due(20, 100), await store.due(1e15, 3), await store.nextDueAt()],
+    notices: [
+      await store.dueNotices(1e15, 100, []),
+      await store.dueNotices(NOW + 20, 3, ['bob']),
+      await store.nextNoticeAt(NOW + 20),
+    ],
     backlog: [await store.backlog(0, 100), await store.backlog(2, 2)],
     accepted: [await store.accepted(0, 1000), await store.accepted(3, 2)],
     history: [

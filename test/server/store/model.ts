@@ -8,6 +8,7 @@ import type {
   AcceptedEvent,
   Checkpoint,
   LogEntry,
+  Notice,
   Opened,
   ReadEntry,
   Store,
@@ -28,6 +29,7 @@ interface Data {
   events: Map<number, AcceptedEvent & { redacted: boolean }>;
   logs: Map<number, LogEntry[]>;
   tombstones: Map<string, Tombstone>;
+  notices: Map<string, Notice>;
   verifications: Map<string, number>;
 }
 
@@ -42,6 +44,7 @@ export const emptyData = (): { data: Data } => ({
     events: new Map(),
     logs: new Map(),
     tombstones: new Map(),
+    notices: new Map(),
     verifications: new Map(),
   },
 });
@@ -81,6 +84,11 @@ export function modelStore(disk: { data: Data }): Store {
     rows()
       .filter((one) => one.dueAt !== null)
       .sort((a, b) => a.dueAt! - b.dueAt! || a.row - b.row);
+
+  const notices = () =>
+    [...data().notices.values()].sort(
+      (a, b) => a.dueAt - b.dueAt || (a.state.subscriptionId < b.state.subscriptionId ? -1 : 1),
+    );
 
   return {
     durability: 'durable',
@@ -195,6 +203,11 @@ export function modelStore(disk: { data: Data }): Store {
     known: async (ids) =>
       ids.map((id) => events().find((event) => isSame(event, id))?.offset ?? null),
     tombstone: async (id) => data().tombstones.get(id) ?? null,
+    dueNotices: async (now, limit, except) =>
+      notices()
+        .filter(({ dueAt, state }) => dueAt <= now && !except.includes(state.principal))
+        .slice(0, limit),
+    nextNoticeAt: async (now) => notices().find(({ dueAt }) => dueAt > now)?.dueAt ?? null,
     verification: async (principal, urlHash) =>
       data().verifications.get(JSON.stringify([principal, urlHash])) ?? null,
     async stats() {
@@ -288,6 +301,17 @@ function apply(data: Data, write: Write): void {
       if (!data.subscriptions.delete(write.row)) refuse('no such row');
       data.logs.delete(write.row);
       data.tombstones.set(write.tombstone.subscriptionId, write.tombstone);
+      if (write.notice !== undefined)
+        data.notices.set(write.notice.state.subscriptionId, write.notice);
+      break;
+    case 'postpone': {
+      const { subscriptionId, attempts, dueAt } = write;
+      const notice = data.notices.get(subscriptionId);
+      if (notice !== undefined) data.notices.set(subscriptionId, { ...notice, attempts, dueAt });
+      break;
+    }
+    case 'noticed':
+      data.notices.delete(write.subscriptionId);
       break;
     case 'redact': {
       const event = data.events.get(write.offset);
@@ -310,6 +334,8 @@ function apply(data: Data, write: Write): void {
       }
       for (const { subscriptionId, forgetAt } of [...data.tombstones.values()])
         if (forgetAt <= write.now) data.tombstones.delete(subscriptionId);
+      for (const { state, forgetAt } of [...data.notices.values()])
+        if (forgetAt <= write.now) data.notices.delete(state.subscriptionId);
       for (const [name, verifiedAt] of [...data.verifications])
         if (verifiedAt <= write.now - VERIFICATION_KEPT_MS) data.verifications.delete(name);
       break;

@@ -13,7 +13,7 @@ import type {
   Subscription,
   TerminationReason,
 } from '../../../protocol/core/types.ts';
-import type { StoredSubscription } from '../../store/port.ts';
+import type { Notice, StoredSubscription } from '../../store/port.ts';
 import { keyMissing, storeCorrupt } from './errors.ts';
 import type { Cipher } from './cipher.ts';
 
@@ -290,3 +290,55 @@ function decryptCallback(subscriptionId: string, row: Row, cipher: Cipher | null
     ...(dialect === undefined ? {} : { dialect }),
   };
 }
+
+/**
+ * Encrypts the message of a notice as one value. Its times and counters are columns, because they
+ * change.
+ */
+export function encryptNotice(
+  { state, callback, reason }: Notice,
+  cipher: Cipher | null,
+): Uint8Array {
+  if (cipher === null) throw keyMissing();
+  return cipher.encrypt(
+    noticePlace(state.subscriptionId),
+    JSON.stringify({ state, callback, reason }),
+  );
+}
+
+/** CRC-32 of a notice without its encrypted message, which has an authentication tag. */
+export const noticeChecksum = (
+  subscriptionId: string,
+  owner: string,
+  attempts: number,
+  dueAt: number,
+  forgetAt: number,
+): number => crc32([subscriptionId, owner, attempts, dueAt, forgetAt].join('\n'));
+
+/** A row of `notices`, in the order of its columns. */
+export type NoticeRow = [
+  subscriptionId: string,
+  owner: string,
+  sealed: Uint8Array,
+  attempts: number,
+  dueAt: number,
+  forgetAt: number,
+  checksum: number,
+];
+
+/** Decodes a row of `notices`. Throws `LocalError` as {@link decode} does. */
+export function decodeNotice(
+  [subscriptionId, owner, sealed, attempts, dueAt, forgetAt, stored]: NoticeRow,
+  cipher: Cipher | null,
+): Notice {
+  if (noticeChecksum(subscriptionId, owner, attempts, dueAt, forgetAt) !== stored)
+    throw storeCorrupt(`the notice of subscription ${subscriptionId} fails its checksum`);
+  if (cipher === null) throw keyMissing();
+  const message = JSON.parse(cipher.decrypt(noticePlace(subscriptionId), sealed)) as Pick<
+    Notice,
+    'state' | 'callback' | 'reason'
+  >;
+  return { ...message, attempts, dueAt, forgetAt };
+}
+
+const noticePlace = (subscriptionId: string): string => `notices/message_sealed/${subscriptionId}`;

@@ -291,6 +291,14 @@ class SqliteStore implements Store {
   async tombstone(subscriptionId: string) {
     return this.#read(({ queries }) => reads.tombstone(queries, subscriptionId));
   }
+  async dueNotices(now: number, limit: number, except: readonly string[]) {
+    return this.#read(({ queries, cipher }) =>
+      reads.dueNotices(queries, cipher, now, limit, except),
+    );
+  }
+  async nextNoticeAt(now: number) {
+    return this.#read(({ queries }) => reads.one<number>(queries.nextNoticeAt, now));
+  }
   async verification(principal: string, urlHash: string) {
     return this.#read(({ queries }) => reads.one<number>(queries.verification, principal, urlHash));
   }

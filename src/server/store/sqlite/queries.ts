@@ -48,6 +48,14 @@ export function prepareQueries(database: DatabaseSync) {
     insertTombstone: sql(
       'INSERT OR REPLACE INTO tombstones (subscription_id, owner, reason, epoch, head, acked, forget_at) VALUES (?, ?, ?, ?, ?, ?, ?)',
     ),
+    insertNotice: sql(
+      'INSERT OR REPLACE INTO notices (subscription_id, owner, message_sealed, attempts, due_at, forget_at, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    ),
+    noticePlace: bulk('SELECT owner, forget_at FROM notices WHERE subscription_id = ?'),
+    postpone: sql(
+      'UPDATE notices SET attempts = ?, due_at = ?, checksum = ? WHERE subscription_id = ?',
+    ),
+    deleteNotice: sql('DELETE FROM notices WHERE subscription_id = ?'),
 
     event: sql(
       'INSERT INTO accepted_events (offset, scope, name, event_id, gap, audience, accepted_at, checksum, encoded) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
@@ -90,6 +98,9 @@ export function prepareQueries(database: DatabaseSync) {
       AND NOT EXISTS (SELECT 1 FROM log_entries WHERE log_entries.offset = accepted_events.offset AND log_entries.offset > 0)`),
     sweepTombstones: sql(
       'DELETE FROM tombstones WHERE subscription_id IN (SELECT subscription_id FROM tombstones WHERE forget_at <= ? LIMIT ?)',
+    ),
+    sweepNotices: sql(
+      'DELETE FROM notices WHERE subscription_id IN (SELECT subscription_id FROM notices WHERE forget_at <= ? LIMIT ?)',
     ),
     sweepVerifications: sql(`DELETE FROM verifications WHERE (owner, url_hash) IN
       (SELECT owner, url_hash FROM verifications WHERE verified_at <= ? LIMIT ?)`),
@@ -137,6 +148,10 @@ export function prepareQueries(database: DatabaseSync) {
       'SELECT offset FROM accepted_events WHERE name = ? AND event_id = ? AND (scope = ? OR scope IS NULL) ORDER BY offset DESC LIMIT 1',
     ),
     tombstone: sql('SELECT * FROM tombstones WHERE subscription_id = ?'),
+    dueNotices:
+      bulk(`SELECT subscription_id, owner, message_sealed, attempts, due_at, forget_at, checksum FROM notices
+      WHERE due_at <= ? AND owner NOT IN (SELECT value FROM json_each(?)) ORDER BY due_at, subscription_id LIMIT ?`),
+    nextNoticeAt: bulk('SELECT min(due_at) FROM notices WHERE due_at > ?'),
     verification: bulk('SELECT verified_at FROM verifications WHERE owner = ? AND url_hash = ?'),
     count: bulk(
       'SELECT (SELECT count(*) FROM subscriptions), (SELECT count(*) FROM accepted_events), (SELECT count(*) FROM log_entries)',

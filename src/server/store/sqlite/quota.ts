@@ -30,6 +30,8 @@ const RESERVE: Readonly<Record<Write['type'], number>> = {
   trim: 0,
   renumber: 0,
   end: 0,
+  postpone: 0,
+  noticed: 0,
   redact: 0,
   forget: 0,
 };

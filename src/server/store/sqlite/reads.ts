@@ -8,12 +8,20 @@ import type {
   AcceptedEvent,
   EventGap,
   IndexRow,
+  Notice,
   ReadEntry,
   StoredSubscription,
   Tombstone,
 } from '../../store/port.ts';
 import { ACCEPTED_AT_BYTES } from '../../../protocol/wire/envelope.ts';
-import { decode, decodeSelect, eventChecksum, type Row } from './codec.ts';
+import {
+  decode,
+  decodeNotice,
+  decodeSelect,
+  eventChecksum,
+  type NoticeRow,
+  type Row,
+} from './codec.ts';
 import { storeCorrupt } from './errors.ts';
 import type { Queries } from './queries.ts';
 import type { Cipher } from './cipher.ts';
@@ -235,3 +243,15 @@ export function tombstone(queries: Queries, subscriptionId: string): Tombstone |
     forgetAt: row['forget_at'] as number,
   };
 }
+
+/** See `Store.dueNotices`. */
+export const dueNotices = (
+  queries: Queries,
+  cipher: Cipher | null,
+  now: number,
+  limit: number,
+  except: readonly string[],
+): Notice[] =>
+  (queries.dueNotices.all(now, JSON.stringify(except), limit) as unknown as NoticeRow[]).map(
+    (row) => decodeNotice(row, cipher),
+  );

@@ -10,6 +10,7 @@ import { sql as eventScope } from './migrations/0002-event-scope.sql.ts';
 import { sql as retentionBytes } from './migrations/0003-retention-bytes.sql.ts';
 import { sql as gapsAndAudience } from './migrations/0004-gaps-and-audience.sql.ts';
 import { sql as owners } from './migrations/0005-owners.sql.ts';
+import { sql as notices } from './migrations/0006-notices.sql.ts';
 
 /**
  * The position in this list, from 1, is the schema version. Append only: a published migration
@@ -21,6 +22,7 @@ const MIGRATIONS: readonly string[] = [
   retentionBytes,
   gapsAndAudience,
   owners,
+  notices,
 ];
 
 /**

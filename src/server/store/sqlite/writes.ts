@@ -6,8 +6,10 @@ import type { Checkpoint, Write } from '../../store/port.ts';
 import {
   checksum,
   configurationValues,
+  encryptNotice,
   eventChecksum,
   identityValues,
+  noticeChecksum,
   progressValues,
 } from './codec.ts';
 import { noSuchRow } from './errors.ts';
@@ -15,7 +17,7 @@ import type { StoreMeta } from './store-meta.ts';
 import type { Queries } from './queries.ts';
 import type { Cipher } from './cipher.ts';
 
-/** Most events examined, and tombstones and verifications deleted, by one `forget`: about 10 ms. */
+/** Most events examined, and tombstones, notices and verifications deleted, by one `forget`: about 10 ms. */
 const SWEEP = 1000;
 /**
  * Time for which a verification is kept. The engine uses it for one day only (SEP: Verification);
@@ -137,13 +139,42 @@ const HANDLERS: Handlers = {
     queries.renumberBack.run(row);
   },
 
-  end({ row, tombstone }, { queries, totals }) {
+  end({ row, tombstone, notice }, { queries, cipher, totals }) {
     const { subscriptionId, principal, reason, epoch, head, acked, forgetAt } = tombstone;
     queries.deleteProgress.run(row);
     if (queries.deleteSubscription.run(row).changes === 0) throw noSuchRow(row);
     totals.counts.entries -= Number(queries.trim.run(row, Number.MAX_SAFE_INTEGER).changes);
     totals.counts.subscriptions -= 1;
     queries.insertTombstone.run(subscriptionId, principal, reason, epoch, head, acked, forgetAt);
+    if (notice !== undefined) {
+      const { attempts, dueAt } = notice;
+      queries.insertNotice.run(
+        subscriptionId,
+        principal,
+        encryptNotice(notice, cipher),
+        attempts,
+        dueAt,
+        notice.forgetAt,
+        noticeChecksum(subscriptionId, principal, attempts, dueAt, notice.forgetAt),
+      );
+    }
+  },
+
+  postpone({ subscriptionId, attempts, dueAt }, { queries }) {
+    const stored = queries.noticePlace.get(subscriptionId) as unknown as
+      [string, number] | undefined;
+    if (stored === undefined) return;
+    const [owner, forgetAt] = stored;
+    queries.postpone.run(
+      attempts,
+      dueAt,
+      noticeChecksum(subscriptionId, owner, attempts, dueAt, forgetAt),
+      subscriptionId,
+    );
+  },
+
+  noticed({ subscriptionId }, { queries }) {
+    queries.deleteNotice.run(subscriptionId);
   },
 
   redact({ offset }, { queries, totals }) {
@@ -178,6 +209,7 @@ const HANDLERS: Handlers = {
       totals.counts.events -= Number(queries.sweep.run(sweptTo, last).changes);
     totals.sweptTo = young === -1 && window.length === SWEEP ? last! : 0;
     queries.sweepTombstones.run(now, SWEEP);
+    queries.sweepNotices.run(now, SWEEP);
     queries.sweepVerifications.run(now - VERIFICATION_KEPT_MS, SWEEP);
   },
 };
