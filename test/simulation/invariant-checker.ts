@@ -43,7 +43,7 @@ interface Attempts {
 export class InvariantChecker implements ModelWatch {
   readonly model = new ReferenceModel(this);
   readonly violations: string[] = [];
-  readonly counts = { deliveries: 0, events: 0, gaps: 0, acks: 0 };
+  readonly counts = { deliveries: 0, events: 0, gaps: 0, acks: 0, notices: 0 };
   readonly #now: () => number;
   readonly #bodies = new Map<string, string>();
   readonly #messages = new Map<string, string>();
@@ -53,6 +53,8 @@ export class InvariantChecker implements ModelWatch {
   readonly #flying = new Map<string, Set<string>>();
   readonly #rejected = new Set<string>();
   readonly #failed = new Set<string>();
+  /** Subscriptions whose callback answered the termination notice with 2xx or 410. */
+  readonly #noticed = new Set<string>();
   readonly #gapsTold = new Set<string>();
   /** Events that were confirmed to a source. */
   readonly #promised: { readonly eventId: string; readonly duplicate: boolean }[] = [];
@@ -189,10 +191,12 @@ export class InvariantChecker implements ModelWatch {
   ): (settled: 'acked' | 'failed' | 'lost', statement?: { ack: number; reject?: number }) => void {
     const { subscriptionId, epoch, events } = delivery;
     const last = this.told(delivery, `callback ${subscriptionId}`);
+    const isLast = delivery.terminated !== undefined;
+    if (isLast) this.#ending(subscriptionId);
     const place = `${subscriptionId} ${url}`;
     const flying = this.#flying.get(place) ?? new Set<string>();
     this.#flying.set(place, flying);
-    if (flying.size > 0 && last > delivery.afterSequence)
+    if (flying.size > 0 && (last > delivery.afterSequence || isLast))
       this.blame('lease', `${subscriptionId} has a second attempt in flight`);
     const token = `${flying.size} ${this.counts.deliveries}`;
     if (last > delivery.afterSequence) {
@@ -232,6 +236,19 @@ export class InvariantChecker implements ModelWatch {
         this.stated(subscriptionId, epoch, statement.reject);
       }
     };
+  }
+
+  #ending(subscriptionId: string): void {
+    this.counts.notices += 1;
+    if (this.model.logs.get(subscriptionId)?.endedAt === null)
+      this.blame('durable', `${subscriptionId} sent its end, on disk it is alive`);
+    if (!this.model.owed.has(subscriptionId))
+      this.blame('H10', `${subscriptionId} sent its end to a callback that gets none`);
+  }
+
+  /** An endpoint answered the termination notice with 2xx or 410. */
+  noticed(subscriptionId: string): void {
+    this.#noticed.add(subscriptionId);
   }
 
   /** Records an event that permits one more send: a crash, a rejected commit, another callback. */
@@ -331,6 +348,9 @@ export class InvariantChecker implements ModelWatch {
       if (!known.has(eventId)) this.blame('H4', `event ${eventId} was accepted and is not on disk`);
     for (const [eventId, times] of known)
       if (times > 1) this.blame('H4', `event ${eventId} was accepted ${times} times`);
+    for (const subscriptionId of this.model.owed)
+      if (!this.#noticed.has(subscriptionId))
+        this.blame('H10', `the callback of ${subscriptionId} never learned of its end`);
     for (const log of this.model.logs.values()) {
       this.#complete(log);
       if (log.endedAt !== null) continue;

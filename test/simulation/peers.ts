@@ -164,6 +164,9 @@ export class Endpoints {
       result: OutboundResult,
       statement?: { ack: number; reject?: number },
     ): OutboundResult => {
+      const isFinal = result.kind === 'response' && (result.status < 300 || result.status === 410);
+      if (delivery.terminated !== undefined && isFinal)
+        this.#checker.noticed(delivery.subscriptionId);
       if (alive()) settle(how, statement);
       else if (statement !== undefined)
         this.#checker.stated(delivery.subscriptionId, delivery.epoch, statement.ack);

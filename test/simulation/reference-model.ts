@@ -54,6 +54,8 @@ export interface ModelWatch {
 export class ReferenceModel {
   readonly logs = new Map<string, ModelLog>();
   readonly events = new Map<number, ModelEvent>();
+  /** Subscriptions whose end their callback has to learn. */
+  readonly owed = new Set<string>();
   readonly #rows = new Map<number, ModelLog>();
   readonly watch: ModelWatch;
   commits = 0;
@@ -168,6 +170,8 @@ export class ReferenceModel {
       case 'end': {
         const log = this.#log(write.row);
         log.endedAt = this.commits;
+        if (log.state.callback !== null && write.tombstone.reason !== 'unsubscribed')
+          this.owed.add(log.subscriptionId);
         this.#rows.delete(write.row);
         return;
       }

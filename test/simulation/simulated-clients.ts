@@ -73,6 +73,7 @@ export class SimulatedClients {
     else if (draw < 80) mine.streams.splice(0, 1)[0]?.abort();
     else if (draw < 90) this.#update(engine, mine);
     else if (draw < 93) this.#renew(engine, mine);
+    else if (draw < 94) this.#terminate(engine, mine);
     else if (draw < 95)
       this.#watch(engine.unsubscribe(mine.caller, { subscriptionId: mine.subscriptionId }), mine);
     else this.#watch(engine.get(mine.caller, { subscriptionId: mine.subscriptionId }), mine);
@@ -102,6 +103,11 @@ export class SimulatedClients {
         this.#mine.delete(mine.subscriptionId);
       },
     );
+  }
+
+  /** The server's own code ends the subscription. */
+  #terminate(engine: Engine, { caller: { principal }, subscriptionId }: Mine): void {
+    this.#watch(engine.terminate({ principal, subscriptionId }, 'revoked'), null);
   }
 
   #emit(engine: Engine, count: number): void {

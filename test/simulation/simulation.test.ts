@@ -17,7 +17,7 @@ describe('simulation', { timeout: 900_000 }, () => {
   const total: Record<string, number> = {};
   for (const first of byTier([61], [1, 31, 61, 91, 121])) {
     const last = first + 29;
-    test(`[log-contiguous log-stable log-no-silent-loss cb-start ack-sent gap-retention-announced cb-one-lease cb-id-range retry-restart] seeds ${first} to ${last} keep every invariant`, async (context) => {
+    test(`[log-contiguous log-stable log-no-silent-loss cb-start ack-sent gap-retention-announced cb-one-lease cb-id-range retry-restart end-callback] seeds ${first} to ${last} keep every invariant`, async (context) => {
       const broken: string[] = [];
       for (let seed = first; seed <= last; seed += 1) {
         const { violations, counts } = await simulate({ seed, openStore, steps: 150 });
@@ -43,6 +43,7 @@ describe('simulation', { timeout: 900_000 }, () => {
       'gaps',
       'acks',
       'duplicates',
+      'notices',
       'pulls',
       'streams',
       'refused',
@@ -152,7 +153,7 @@ const SABOTAGES: readonly Sabotage[] = [
   },
   {
     what: 'a number without its entry',
-    rule: /^H[12] /,
+    rule: /^H[12] |^error LocalError: The store is damaged/,
     how: {
       store: (store) =>
         edited(store, (write) =>
@@ -204,6 +205,30 @@ const SABOTAGES: readonly Sabotage[] = [
     what: 'retries that are never due',
     rule: /^H9 /,
     how: { store: (store) => altered(store, { due: async () => [], nextDueAt: async () => null }) },
+  },
+  {
+    what: 'an end that leaves no notice',
+    rule: /^H10 /,
+    how: {
+      store: (store) =>
+        edited(store, (write) =>
+          write.type === 'end'
+            ? { type: 'end', row: write.row, tombstone: write.tombstone }
+            : write,
+        ),
+    },
+  },
+  {
+    what: 'a notice that is sent once',
+    rule: /^H10 /,
+    how: {
+      store: (store) =>
+        edited(store, (write) =>
+          write.type === 'postpone'
+            ? { type: 'noticed', subscriptionId: write.subscriptionId }
+            : write,
+        ),
+    },
   },
   {
     what: 'a restart that forgets pending deliveries',
