@@ -394,6 +394,9 @@ export async function attemptDelivery(sub, on) {
   void attemptDelivery(sub, on);
 }
 
+/** The wait after this many failures in a row. */
+const backoffOf = (failures) => Math.random() * Math.min(WAIT_MAX_MS, 1000 * 2 ** (failures - 1));
+
 /** Applies the meaning of an answer to the subscription. */
 function settle(sub, made, { kind, ackSequence, reject, category, retryAfterMs }, on) {
   const { callback } = sub;
@@ -428,12 +431,7 @@ function settle(sub, made, { kind, ackSequence, reject, category, retryAfterMs }
     (callback.configurationFailures >= CONFIGURATION_FAILURES_MAX &&
       now() - callback.misconfiguredSince >= MISCONFIGURED_MS) ||
     now() - callback.failingSince >= TRYING_MAX_MS;
-  callback.nextAt =
-    now() +
-    Math.max(
-      Math.random() * Math.min(WAIT_MAX_MS, 1000 * 2 ** (callback.attempts - 1)),
-      retryAfterMs ?? 0,
-    );
+  callback.nextAt = now() + Math.max(backoffOf(callback.attempts), retryAfterMs ?? 0);
   // A delivery without events contains nothing to skip.
   callback.transientSince = kind === 'transient' ? (callback.transientSince ?? now()) : undefined;
   const isStuck = now() - callback.transientSince >= (callback.skipAfterMs ?? Infinity);
@@ -441,9 +439,26 @@ function settle(sub, made, { kind, ackSequence, reject, category, retryAfterMs }
   else if (tooOften) suspend();
 }
 
-/** Sends the termination notice once, after a running attempt, and ignores the answer. */
-export async function sendTermination(sub, terminated) {
+/** What a callback has still to learn about the end of its subscription. */
+export const newNotice = (sub, reason) => ({ sub, reason, attempts: 0, nextAt: 0, sending: false });
+
+/**
+ * Sends a termination notice if it is due and no attempt is running. Resolves with true when it is
+ * not to be repeated.
+ */
+export async function sendNotice(notice) {
+  const { sub, reason } = notice;
   const { callback } = sub;
-  while (sub.attempt) await new Promise((resolve) => setTimeout(resolve, 20));
-  await send(callback.url, secretsOf(callback), delivery(sub, sub.acked, { terminated }));
+  if (notice.sending || sub.attempt || notice.nextAt > now()) return false;
+  notice.sending = true;
+  const { status, retryAfter } = await send(
+    callback.url,
+    secretsOf(callback),
+    delivery(sub, sub.acked, { terminated: { reason } }),
+  );
+  notice.sending = false;
+  notice.attempts += 1;
+  const asked = status === 429 || status === 503 ? waitOf(retryAfter, now()) : 0;
+  notice.nextAt = now() + Math.max(backoffOf(notice.attempts), asked ?? 0);
+  return (status >= 200 && status <= 299) || status === 410;
 }

@@ -12,10 +12,11 @@ import {
   requireUrl,
   NAMES,
   newCallback,
+  newNotice,
   probe,
   reset,
   rotate,
-  sendTermination,
+  sendNotice,
   verify,
 } from './minimal-server-callbacks.mjs';
 import {
@@ -318,20 +319,28 @@ function renew(sub, params) {
 /** Ends a subscription: keeps a tombstone and sends a termination notice on every drain. */
 function end(sub, reason) {
   live.delete(sub.subscriptionId);
-  ended.set(sub.subscriptionId, {
+  const tombstone = {
     principal: sub.principal,
     reason,
     at: now(),
     final: { epoch: sub.epoch, head: head(sub), acked: sub.acked },
-  });
+    notice:
+      sub.callback !== undefined && reason !== 'unsubscribed' ? newNotice(sub, reason) : undefined,
+  };
+  ended.set(sub.subscriptionId, tombstone);
   const terminated = { reason };
   for (const stream of [...sub.streams]) {
     stream.send(delivery(sub, stream.position, { terminated }));
     stream.end();
   }
   for (const pull of [...sub.pulls]) pull(delivery(sub, pull.after, { terminated }));
-  if (sub.callback !== undefined && reason !== 'unsubscribed')
-    void sendTermination(sub, terminated);
+  void notify(tombstone);
+}
+
+/** Sends the termination notice of an ended subscription, until one is taken. */
+async function notify(tombstone) {
+  const { notice } = tombstone;
+  if (notice !== undefined && (await sendNotice(notice))) tombstone.notice = undefined;
 }
 
 /** Wakes everything that waits for a change of this log: pulls, streams and the callback. */
@@ -354,7 +363,10 @@ function tick() {
       void probe(sub, resume);
     }
   }
-  for (const [id, { at }] of ended) if (at < now() - TOMBSTONE_MS) ended.delete(id);
+  for (const [id, tombstone] of ended) {
+    if (tombstone.at < now() - TOMBSTONE_MS) ended.delete(id);
+    else void notify(tombstone);
+  }
   for (const [
     id,
     {

@@ -4,6 +4,7 @@ import { acknowledge, newSecret, signatureOf } from '../../runner/server/callbac
 import { scenario } from '../../runner/server/scenario.ts';
 import { untilHead } from '../../runner/server/coverage.ts';
 import type { Json } from '../../runner/wire/session.ts';
+import { another, notice, ownType } from './ending.ts';
 import { arrived, MINUTE_MS, stateOf } from './following.ts';
 
 /** Crashes right after an answer: a commit that follows the answer has no time. */
@@ -103,6 +104,32 @@ export const durability = [
         ),
       );
       endpoint.answer = acknowledge;
+    },
+  }),
+
+  scenario({
+    name: 'durability: the notice of an end',
+    about: 'A notice that the callback did not take survives a crash.',
+    checks: ['end-callback'],
+    needs: {
+      drains: ['callback'],
+      verbs: ['declare', 'remove', 'advance', 'crash'],
+      durable: true,
+    },
+    alone: true,
+    async run(t) {
+      const name = await ownType(t);
+      const endpoint = await t.endpoint();
+      await t.subscribe({ select: [{ name }], callback: endpoint.callback, noExpiry: true });
+      endpoint.answer = () => ({ status: 503 });
+      await t.control.do('remove', { name, reason: 'schema_changed' });
+      await notice(t, endpoint, 1);
+      await t.control.do('crash', {});
+      endpoint.answer = acknowledge;
+      await t.check('end-callback', 'the notice comes again after a crash', async () => {
+        const { delivery } = await another(t, endpoint);
+        assert.equal(delivery.terminated.reason, 'schema_changed', '`terminated.reason`:');
+      });
     },
   }),
 ];

@@ -1,13 +1,15 @@
 /** How subscriptions end, and their termination notices (SEP: Ending). */
 import assert from 'node:assert/strict';
 import { NotApplicable, NotShown } from '../../runner/observations.ts';
-import type { CallbackEndpoint } from '../../runner/server/callback-endpoint.ts';
+import type { CallbackEndpoint, Hit } from '../../runner/server/callback-endpoint.ts';
 import { untilHead, errorOf, untilStreamed } from '../../runner/server/coverage.ts';
 import { scenario, type Drain, type ServerTest } from '../../runner/server/scenario.ts';
 import type { StreamReader } from '../../runner/server/stream-reader.ts';
 import type { Json } from '../../runner/wire/session.ts';
 
 const DAY_MS = 86_400_000;
+/** The longest wait between two attempts. */
+const WAIT_MAX_MS = 300_000;
 /** Time to watch for messages that must not come. */
 const QUIET_MS = 200;
 /** Time for a pull to reach the server: nothing shows the kit that it waits there. */
@@ -184,8 +186,24 @@ const withdrawn = (t: ServerTest, { subscriptionId }: Json): Promise<unknown> =>
     return true;
   });
 
+const noticesOf = ({ deliveries }: CallbackEndpoint): Hit[] =>
+  deliveries.filter(({ delivery }) => delivery.terminated !== undefined);
+
+/** Resolves with the n-th termination notice at the callback, counted from 1. */
+export const notice = (t: ServerTest, endpoint: CallbackEndpoint, n: number): Promise<Hit> =>
+  t.until(`termination notice ${n} at the callback`, () => noticesOf(endpoint)[n - 1]);
+
+/** Lets the longest wait between two attempts pass, and resolves with the next notice. */
+export async function another(t: ServerTest, endpoint: CallbackEndpoint): Promise<Hit> {
+  const count = noticesOf(endpoint).length;
+  // The failure has to be recorded before the clock can reach the next attempt.
+  await t.pause(QUIET_MS);
+  if (noticesOf(endpoint).length === count) await t.control.do('advance', { ms: WAIT_MAX_MS });
+  return notice(t, endpoint, count + 1);
+}
+
 /** Declares a trigger type and removes it when the scenario ends. Returns its name. */
-async function ownType(t: ServerTest): Promise<string> {
+export async function ownType(t: ServerTest): Promise<string> {
   const name = `conformance.${t.unique('own').replaceAll(/[^A-Za-z0-9]/g, '_')}`;
   await t.control.do('declare', { name });
   t.defer(() => t.control.do('remove', { name, reason: 'trigger_removed' }));
@@ -239,6 +257,44 @@ export const ending = [
         await t.control.do('remove', { name, reason });
         await checkNotices(t, watched, reason);
       }
+    },
+  }),
+
+  scenario({
+    name: 'ending: the callback is down',
+    about: 'The notice is repeated until the callback takes it, and not any more then.',
+    checks: ['end-callback'],
+    needs: { drains: ['callback'], verbs: ['declare', 'remove', 'advance'] },
+    alone: true,
+    async run(t) {
+      const name = await ownType(t);
+      const endpoint = await t.endpoint();
+      await t.subscribe({ select: [{ name }], callback: endpoint.callback });
+      endpoint.answer = () => ({ status: 503 });
+      await t.control.do('remove', { name, reason: 'trigger_removed' });
+      await notice(t, endpoint, 1);
+      for (let failures = 1; failures <= 2; failures += 1)
+        await t.check(
+          'end-callback',
+          `after failure ${failures} the notice comes again within five minutes`,
+          () => another(t, endpoint),
+        );
+      // No answer that acknowledges: any 2xx suffices.
+      endpoint.answer = () => ({ status: 204 });
+      await t.check('end-callback', 'a callback that is up again gets the notice', () =>
+        another(t, endpoint),
+      );
+      await t.check(
+        'end-callback',
+        'a notice that was answered with 2xx is not repeated',
+        async () => {
+          const count = noticesOf(endpoint).length;
+          await t.pause(QUIET_MS);
+          await t.control.do('advance', { ms: WAIT_MAX_MS });
+          await t.pause(QUIET_MS);
+          assert.deepEqual([count, noticesOf(endpoint).length], [4, 4], 'notices:');
+        },
+      );
     },
   }),
 

@@ -330,10 +330,39 @@ describe('[end-callback] a termination notice and the store', () => {
       notices(second).map(({ delivery }) => delivery.terminated),
       [{ reason: 'revoked' }],
     );
-    await second.pass(DAY);
+    await second.pass(HOUR);
     assert.equal(notices(second).length, 1);
     await second.close();
   });
+
+  for (const side of ['before', 'after'] as const)
+    test(`survives a kill ${side} any of its commits`, async (t) => {
+      for (let victim = 1; ; victim += 1) {
+        const path = place(t);
+        const first = await world({ path });
+        whenEnded((_, nth) => (nth < 3 ? response(503) : response(200)))(first);
+        await subscribed(first);
+        let commits = 0;
+        first.meddled[side] = () => {
+          if ((commits += 1) === victim) first.meddled.dead = true;
+        };
+        void revoke(first).catch(() => undefined);
+        await first.pass(20 * SECOND);
+        const isTaken = notices(first).length === 3;
+        if (commits < victim) {
+          assert.ok(isTaken && victim > 3, `${victim} commits, ${notices(first).length} notices`);
+          await first.close();
+          return;
+        }
+        await kill(first);
+        const second = await world({ path, clock: first.clock });
+        await revoke(second);
+        await second.pass(20 * SECOND);
+        const after = notices(second).length;
+        assert.ok(after === 1 || (after === 0 && isTaken), `commit ${victim}: ${after} notices`);
+        await second.close();
+      }
+    });
 
   test('[cb-one-lease] waits after a kill for the lease of the attempt that was under way', async (t) => {
     const path = place(t);

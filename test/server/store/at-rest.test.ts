@@ -12,7 +12,9 @@ import {
   entry,
   event,
   full,
+  notice,
   plain,
+  tombstone,
 } from '../../../src/testing/store-contract/samples.ts';
 import { copyStore, KEY, place, SUFFIXES } from './place.ts';
 
@@ -46,6 +48,14 @@ test('[ssrf-at-rest] no file of the store holds a callback URL or secret in plai
       dueAt: null,
     },
   ]);
+  await store.commit([
+    {
+      type: 'end',
+      row: 1,
+      tombstone: tombstone(full('canary')),
+      notice: notice(full('canary')),
+    },
+  ]);
   const { url, secret, previousSecret } = callback('canary');
   const canaries = [
     url,
@@ -54,6 +64,7 @@ test('[ssrf-at-rest] no file of the store holds a callback URL or secret in plai
     'token=hidden',
     'callback.example',
     'https://second.example/hidden',
+    callback('sub_canary').secret,
   ];
   copyStore(path, aside, SUFFIXES);
   assert.deepEqual(

@@ -1,5 +1,5 @@
 /** Servers that end subscriptions wrongly. */
-import type { BrokenServer, Json } from '../proxy.ts';
+import type { BrokenServer, CallbackAnswer, Json } from '../proxy.ts';
 import {
   onResult,
   emptySuccess,
@@ -32,6 +32,14 @@ const keepingPermission = (n: number): BrokenServer['fault'] => ({
         ? { result: { events: [], hasMore: false } }
         : { error },
 });
+
+/** Answers every notice of a subscription but the first in the place of its callback. */
+function onlyFirst({ subscriptionId, terminated }: Json, memory: Json): CallbackAnswer | undefined {
+  if (terminated === undefined) return undefined;
+  const notices = `notices of ${subscriptionId}`;
+  memory[notices] = (memory[notices] ?? 0) + 1;
+  return memory[notices] === 1 ? undefined : { status: 503, headers: {}, body: '' };
+}
 
 export const ending: readonly BrokenServer[] = [
   {
@@ -103,6 +111,37 @@ export const ending: readonly BrokenServer[] = [
               headers: {},
               body: JSON.stringify({ ackSequence: params.afterSequence }),
             },
+    },
+  },
+  {
+    check: 'end-callback',
+    wrong: 'sends the notice only once',
+    fault: {
+      callback: ({ body: { params }, memory }) => onlyFirst(params, memory),
+    },
+  },
+  {
+    check: 'end-callback',
+    wrong: 'repeats the notice after a 2xx answer',
+    fault: {
+      callback: async (outgoing) => {
+        if (outgoing.body.params.terminated === undefined) return undefined;
+        const answer = await outgoing.send();
+        if (answer.status < 300) await outgoing.send();
+        return answer;
+      },
+    },
+  },
+  {
+    check: 'end-callback',
+    wrong: 'sends the notice of a subscription without expiry only once',
+    fault: {
+      ...onResult(['subscribe'], (result, { params, memory }) => {
+        memory[`endless ${result.subscriptionId}`] = params.noExpiry === true;
+        return result;
+      }),
+      callback: ({ body: { params }, memory }) =>
+        memory[`endless ${params.subscriptionId}`] === true ? onlyFirst(params, memory) : undefined,
     },
   },
   {
