@@ -439,7 +439,7 @@ function settle(sub, made, { kind, ackSequence, reject, category, retryAfterMs }
   else if (tooOften) suspend();
 }
 
-/** What a callback has still to learn about the end of its subscription. */
+/** The termination notice that a callback has still to take. */
 export const newNotice = (sub, reason) => ({ sub, reason, attempts: 0, nextAt: 0, sending: false });
 
 /**

@@ -40,7 +40,7 @@ export interface NoticesOptions {
   };
 }
 
-/** What happened to an attempt to send a notice: the label of its metric. */
+/** The result of an attempt to send a notice: the label of its metric. */
 type Result = 'delivered' | 'gone' | 'failed' | 'expired';
 
 /** Sends termination notices. */
@@ -48,6 +48,8 @@ export class Notices {
   readonly #o: NoticesOptions;
   /** Notices in flight, by subscription id, with their principal. */
   readonly #sending = new Map<string, string>();
+  /** Rows whose notice waits for an attempt of this process, until their end is committed. */
+  readonly #waiting = new Set<number>();
   /** When the next round starts, by the timer. */
   #at = Number.POSITIVE_INFINITY;
   #cancel: (() => void) | null = null;
@@ -88,6 +90,9 @@ export class Notices {
       dialects.of(callback).terminationNotice({ state, callback, random }, reason) === null
     )
       return undefined;
+    const busyUntil = attempts.busyUntil(row);
+    if (busyUntil === null) this.#waiting.delete(row);
+    else this.#waiting.add(row);
     const { subscriptionId, principal, key, select, epoch, head, acked, version, expiresAt } =
       state;
     const { url, secret, previousSecret, previousUntil, dialect } = callback;
@@ -102,7 +107,7 @@ export class Notices {
       },
       reason,
       attempts: 0,
-      dueAt: Math.max(clock.now(), attempt?.leaseUntil ?? 0, attempts.busyUntil(row) ?? 0),
+      dueAt: Math.max(clock.now(), attempt?.leaseUntil ?? 0, busyUntil ?? 0),
       forgetAt,
     };
   }
@@ -111,13 +116,16 @@ export class Notices {
   ended(row: number, { state: { subscriptionId }, dueAt }: Notice): void {
     const { attempts, clock, unitOfWork } = this.#o;
     this.#arm(dueAt);
-    if (attempts.busyUntil(row) === null) return;
-    attempts.whenFree(row, () => {
+    if (!this.#waiting.delete(row)) return;
+    const advance = (): void => {
       const now = clock.now();
       if (this.#closing || now >= dueAt || this.#sending.has(subscriptionId)) return;
       unitOfWork.write({ type: 'postpone', subscriptionId, attempts: 0, dueAt: now });
       unitOfWork.afterCommit(() => this.#arm(now));
-    });
+    };
+    // The attempt may have ended during the commit.
+    if (attempts.busyUntil(row) === null) advance();
+    else attempts.whenFree(row, advance);
   }
 
   /** Sends what is due and plans the rest. Called at the start and after a failed commit. */

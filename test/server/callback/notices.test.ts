@@ -201,6 +201,29 @@ describe('[end-callback] a termination notice', () => {
     await w.close();
   });
 
+  test('[cb-one-lease] does not wait longer for an attempt that is answered while the end is written', async () => {
+    const w = await world();
+    let answer = (_: OutboundResult): void => undefined;
+    w.endpoints.answer = ({ delivery }) =>
+      delivery.terminated === undefined
+        ? new Promise((resolve) => {
+            answer = resolve;
+          })
+        : response(200);
+    await subscribed(w);
+    await w.emit(1);
+    await turns();
+    w.meddled.before = async (writes) => {
+      if (!writes.some(({ type }) => type === 'end')) return;
+      answer(response(503));
+      await turns();
+    };
+    await revoke(w);
+    await turns();
+    assert.equal(notices(w).length, 1);
+    await w.close();
+  });
+
   test('[cb-one-lease] waits also for an attempt to a callback that was replaced', async () => {
     const w = await world();
     let answer = (_: OutboundResult): void => undefined;

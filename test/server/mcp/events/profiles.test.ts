@@ -108,6 +108,8 @@ describe('the differences', () => {
       );
       assert.deepEqual(events, [true, true]);
       await w.engine.remove(name);
+      // The notice waits for the answer to the last event.
+      if (undeclared !== 'sketch') await hook.nth(4);
       await w.pass(100);
       const control = hook.messages
         .map(({ body }) => body['type'] as string | undefined)
