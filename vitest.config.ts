@@ -29,7 +29,7 @@ const REPORTS = process.env['TEST_REPORTS'];
  * stay near five minutes on two cores.
  */
 const LONG = [
-  'conformance/test/{client,control,events,minimal,session}.test.ts',
+  'conformance/test/{client,control,events,minimal,official,session}.test.ts',
   'test/docs/api.test.ts',
   'test/interop/{conformance,peers}/**/*.test.ts',
   'test/interop/hostile/{memory,silence}.test.ts',

@@ -86,11 +86,15 @@ export function readRequirements(path: string): Requirements {
       url: url || file.spec_url,
       who,
       level,
-      recommended: /\bSHOULD\b/.test(text) && !/\bMUST\b/.test(text),
+      recommended: isRecommended(text),
     });
   }
   return { checks, excluded };
 }
+
+/** Whether the sentence is a recommendation: SHOULD without MUST. */
+export const isRecommended = (text: string): boolean =>
+  /\bSHOULD\b/.test(text) && !/\bMUST\b/.test(text);
 
 /** The checks that apply to a role. */
 export const checksFor = ({ checks }: Requirements, role: Role): Requirement[] =>

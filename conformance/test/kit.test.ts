@@ -3,15 +3,13 @@
  * when there is nothing to test.
  */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'vitest';
-import { fileURLToPath } from 'node:url';
 import { Control } from '../runner/control.ts';
 import { readExpected, standing } from '../runner/expected.ts';
 import { Observations, NotApplicable, NotShown } from '../runner/observations.ts';
@@ -229,38 +227,8 @@ describe('reports', () => {
     const statuses = (checksReport(outcome, new Date(0)) as { status: string }[]).map(
       ({ status }) => status,
     );
-    assert.deepEqual(statuses, ['FAILURE', 'WARNING', 'SKIPPED', 'SKIPPED', 'SUCCESS']);
-  });
-
-  test('the traceability command of the official suite reads checks.json', async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'kit-'));
-    t.onTestFinished(() => rmSync(folder, { recursive: true }));
-    const text = readFileSync(REQUIREMENT_FILES.triggers, 'utf8')
-      .replace('sep: 0000', 'sep: 9999')
-      .replaceAll('sep-0000-', 'sep-9999-');
-    const { mkdirSync } = await import('node:fs');
-    mkdirSync(join(folder, 'src', 'seps'), { recursive: true });
-    mkdirSync(join(folder, 'results', 'server-triggers'), { recursive: true });
-    writeFileSync(join(folder, 'src', 'seps', 'sep-9999.yaml'), text);
-    const result = { ...outcomeOf('passed').results[0]!, id: 'sep-9999-log-contiguous' };
-    writeFileSync(
-      join(folder, 'results', 'server-triggers', 'checks.json'),
-      JSON.stringify(checksReport({ ...outcome, results: [result] }, new Date(0))),
-    );
-    const cli = fileURLToPath(
-      new URL(
-        '../../node_modules/@modelcontextprotocol/conformance/dist/index.js',
-        import.meta.url,
-      ),
-    );
-    const { code, err } = await run(
-      process.execPath,
-      [cli, 'traceability', '--results', 'results', '--source', 'kit@0'],
-      folder,
-    );
-    assert.equal(code, 0, err);
-    const written = readFileSync(join(folder, 'src', 'seps', 'traceability.json'), 'utf8');
-    assert.match(written, /sep-9999-log-contiguous/);
+    // What could not be shown is not skipped: skipped counts as fine there.
+    assert.deepEqual(statuses, ['FAILURE', 'WARNING', 'FAILURE', 'SKIPPED', 'SUCCESS']);
   });
 });
 
@@ -413,20 +381,4 @@ async function command(...args: string[]): Promise<{ code: number; out: string; 
     },
   });
   return { code, ...screen };
-}
-
-function run(
-  file: string,
-  args: readonly string[],
-  cwd: string,
-): Promise<{ code: number; out: string; err: string }> {
-  return new Promise((resolve) => {
-    execFile(file, [...args], { cwd, timeout: 60_000 }, (error, out, err) =>
-      resolve({
-        code: error === null ? 0 : typeof error.code === 'number' ? error.code : 1,
-        out,
-        err: err + out,
-      }),
-    );
-  });
 }
