@@ -56,7 +56,7 @@ const PARTS: readonly (readonly [name: string, what: string, levels: readonly Le
   ],
   [
     'triggers-durable',
-    'What a server has promised survives a crash. Optional: a server declares the level `durable`.',
+    'Events, numbers, grants and acknowledgements survive a crash. Optional: a server declares the level `durable`.',
     ['durable'],
   ],
 ];

@@ -18,8 +18,8 @@ export interface ConformanceCheck {
 }
 
 /**
- * The official status. There, `SKIPPED` counts as fine. What a peer declares and could not show has
- * the status of a violation, and `details.untestable` says which of the two it is.
+ * The official status. There, `SKIPPED` counts as fine. A check that the peer declares and could not
+ * show has the status of a violation, and `details.untestable` says which of the two it is.
  */
 function statusOf({ verdict, text }: CheckResult): ConformanceCheck['status'] {
   switch (verdict) {
