@@ -263,6 +263,11 @@ const variables = {
     'sketch',
     'The profile of `events/*` for clients that do not declare that extension: see `sep/mapping-events.md`.',
   ),
+  EVENTS_ALWAYS_EXPIRE: variable(
+    flag(),
+    'false',
+    'Whether webhooks of `events/*` that ask for no expiry get the longest lifetime instead, for receivers that require an instant in `refreshBefore`.',
+  ),
   EVENTS_WEBHOOK_ID: variable(
     z.enum(['eventId', 'message'], 'must be eventId or message'),
     'eventId',

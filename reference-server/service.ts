@@ -164,6 +164,7 @@ export async function createService({
       });
       attachEvents(mcp, engine, {
         undeclared: config.EVENTS_PROFILE,
+        alwaysExpires: config.EVENTS_ALWAYS_EXPIRE,
         log,
         caller,
         ready: service.start,

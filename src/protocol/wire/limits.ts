@@ -14,6 +14,8 @@ const DAY_MS = 24 * HOUR_MS;
 export const TTL_MIN_MS = MINUTE_MS;
 export const TTL_DEFAULT_MS = HOUR_MS;
 export const TTL_MAX_MS = 30 * DAY_MS;
+/** Longest lifetime that a client can ask for: ten years (SEP: Limits). */
+export const LIFETIME_MAX_MS = 315_576_000_000;
 /** Lifetime of a tombstone, the record of an ended subscription. */
 export const TOMBSTONE_MS = DAY_MS;
 

@@ -40,6 +40,11 @@ export interface EventsOptions extends BindingOptions {
    * that declare it get `sep`. Default `sketch`, which clients from before SEP-3415 expect.
    */
   readonly undeclared?: ProfileName;
+  /**
+   * Whether every webhook gets the longest lifetime at most, also one that asks for no expiry. For
+   * receivers that require an instant in `refreshBefore`. Default false.
+   */
+  readonly alwaysExpires?: boolean;
 }
 
 const METHODS = Object.keys(eventsMethods) as EventsMethod[];
@@ -61,7 +66,7 @@ export function attachEvents(
   claimBinding(mcp, 'events', METHODS);
   const log = options.log ?? silentLog;
   const caller = options.caller ?? callerOf;
-  const undeclared = options.undeclared ?? 'sketch';
+  const { undeclared = 'sketch', alwaysExpires = false } = options;
   const announce = announcer(mcp, engine, options);
   for (const method of METHODS) {
     mcp.server.setRequestHandler(method, { params: passThrough }, async (params, ctx) => {
@@ -78,7 +83,9 @@ export function attachEvents(
       };
       try {
         await options.ready?.();
-        return { ...(await answer(mcp, method, params, { engine, request, profile, log })) };
+        return {
+          ...(await answer(mcp, method, params, { engine, request, profile, log, alwaysExpires })),
+        };
       } catch (error) {
         const known = errorFor(error, profile);
         throw known === null

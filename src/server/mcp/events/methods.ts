@@ -24,6 +24,8 @@ export interface EventsContext {
   /** The profile of the client. */
   readonly profile: Profile;
   readonly log: Log;
+  /** Whether every webhook expires, also one that asks for no expiry. */
+  readonly alwaysExpires: boolean;
 }
 
 /** One method. */
@@ -74,7 +76,7 @@ export const eventsMethods: Readonly<Record<EventsMethod, Row>> = {
   ),
   'events/subscribe': row('events/subscribe', async (context, caller, params) => {
     await assertOffered(context, caller, params);
-    return subscribe(context.engine, caller, params, context.profile, context.log);
+    return subscribe(caller, params, context);
   }),
   'events/unsubscribe': row('events/unsubscribe', ({ engine, profile }, caller, params) =>
     unsubscribe(engine, caller, params, profile),

@@ -20,19 +20,20 @@ export interface LogAt {
 
 /**
  * Converts an event into an occurrence. Its `_meta` has the sequence number, so that a client can
- * notice missing events, and the time of acceptance (SEP: When a peer lacks the extension).
+ * notice missing events, and the time of acceptance (SEP: When a peer lacks the extension). The
+ * cursor is optional in SEP-3415, and receivers exist that require it.
  */
 export function occurrence(
   { sequence, eventId, name, timestamp, acceptedAt, data, _meta }: TriggerEvent,
   { subscriptionId, epoch, head }: LogAt,
-  cursor?: string,
+  cursor: string,
 ): EventOccurrence {
   return {
     eventId,
     name,
     timestamp,
     data,
-    ...(cursor === undefined ? {} : { cursor }),
+    cursor,
     _meta: {
       ..._meta,
       [EXTENSION_ID]: { subscriptionId, epoch, sequence, head, acceptedAt },

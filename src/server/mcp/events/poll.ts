@@ -29,7 +29,9 @@ export async function poll(
   };
   const delivery = await engine.pull(caller, pull);
   return {
-    events: delivery.events.map((event) => occurrence(event, delivery)),
+    events: delivery.events.map((event) =>
+      occurrence(event, delivery, cursorOf(delivery, event.sequence)),
+    ),
     cursor: cursorOf(delivery, lastOf(delivery)),
     truncated: truncated || (delivery.gaps ?? []).length > 0,
     hasMore: !bootstrap && delivery.hasMore,

@@ -3,15 +3,16 @@
  * client's profile. Principal, URL, name and arguments identify it. A repeated `events/subscribe`
  * is a refresh: it renews the subscription and sets its secret and profile.
  */
-import type { Log } from '../../engine/ports.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { canonicalJson, sha256 } from '../../../protocol/wire/canonical.ts';
 import { notFound, unsupported, WireError } from '../../../protocol/wire/errors.ts';
+import { LIFETIME_MAX_MS } from '../../../protocol/wire/limits.ts';
 import type { Selection, Subscription } from '../../../protocol/wire/schema.ts';
 import { cursorOf, parseCursor } from './occurrence.ts';
 import { callbackReason, DRAINS } from './errors.ts';
 import { selectionOf } from './start.ts';
 import { webhookSubscriptionId } from './dialects.ts';
+import type { EventsContext } from './methods.ts';
 import { dialectOf, type Profile } from './profiles.ts';
 import type {
   DeliveryStatus,
@@ -32,11 +33,9 @@ const SKIP_AFTER_MS = 86_400_000;
  * another delivery mode.
  */
 export async function subscribe(
-  engine: BindableEngine,
   caller: Caller,
   params: SubscribeParams,
-  profile: Profile,
-  log: Log,
+  { engine, profile, log, alwaysExpires }: Omit<EventsContext, 'request'>,
 ): Promise<SubscribeResult> {
   const {
     delivery: { mode, url, secret },
@@ -57,7 +56,9 @@ export async function subscribe(
       ...(ttlMs === undefined
         ? {}
         : ttlMs === null
-          ? { noExpiry: true }
+          ? alwaysExpires
+            ? { ttlMs: LIFETIME_MAX_MS }
+            : { noExpiry: true }
           : { ttlMs: wholeMs(ttlMs) }),
     },
     { dialect: dialectOf(profile.name) },

@@ -41,6 +41,10 @@ describe('where a poll begins', () => {
     assert.deepEqual(texts(second['events']), ['one', 'two']);
     assert.notEqual(second['cursor'], cursor);
     assert.deepEqual((await w.poll({ cursor: second['cursor'] }))['events'], []);
+    // Each event has its own cursor, from which what came after it is read.
+    const [one, two] = second['events'] as { readonly cursor: string }[];
+    assert.equal(two!.cursor, second['cursor']);
+    assert.deepEqual(texts((await w.poll({ cursor: one!.cursor }))['events']), ['two']);
   });
 
   test('an occurrence has the members of SEP-3415, and its number beside them [SEP-3415 D11 R10] [deg-events-meta]', async (t) => {
@@ -55,10 +59,12 @@ describe('where a poll begins', () => {
     );
     await w.engine.settled();
     const {
+      cursor: end,
       events: [event],
     } = await w.poll({ cursor });
     const { _meta, ...rest } = event;
     assert.deepEqual(rest, {
+      cursor: end,
       eventId: 'upstream-7',
       name: box.type.name,
       timestamp: '2026-11-21T09:00:00.000Z',

@@ -39,7 +39,10 @@ const withoutMessage = (
 
 const READINGS: Readonly<Record<string, (one: Case) => void>> = {
   occurrence: ({ event, log, occurrence: expected }) =>
-    assert.deepEqual(occurrence(event!, log!), expected),
+    assert.deepEqual(occurrence(event!, log!, 'here'), {
+      ...(expected as object),
+      cursor: 'here',
+    }),
   termination: ({ reason, profile, error }) =>
     assert.deepEqual(withoutMessage(endingError(reason!, PROFILES[profile!])), error),
   error: ({ name, data, profile, error }) =>

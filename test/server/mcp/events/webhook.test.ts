@@ -396,10 +396,11 @@ describe('lifetimes', () => {
     assert.equal(await granted(90_000), 90_000, 'and back to a finite one');
   });
 
-  test('always end on a server that disallows endless ones, or whose store is volatile [SEP-3415 R29 A3]', async (t) => {
+  test('always end on a server that disallows endless ones here or everywhere, or whose store is volatile [SEP-3415 R29 A3]', async (t) => {
     for (const options of [
       { engine: { ttl: { allowNoExpiry: false } } },
       { store: { path: ':memory:' } },
+      { alwaysExpires: true },
     ]) {
       const w = await eventsWorld(t, options);
       const hook = await w.receiver();

@@ -43,6 +43,7 @@ export const SEP: Asking = { clientCapabilities: { extensions: { [EVENTS]: {} } 
 
 export interface EventsWorldOptions extends WorldOptions {
   readonly undeclared?: ProfileName;
+  readonly alwaysExpires?: boolean;
 }
 
 /** Everything that exists once per server. */
@@ -52,6 +53,7 @@ export class EventsWorld extends World {
 
   constructor({
     undeclared,
+    alwaysExpires,
     engine = {},
     triggers = [box, meter, mail, number],
     ...rest
@@ -62,6 +64,7 @@ export class EventsWorld extends World {
       engine: { dialects: eventsDialects(), ...engine },
       install: (mcp, world) =>
         attachEvents(mcp, world.engine, {
+          ...(alwaysExpires === undefined ? {} : { alwaysExpires }),
           log: {
             debug: () => undefined,
             info: (fields, message) =>
