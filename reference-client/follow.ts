@@ -2,8 +2,10 @@
  * Prints the items of a `Following`: the mode and its guarantee, every event with its number, and
  * every loss. Also prints every change of the connection, and of a subscription's status.
  */
+import { RemoteError } from 'mcp-triggers-experimental/client';
 import type {
   FollowGuarantee,
+  FollowedEvent,
   Following,
   FollowItem,
   FollowState,
@@ -16,20 +18,26 @@ import { duration, printable, summary } from './text.ts';
 /** Interval between checks of the status, which can change while no events arrive. */
 const STATUS_CHECK_MS = 500;
 
-/**
- * Prints until the following is closed, or until `limit` events were printed and acknowledged.
- * `names`: the names of the selections.
- */
+export interface FollowPrinting {
+  /** The names of the selections. */
+  readonly names: readonly string[];
+  /** Events to print and acknowledge before the end. */
+  readonly limit: number;
+  /** Reads the data of an event with a `dataRef`; undefined = print the reference. */
+  readonly dataOf: ((event: FollowedEvent['event']) => Promise<unknown>) | undefined;
+}
+
+/** Prints until the following is closed, or until `limit` events were printed and acknowledged. */
 export async function follow(
   following: Following,
-  names: readonly string[],
   printer: Printer,
-  limit: number,
+  { names, limit, dataOf }: FollowPrinting,
 ): Promise<void> {
   const watching = watchStatus(following, printer);
   try {
     let events = 0;
-    for await (const item of following) {
+    for await (const next of following) {
+      const item = dataOf === undefined ? next : await withData(next, dataOf);
       printer.result(withoutAck(item), describe(item, names, printer.width));
       if (item.type !== 'event' || ++events < limit) continue;
       await item.ack();
@@ -37,6 +45,22 @@ export async function follow(
     }
   } finally {
     clearInterval(watching);
+  }
+}
+
+/** The item with the data to which it refers. */
+async function withData(
+  item: FollowItem,
+  dataOf: NonNullable<FollowPrinting['dataOf']>,
+): Promise<FollowItem> {
+  if (item.type !== 'event' || item.event.dataRef === undefined) return item;
+  const { dataRef: _, ...event } = item.event;
+  try {
+    return { ...item, event: { ...event, data: await dataOf(item.event) } };
+  } catch (error) {
+    // The server no longer has them: the reference is all that is left to print.
+    if (error instanceof RemoteError) return item;
+    throw error;
   }
 }
 
@@ -97,7 +121,7 @@ function describe(item: FollowItem, names: readonly string[], width: number): st
 
 /** One event. `~` marks a number that the client counted itself, which the server does not know. */
 function eventLine(
-  { number, event: { timestamp, name, eventId, data } }: Extract<FollowItem, { type: 'event' }>,
+  { number, event: { timestamp, name, eventId, data, dataRef } }: Extract<FollowItem, { type: 'event' }>,
   width: number,
 ): string {
   const count = number.by === 'server' ? String(number.sequence) : `~${number.count}`;
@@ -106,6 +130,7 @@ function eventLine(
     : new Date(timestamp).toISOString().slice(11, 23);
   const start = `${count.padStart(6)}  ${time}  ${printable(name)}  ${printable(eventId)}`;
   // On a narrow terminal the line wraps.
+  if (dataRef !== undefined) return `${start}  ${dataRef.bytes} bytes at ${printable(dataRef.uri)}`;
   return `${start}  ${summary(data, Math.max(30, width - start.length - 2))}`;
 }
 

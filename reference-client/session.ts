@@ -57,6 +57,7 @@ export async function run(
   const connection = await Promise.race([
     connect(target, {
       protocol: globals.protocol,
+      dataRef: true,
       clientInfo: { name: 'mcp-triggers-reference-client', version: packageJson.version },
     }),
     stopped(shell.stop),

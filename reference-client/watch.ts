@@ -46,6 +46,7 @@ interface Options {
   readonly port: number;
   readonly count?: number;
   readonly unsubscribe?: true;
+  readonly fetchData?: true;
 }
 
 const MODES: readonly ModeName[] = [
@@ -132,6 +133,10 @@ export function watch(shell: Shell): void {
       count('--count', 1, Number.MAX_SAFE_INTEGER),
     )
     .option(
+      '--fetch-data',
+      'read the data of events that are too large for a delivery; without it, print where they are',
+    )
+    .option(
       '--unsubscribe',
       'end the subscription when stopping; without it, the next watch continues the subscription',
     )
@@ -159,7 +164,7 @@ async function watchWith(
   client: TriggersClient,
   printer: Printer,
   options: FollowOptions,
-  { count: limit = Infinity, unsubscribe }: Options,
+  { count: limit = Infinity, unsubscribe, fetchData }: Options,
 ): Promise<void> {
   const following: Following = client.follow({
     ...options,
@@ -175,12 +180,11 @@ async function watchWith(
   shell.stop.addEventListener('abort', stopped, { once: true });
   if (shell.stop.aborted) stopped();
   try {
-    await follow(
-      following,
-      options.select.map(({ name }) => name),
-      printer,
+    await follow(following, printer, {
+      names: options.select.map(({ name }) => name),
       limit,
-    );
+      dataOf: fetchData === true ? (event) => client.data(event, { signal: shell.stop }) : undefined,
+    });
   } catch (error) {
     if (!shell.stop.aborted) throw error;
   } finally {

@@ -9,6 +9,9 @@ const PREFIX = 'TRIGGERS_';
 
 const DAY_MS = 86_400_000;
 const GIB = 2 ** 30;
+const MIB = 2 ** 20;
+/** An event of this size fits into a delivery. */
+const EVENT_BYTES_MAX = 240 * 1024;
 
 const integer = (min: number, max: number) =>
   z
@@ -149,6 +152,11 @@ const variables = {
     integer(2 ** 20, 2 ** 50),
     String(4 * GIB),
     'The size at which the store rejects new events. Acknowledging and trimming still work.',
+  ),
+  MAX_EVENT_BYTES: variable(
+    integer(EVENT_BYTES_MAX, 2 ** 30),
+    String(4 * MIB),
+    'The largest data of an event that is stored, in bytes. Data above 240 KiB are delivered by reference to clients that declare it.',
   ),
   DELIVERY_KEY: secret(
     privateJwk().optional(),

@@ -114,6 +114,7 @@ export async function createService({
       maxMs: config.TTL_MAX_MS,
       allowNoExpiry: config.ALLOW_NO_EXPIRY,
     },
+    maxEventBytes: config.MAX_EVENT_BYTES,
     quotas: {
       subscriptionsPerPrincipal: config.MAX_SUBSCRIPTIONS_PER_PRINCIPAL,
       streamsPerPrincipal: config.MAX_STREAMS_PER_PRINCIPAL,

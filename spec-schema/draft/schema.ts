@@ -286,11 +286,16 @@ export interface ServerCapability {
 }
 
 /**
- * The client's settings for the extension. Declaring it is optional; it has no members yet.
+ * The client's settings for the extension, in its own capabilities at the place of {@link ServerCapability}. Declaring
+ * them is optional.
  * @category Settings
  */
 export interface ClientCapability {
-  [member: string]: unknown;
+  /**
+   * The options that the client declares: `dataRef` asks for large data by reference. Absent = none.
+   * @uniqueItems true
+   */
+  options?: Option[];
 }
 
 /* ------------------------------------------------------------------ trigger types ----------------------------------------------------------------- */
@@ -538,7 +543,7 @@ export interface TriggerEvent {
 }
 
 /**
- * Where the data of a large event is: a resource of the same server, for the owner only, while the number is retained.
+ * Where the data of a large event is: a resource of the same server, for the owner only, while the log retains the event.
  * @category Delivery
  */
 export interface DataRef {
@@ -548,7 +553,7 @@ export interface DataRef {
    */
   uri: string;
   /**
-   * Bytes of the data as JSON without insignificant whitespace.
+   * Bytes of the resource's text in UTF-8: the data as JSON without insignificant whitespace.
    * @asType integer
    * @minimum 0
    */

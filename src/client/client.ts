@@ -23,11 +23,18 @@ import type {
 } from '../../spec-schema/draft/schema.ts';
 import { Following } from './follow/following.ts';
 import type { FollowOptions } from './follow/types.ts';
+import { dataOf, type DataHolder } from './large-data.ts';
 import type { SubscribeOptions } from './options.ts';
 import type { Connection } from './sdk/connection.ts';
 import { misbehaved } from './sdk/peer-error.ts';
 import { TriggersApi, type AbortOptions } from './sdk/triggers-api.ts';
 import { TriggersSubscription } from './subscription/subscription.ts';
+
+/** Options of {@link TriggersClient.data}. */
+export interface DataOptions extends AbortOptions {
+  /** More bytes of JSON are not read. Default 4 MiB. */
+  readonly maxBytes?: number;
+}
 
 /** A list with more pages counts as endless. */
 const PAGES_MAX = 1000;
@@ -145,6 +152,19 @@ export class TriggersClient {
    */
   pull(params: PullRequestParams, options?: AbortOptions): Promise<PullResult> {
     return this.#api.pull(params, options);
+  }
+
+  /**
+   * The data of an event: its own, or those that its `dataRef` leads to. Connect with `dataRef:
+   * true` to get such events. Rejects with `not_supported`, reason `too_large`, for more than
+   * `maxBytes` (default 4 MiB); with `peer_misbehaved`, reason `data`, if the resource is not one
+   * JSON text of the announced size; and with `RemoteError` when the log no longer has the event
+   * (SEP: Data by reference).
+   */
+  data(event: DataHolder, options: DataOptions = {}): Promise<unknown> {
+    const { signal = new AbortController().signal, maxBytes } = options;
+    const { timeoutMs } = this.connection;
+    return dataOf(this.connection, event, { signal, timeoutMs, maxBytes });
   }
 
   /**

@@ -25,7 +25,8 @@ export type {
 } from './sdk/connection.ts';
 export type { RawCapabilities } from './sdk/handshake-observer.ts';
 export type { ServerStreamState } from './sdk/server-stream.ts';
-export { triggersClient, type TriggersClient } from './client.ts';
+export { triggersClient, type DataOptions, type TriggersClient } from './client.ts';
+export type { DataHolder } from './large-data.ts';
 export type { AbortOptions } from './sdk/triggers-api.ts';
 export type { TriggersSubscription } from './subscription/subscription.ts';
 export type {

@@ -66,6 +66,21 @@ describe('answers', () => {
     assert.deepEqual(await mounted.receiver.position(WHO), { epoch: EPOCH, sequence: 7 });
   });
 
+  test('[ref-event] hands on an event whose data are elsewhere', async () => {
+    const { items, apply } = keeper();
+    await using mounted = await mount({ apply });
+    const to = await mounted.receiver.register(WHO);
+    const delivery = deliveryOf(0, [1]);
+    const { data: _, ...event } = delivery.events[0]!;
+    const dataRef = { uri: 'triggers-data://log/any/1', bytes: 300_000 };
+    const large = { ...delivery, events: [{ ...event, dataRef }] };
+    assert.deepEqual(await answer(post(large, to)), { ackSequence: 1 });
+    assert.deepEqual(
+      items.map((item) => item.type === 'event' && [item.event.data, item.event.dataRef]),
+      [[undefined, dataRef]],
+    );
+  });
+
   test('[gen-ignore-unknown] handles unknown values of open enumerations as the general case', async () => {
     const { items, apply } = keeper();
     await using mounted = await mount({ apply });

@@ -296,10 +296,10 @@ describe('changes of the catalog', () => {
 });
 
 describe('a client without the extension', () => {
-  /** All its answers, without the parts that always differ. */
-  async function experience(w: World): Promise<unknown[]> {
+  /** All its answers, except to these methods, without the parts that always differ. */
+  async function experience(w: World, except: readonly string[] = []): Promise<unknown[]> {
     const all: unknown[] = [];
-    for (const [method, params] of [
+    const asked = [
       ['server/discover', {}],
       ['tools/list', {}],
       ['resources/list', {}],
@@ -311,7 +311,8 @@ describe('a client without the extension', () => {
       ['events/stream', {}],
       ['tools/call', { name: 'x' }],
       ['subscriptions/listen', { notifications: {} }],
-    ] as const) {
+    ] as const;
+    for (const [method, params] of asked.filter(([name]) => !except.includes(name))) {
       const { status, result, error } = await w.call(method, params, { id: 7 });
       const extensions = (result?.['capabilities'] as Json | undefined)?.['extensions'] as
         Json | undefined;
@@ -328,10 +329,20 @@ describe('a client without the extension', () => {
   }
 
   test('[deg-none] is answered as by a server without the extension, apart from the declaration', async (t) => {
+    const bare = await world(t, { bare: true });
     assert.deepEqual(
-      await experience(await world(t)),
-      await experience(await world(t, { bare: true })),
+      await experience(await world(t, { attach: { options: ['history'] } })),
+      await experience(bare),
     );
+    // The option `dataRef` is served by resources.
+    const w = await world(t);
+    const resources = ['server/discover', 'resources/list'];
+    assert.deepEqual(await experience(w, resources), await experience(bare, resources));
+    assert.deepEqual(
+      Object.keys((await w.ok('server/discover'))['capabilities']).toSorted(),
+      ['experimental', 'extensions', 'resources'],
+    );
+    assert.deepEqual((await w.ok('resources/list'))['resources'], []);
   });
 
   test('[deg-server-same-log, deg-events-meta, deg-no-control] is not served events/* from these logs, so their rules cannot be broken', async (t) => {

@@ -285,6 +285,7 @@ export class World {
         accept: 'application/json, text/event-stream',
         'mcp-protocol-version': '2026-07-28',
         'mcp-method': method,
+        ...('uri' in params ? { 'mcp-name': String(params.uri) } : {}),
         ...(as === null ? {} : { authorization: `Bearer ${this.token(as)}` }),
       },
       body: JSON.stringify({ jsonrpc: '2.0', id, method, params: { ...params, _meta } }),

@@ -297,6 +297,9 @@ export class MortalStore implements Store {
   bytesOf(...args: Parameters<Store['bytesOf']>) {
     return this.#ask(() => this.#inner.bytesOf(...args));
   }
+  data(...args: Parameters<Store['data']>) {
+    return this.#ask(() => this.#inner.data(...args));
+  }
   acceptedAt(...args: Parameters<Store['acceptedAt']>) {
     return this.#ask(() => this.#inner.acceptedAt(...args));
   }

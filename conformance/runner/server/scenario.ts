@@ -168,9 +168,9 @@ export class ServerTest {
     );
   }
 
-  /** A session of the same principal in this revision. */
-  open(era: Era): Promise<Session> {
-    return Session.open(this.subject.access, era, this.subject.extension);
+  /** A session of the same principal in this revision, in which the kit declares these options. */
+  open(era: Era, options: readonly string[] = []): Promise<Session> {
+    return Session.open(this.subject.access, era, this.subject.extension, options);
   }
 
   /**

@@ -92,6 +92,8 @@ export class Session {
   readonly extension: string;
   /** The declared capabilities of the server. */
   readonly capabilities: Json;
+  /** The options that the kit declares as a client. */
+  readonly #options: readonly string[];
   readonly #sessionId: string | null;
   readonly #record = recorder();
   #id = 0;
@@ -104,28 +106,35 @@ export class Session {
     extension: string,
     capabilities: Json,
     sessionId: string | null,
+    options: readonly string[],
   ) {
     this.era = era;
     this.access = access;
     this.extension = extension;
     this.capabilities = capabilities;
     this.#sessionId = sessionId;
+    this.#options = options;
   }
 
   /**
-   * Opens a session. Throws `NoServer` when no MCP server answers, `RpcError` when the server
-   * rejects the revision.
+   * Opens a session, in which the kit declares these options. Throws `NoServer` when no MCP server
+   * answers, `RpcError` when the server rejects the revision.
    */
-  static async open(access: Access, era: Era, extension: string = EXTENSION): Promise<Session> {
-    const probe = new Session(era, access, extension, {}, null);
+  static async open(
+    access: Access,
+    era: Era,
+    extension: string = EXTENSION,
+    options: readonly string[] = [],
+  ): Promise<Session> {
+    const probe = new Session(era, access, extension, {}, null, options);
     if (era === '2026-07-28') {
       const { result, error, status } = await probe.ask('server/discover', {});
       if (error !== undefined) throw new RpcError(error, status);
-      return new Session(era, access, extension, result?.capabilities ?? {}, null);
+      return new Session(era, access, extension, result?.capabilities ?? {}, null, options);
     }
     const answer = await probe.ask('initialize', {
       protocolVersion: era,
-      capabilities: { experimental: { [extension]: {} } },
+      capabilities: { experimental: probe.#declared },
       clientInfo: CLIENT,
     });
     if (answer.error !== undefined) throw new RpcError(answer.error, answer.status);
@@ -135,9 +144,15 @@ export class Session {
       extension,
       answer.result?.capabilities ?? {},
       answer.headers.get('mcp-session-id'),
+      options,
     );
     await session.notify('notifications/initialized', {});
     return session;
+  }
+
+  /** The settings of the kit as a client. */
+  get #declared(): object {
+    return { [this.extension]: this.#options.length === 0 ? {} : { options: this.#options } };
   }
 
   /** The extension's settings at the place of this revision; undefined = not declared. */
@@ -249,13 +264,13 @@ export class Session {
     signal: AbortSignal,
   ): Promise<Response> {
     const modern = this.era === '2026-07-28';
-    const declared = clientCapabilities ?? { extensions: { [this.extension]: {} } };
+    const declared = clientCapabilities ?? { extensions: this.#declared };
     const envelope = {
       [`${META}/protocolVersion`]: this.era,
       [`${META}/clientInfo`]: CLIENT,
       [`${META}/clientCapabilities`]: declared,
     };
-    const own = (params as { readonly _meta?: object })._meta;
+    const { _meta: own, uri } = params as { readonly _meta?: object; readonly uri?: string };
     const _meta = { ...(modern ? envelope : {}), ...own, ...meta };
     const body = {
       jsonrpc: '2.0',
@@ -270,6 +285,7 @@ export class Session {
       accept: 'application/json, text/event-stream',
       ...(method === 'initialize' ? {} : { 'mcp-protocol-version': this.era }),
       ...(modern ? { 'mcp-method': method } : {}),
+      ...(modern && uri !== undefined ? { 'mcp-name': uri } : {}),
       ...(this.#sessionId === null ? {} : { 'mcp-session-id': this.#sessionId }),
       ...(this.access.token === undefined ? {} : { authorization: `Bearer ${this.access.token}` }),
       ...headers,

@@ -3,6 +3,7 @@
  * of modes is in `mode-table.ts` (SEP: When a peer lacks the extension).
  */
 import type {
+  DataRef,
   Drain,
   GapReason,
   Selection,
@@ -89,6 +90,8 @@ export interface FollowedEvent {
      * `{ items }` of a list. In `tool`: `{ tool, result }`.
      */
     readonly data: unknown;
+    /** In `triggers`: instead of `data`, which `TriggersClient.data` reads from there. */
+    readonly dataRef?: DataRef;
   };
   /**
    * Finishes this item and every item before it. Resolves once that is saved, and acknowledged to a

@@ -6,10 +6,12 @@ import {
   Client,
   StreamableHTTPClientTransport,
   SUPPORTED_PROTOCOL_VERSIONS,
+  type ClientCapabilities,
   type Transport,
 } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { systemClock } from '../../protocol/lib/clock.ts';
+import { placeCapability } from '../../protocol/wire/capability.ts';
 import { EXTENSION_ID } from '../../protocol/wire/schema.ts';
 import { HttpGuard } from './http-guard.ts';
 import { EVENTS_EXTENSION_ID } from '../../protocol/events/names.ts';
@@ -55,11 +57,11 @@ const MODES = {
 
 async function attempt(
   target: HttpTarget | StdioTarget,
-  { clientInfo, timeoutMs }: ConnectOptions,
+  { clientInfo, dataRef, timeoutMs }: ConnectOptions,
   mode: (typeof MODES)[keyof typeof MODES],
 ): Promise<Client> {
   const client = new Client(clientInfo ?? { name: 'mcp-triggers-experimental', version: '0' }, {
-    capabilities: { extensions: { [EXTENSION_ID]: {}, [EVENTS_EXTENSION_ID]: {} } },
+    capabilities: capabilitiesOf(dataRef === true),
     versionNegotiation: { mode },
   });
   const transport = 'url' in target ? httpTransport(target) : stdioTransport(target);
@@ -76,6 +78,12 @@ async function attempt(
     throw 'url' in target ? peerError(error, guard?.token) : error;
   }
   return client;
+}
+
+/** What the client declares. Settings with content are in the place of every revision. */
+function capabilitiesOf(dataRef: boolean): ClientCapabilities {
+  const extensions = { [EXTENSION_ID]: {}, [EVENTS_EXTENSION_ID]: {} };
+  return dataRef ? placeCapability({ extensions }, { options: ['dataRef'] }) : { extensions };
 }
 
 /** Bounds for the `retry:` field that a server sends on a stream. */

@@ -46,6 +46,12 @@ export interface ConnectOptions {
    * callbacks: such a client knows only the name that its server gives itself.
    */
   readonly server?: string;
+  /**
+   * Declares the option `dataRef`: in new subscriptions, events that are too large for a delivery
+   * have a `dataRef` instead of `data`, which `TriggersClient.data` reads. Default: they are
+   * `too_large` gaps. For an SDK client as target, its owner declares (SEP: Data by reference).
+   */
+  readonly dataRef?: boolean;
   /** Timeout of the connection, and of a call without its own. Milliseconds; default 60,000. */
   readonly timeoutMs?: number;
   readonly clock?: Clock;

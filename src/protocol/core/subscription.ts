@@ -19,6 +19,8 @@ export interface Seed {
   readonly ttlMs: number | null;
   readonly retention: Retention;
   readonly epoch: string;
+  /** See {@link Subscription.dataRef}. */
+  readonly dataRef?: true;
 }
 
 /** Returns a new subscription with an empty log. */

@@ -102,6 +102,11 @@ export interface Subscription {
   readonly principal: string;
   readonly key: string;
   readonly createdAt: number;
+  /**
+   * True: an event that is too large for a delivery is in this log with a reference to its data;
+   * absent: it is a gap (SEP: Data by reference).
+   */
+  readonly dataRef?: true;
 
   /* configuration: covered by the ETag */
   readonly select: readonly Selection[];

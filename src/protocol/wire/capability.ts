@@ -6,8 +6,10 @@
 import {
   EXTENSION_ID,
   REVISION,
+  type ClientCapability,
   type Drain,
   type Level,
+  type Option,
   type ServerCapability,
 } from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from './errors.ts';
@@ -65,6 +67,19 @@ export function capabilityOf(
   return null;
 }
 
+/**
+ * The options that a client declares in its own settings, in the place of any MCP revision. Settings
+ * that are not valid declare none: a server serves a client without them.
+ */
+export function clientOptionsOf(capabilities: unknown): readonly Option[] {
+  for (const place of placesOf(undefined)) {
+    const settings = member(member(capabilities, place), EXTENSION_ID);
+    const checked = check('ClientCapability', settings);
+    if (settings !== undefined && checked.ok) return checked.value.options ?? [];
+  }
+  return [];
+}
+
 const invalidSettings = (expected: string, path: string): LocalError =>
   new LocalError(
     'peer_misbehaved',
@@ -78,7 +93,7 @@ const invalidSettings = (expected: string, path: string): LocalError =>
  */
 export function placeCapability<T extends Capabilities>(
   capabilities: T,
-  settings: ServerCapability,
+  settings: ServerCapability | ClientCapability,
   protocolVersion?: string,
 ): T {
   const added = placesOf(protocolVersion).map((place) => [

@@ -3,7 +3,7 @@
  * acceptance, and reused in the deliveries of every subscription. These two are the first members,
  * so that one concatenation adds them (SEP: Delivery).
  */
-import type { Challenge, Delivery, TriggerEvent } from '../../../spec-schema/draft/schema.ts';
+import type { Challenge, DataRef, Delivery, TriggerEvent } from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from './errors.ts';
 import { isWritable, parseInstant } from './instant.ts';
 import { inspectJson, parseJson, writeJson } from './json.ts';
@@ -53,9 +53,37 @@ export function encodeEvent(event: UnnumberedEvent): string {
   return writeJson({ eventId, name, timestamp, data, _meta });
 }
 
-/** Adds the number and the time of acceptance, in epoch milliseconds, to an encoded event. */
-export function eventInLog(encoded: string, sequence: number, acceptedAt: number): string {
-  return `{"sequence":${sequence},"acceptedAt":"${new Date(acceptedAt).toISOString()}",${encoded.slice(1)}`;
+/** An encoded event. */
+export interface EncodedEvent {
+  /** As {@link encodeEvent} returns it, without `data` if `data` is here. */
+  readonly encoded: string;
+  /** The JSON of its data, if the event is too large for a delivery. */
+  readonly data?: string;
+}
+
+/** As {@link encodeEvent}, with the data apart if the event is too large for a delivery. */
+export function encodeParts(event: UnnumberedEvent): EncodedEvent {
+  const encoded = encodeEvent(event);
+  if (fitsDelivery(encoded)) return { encoded };
+  const { eventId, name, timestamp, data, _meta } = event;
+  return {
+    encoded: JSON.stringify({ eventId, name, timestamp, _meta }),
+    data: JSON.stringify(data),
+  };
+}
+
+/**
+ * Adds the number and the time of acceptance, in epoch milliseconds, to an encoded event, and the
+ * reference to its data if that is kept apart.
+ */
+export function eventInLog(
+  encoded: string,
+  sequence: number,
+  acceptedAt: number,
+  dataRef?: DataRef,
+): string {
+  const reference = dataRef === undefined ? '' : `"dataRef":${JSON.stringify(dataRef)},`;
+  return `{"sequence":${sequence},"acceptedAt":"${new Date(acceptedAt).toISOString()}",${reference}${encoded.slice(1)}`;
 }
 
 /** The bytes that {@link eventInLog} adds for the time of acceptance. */

@@ -27,10 +27,15 @@ export const RETENTION_EVENTS = 10_000;
 /** Fixed: the largest body of a callback POST. */
 export const CALLBACK_BODY_BYTES_MAX = 256 * KIB;
 /**
- * Fixed: the largest event. A larger one becomes a `too_large` gap in every matching log. Leaves
- * 16 KiB for the rest of a delivery.
+ * Fixed: the largest event in a delivery. A larger one becomes a `too_large` gap, or is delivered
+ * by reference. Leaves 16 KiB for the rest of a delivery.
  */
 export const EVENT_BYTES_MAX = 240 * KIB;
+/**
+ * The largest data that a server stores. Its JSON text is a string in the result of
+ * `resources/read`, where each of its bytes takes at most two; MCP clients read messages of 10 MiB.
+ */
+export const STORED_EVENT_BYTES = 4 * MIB;
 /** Fixed: how much of an endpoint's answer is read. */
 export const CALLBACK_ANSWER_BYTES_MAX = 8 * KIB;
 export const CALLBACK_DEADLINE_MS = 10 * SECOND_MS;

@@ -3,12 +3,15 @@ import type { TtlPolicy } from '../../protocol/core/index.ts';
 import { backgroundClock, systemClock, type Clock } from '../../protocol/lib/clock.ts';
 import type { DeliveryKey } from '../../protocol/wire/delivery-jws.ts';
 import {
+  EVENT_BYTES_MAX,
+  STORED_EVENT_BYTES,
   STREAM_HEARTBEAT_MS,
   STREAM_STALLED_MS,
   TTL_DEFAULT_MS,
   TTL_MAX_MS,
   TTL_MIN_MS,
 } from '../../protocol/wire/limits.ts';
+import { LocalError } from '../../protocol/wire/errors.ts';
 import type { CallbackDialect } from '../callback/dialect.ts';
 import { Dialects } from '../callback/dialects.ts';
 import { Dispatcher } from '../callback/dispatcher.ts';
@@ -20,6 +23,7 @@ import type { Store } from '../store/port.ts';
 import { LogListeners } from '../stream/log-listeners.ts';
 import { Streams } from '../stream/streams.ts';
 import { CallbackConsent } from './callback-consent.ts';
+import { DataReader } from './data-ref.ts';
 import { Catalog } from './catalog.ts';
 import { TriggersEngine } from './engine.ts';
 import { Lifecycle } from './lifecycle.ts';
@@ -115,6 +119,13 @@ export interface EngineOptions {
     /** Subscriptions in memory above which idle ones are evicted. Default 20,000. */
     readonly loaded?: number;
   };
+  /**
+   * Most bytes of JSON of one event's data. A larger event is a `too_large` gap in every log that it
+   * can be in. An event that is too large for a delivery is stored up to this limit, and logs whose
+   * clients declare the option `dataRef` refer to it. Default 4 MiB, which every client can read in
+   * one message; at least 240 KiB.
+   */
+  readonly maxEventBytes?: number;
   /** Most events in one callback delivery. Default 100. */
   readonly batchEvents?: number;
   /** Most log entries added in one commit. Default 1024; for tests. */
@@ -148,6 +159,12 @@ export function createEngine(options: EngineOptions): Engine {
   const attempts = quotas.attempts ?? 256;
   const heartbeatMs = options.streamHeartbeatMs ?? STREAM_HEARTBEAT_MS;
   const stalledMs = options.streamStalledMs ?? STREAM_STALLED_MS;
+  const maxEventBytes = options.maxEventBytes ?? STORED_EVENT_BYTES;
+  if (!(maxEventBytes >= EVENT_BYTES_MAX))
+    throw new LocalError(
+      'config_invalid',
+      `maxEventBytes must be at least ${EVENT_BYTES_MAX}, the size of an event that fits a delivery.`,
+    );
 
   const catalog = new Catalog(options.triggers);
   const { authorize, visible, reauthorize } = options;
@@ -189,6 +206,7 @@ export function createEngine(options: EngineOptions): Engine {
     meter,
     refusal: () => lifecycle.refusal(),
     chunk: options.sequencerChunk,
+    maxEventBytes,
   });
   const subscriptions = new Subscriptions({
     store,
@@ -253,6 +271,7 @@ export function createEngine(options: EngineOptions): Engine {
     ttl,
     maxPerPrincipal: quotas.subscriptionsPerPrincipal ?? 1000,
     maxBytesPerPrincipal: quotas.storedBytesPerPrincipal ?? Infinity,
+    maxEventBytes,
   });
   const update = new UpdateHandler({
     unitOfWork,
@@ -350,6 +369,7 @@ export function createEngine(options: EngineOptions): Engine {
     listeners,
     streams,
     pulls,
+    dataReader: new DataReader({ store, subscriptions, unitOfWork }),
     lifecycle,
   });
 }

@@ -6,6 +6,7 @@ import type { Store } from '../store/port.ts';
 import type { LogListeners } from '../stream/log-listeners.ts';
 import type { Streams } from '../stream/streams.ts';
 import type { Catalog } from './catalog.ts';
+import type { DataReader } from './data-ref.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import type { Permissions } from './permissions.ts';
 import type { Sequencer } from './sequencer.ts';
@@ -31,6 +32,7 @@ export interface EngineParts {
   readonly listeners: LogListeners;
   readonly streams: Streams;
   readonly pulls: Pulls;
+  readonly dataReader: DataReader;
   readonly lifecycle: Lifecycle;
 }
 
@@ -155,6 +157,10 @@ export class TriggersEngine implements Engine {
 
   ack(...call: Parameters<Engine['ack']>): ReturnType<Engine['ack']> {
     return this.#serveWhenFull(() => this.#o.pulls.ack(...call));
+  }
+
+  data(...call: Parameters<Engine['data']>): ReturnType<Engine['data']> {
+    return this.#serveWhenFull(() => this.#o.dataReader.read(...call));
   }
 
   /* -------------------- for bindings of other protocols --------------------------------------- */

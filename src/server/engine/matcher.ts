@@ -18,6 +18,9 @@ export interface Matchable {
   readonly data: unknown;
 }
 
+/** The part of a subscription that decides about its events. */
+export type Selecting = Pick<Subscription, 'principal' | 'select'>;
+
 export class Matcher {
   readonly #catalog: Catalog;
   readonly #log: Log;
@@ -40,14 +43,14 @@ export class Matcher {
   }
 
   /** Whether one subscription matches the event; the type's predicate is not applied yet. */
-  matches({ principal, select }: Subscription, event: Matchable): boolean {
+  matches({ principal, select }: Selecting, event: Matchable): boolean {
     const index = new MatchIndex();
     index.add(1, select, principal);
     return this.#rowsIn(index, event).length > 0;
   }
 
   /** Applies the trigger type's own predicate, if it has one. A gap has no data to apply it to. */
-  accepts(state: Subscription, { name, gap, data }: Matchable): boolean {
+  accepts(state: Pick<Selecting, 'select'>, { name, gap, data }: Matchable): boolean {
     const predicate = this.#catalog.predicate(name);
     if (predicate === undefined || gap !== null) return true;
     return state.select.some((selection) => {

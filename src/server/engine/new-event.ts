@@ -1,6 +1,13 @@
 /** Checks an event that a source emits, and encodes it once for all logs. */
 import type { Clock } from '../../protocol/lib/clock.ts';
-import { encodeEvent, instantOf, type UnnumberedEvent } from '../../protocol/wire/envelope.ts';
+import {
+  encodeEvent,
+  encodeParts,
+  fitsDelivery,
+  instantOf,
+  type EncodedEvent,
+  type UnnumberedEvent,
+} from '../../protocol/wire/envelope.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
 import { readTraceContext } from '../../protocol/wire/trace-context.ts';
 import type { UserValidator } from '../../protocol/wire/user-schema.ts';
@@ -19,8 +26,7 @@ const OWNER_CHARS_MAX = 1024;
 
 /** An event that can be accepted. */
 export interface CheckedEvent extends EventIdentity, Matchable {
-  /** Its JSON without `sequence` and `acceptedAt`. */
-  readonly encoded: string;
+  readonly text: EncodedEvent;
 }
 
 export interface EventCheckParts {
@@ -29,11 +35,13 @@ export interface EventCheckParts {
   readonly random: Random;
   readonly log: Log;
   readonly meter: Meter;
+  /** Most bytes of an event's data that are stored. */
+  readonly maxEventBytes: number;
 }
 
 /**
  * Checks and encodes an event. Data that do not match the schema of the type make it a gap of
- * reason `invalid`. Throws `LocalError`: `trigger_unknown`, `payload_invalid` or `json_refused`.
+ * reason `invalid`, and data that are too large to be stored a gap of reason `too_large`. Throws `LocalError`: `trigger_unknown`, `payload_invalid` or `json_refused`.
  * Reports both to the log and the meter, because no client learns of the second (SEP: Trigger
  * types).
  */
@@ -55,7 +63,7 @@ export function checkEvent(event: NewEvent | NewGap, parts: EventCheckParts): Ch
 }
 
 function check(event: NewEvent | NewGap, parts: EventCheckParts): CheckedEvent {
-  const { catalog, clock, random, log, meter } = parts;
+  const { catalog, clock, random, log, meter, maxEventBytes } = parts;
   const { scope = '', name, eventId = random.token(16) } = event;
   const { checkPayload, checkSome } = catalog.ofEvent(name);
   assertId('eventId', eventId);
@@ -67,8 +75,18 @@ function check(event: NewEvent | NewGap, parts: EventCheckParts): CheckedEvent {
     ...identity,
     gap,
     data,
-    encoded: encodeEvent({ eventId, name, timestamp, data }),
+    text: { encoded: encodeEvent({ eventId, name, timestamp, data }) },
   });
+  /** A gap in place of an event with this data. */
+  const gapAbout = (gap: EventGap, data: unknown): CheckedEvent => {
+    try {
+      const about = gapOf(gap, catalog.knownArguments(name, data));
+      if (fitsDelivery(about.text.encoded)) return about;
+    } catch {
+      // An argument that JSON cannot express shows nothing.
+    }
+    return gapOf(gap, {});
+  };
   if ('gap' in event) {
     const known = event.arguments ?? {};
     assertKnown(known, checkSome);
@@ -83,8 +101,10 @@ function check(event: NewEvent | NewGap, parts: EventCheckParts): CheckedEvent {
   if (problem === null) {
     const meta = traceOf(event, log);
     try {
-      const encoded = encodeEvent({ eventId, name, timestamp, data, ...meta });
-      return { ...identity, gap: null, data, encoded };
+      const text = encodeParts({ eventId, name, timestamp, data, ...meta });
+      if (text.data !== undefined && Buffer.byteLength(text.data) > maxEventBytes)
+        return gapAbout('too_large', data);
+      return { ...identity, gap: null, data, text };
     } catch (cause) {
       refused = cause;
     }
@@ -97,13 +117,7 @@ function check(event: NewEvent | NewGap, parts: EventCheckParts): CheckedEvent {
     'event does not match its payloadSchema; logs that can select it get a gap',
   );
   meter.count('triggers_events_invalid_total');
-  const known = catalog.knownArguments(name, data);
-  try {
-    return gapOf('invalid', known);
-  } catch {
-    // An argument that JSON cannot express shows nothing.
-    return gapOf('invalid', {});
-  }
+  return gapAbout('invalid', data);
 }
 
 /** The trace context of an event as its `_meta`; nothing without a valid one. */

@@ -13,6 +13,7 @@ import type {
 import { encodeDelivery, eventBytes, eventInLog } from '../../protocol/wire/envelope.ts';
 import { conflict, notFound, type WireError } from '../../protocol/wire/errors.ts';
 import type { ReadEntry, Store } from '../store/port.ts';
+import { dataRefOf } from './data-ref.ts';
 import type { LoadedSubscription } from './subscription-cache.ts';
 
 /** Bytes reserved for everything in a delivery that is not an event: keys, counters, gaps. */
@@ -73,13 +74,18 @@ export function rangeOf(
   const { events, gaps, last } = assemble(after, entries, state.floor, readable, {
     maxEvents: limits.events,
     maxBytes: limits.bytes,
-    sizeOf,
+    sizeOf: (entry) => sizeOf(state, entry),
   });
   return {
     after,
     last,
     events: events.map((entry) =>
-      eventInLog(entry.encoded ?? '', entry.sequence, entry.acceptedAt),
+      eventInLog(
+        entry.encoded ?? '',
+        entry.sequence,
+        entry.acceptedAt,
+        dataRefOf(state, entry),
+      ),
     ),
     gaps,
     sequences: events.map((entry) => entry.sequence),
@@ -87,8 +93,13 @@ export function rangeOf(
 }
 
 /** Bytes of the event as sent, with its number. */
-const sizeOf = ({ encoded, sequence }: ReadEntry): number =>
-  encoded === null ? 0 : eventBytes(encoded) + '"sequence":,'.length + String(sequence).length;
+function sizeOf(state: Subscription, entry: ReadEntry): number {
+  const { encoded, sequence } = entry;
+  if (encoded === null) return 0;
+  const ref = dataRefOf(state, entry);
+  const refBytes = ref === undefined ? 0 : '"dataRef":,'.length + JSON.stringify(ref).length;
+  return eventBytes(encoded) + refBytes + '"sequence":,'.length + String(sequence).length;
+}
 
 /** The first part of a range: one event, or one run of gaps. */
 export function firstOf(range: LogRange): LogRange {

@@ -5,13 +5,13 @@
  * continue from a durable checkpoint, so that one event for ten thousand subscriptions does not
  * block others (SEP: The log).
  */
-import type { Selection } from '../../protocol/core/types.ts';
+import type { GapReason, Selection, Subscription } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
-import { eventBytes, fitsDelivery } from '../../protocol/wire/envelope.ts';
-import type { AcceptedEvent, Checkpoint, ReadEntry, Store } from '../store/port.ts';
+import { eventBytes, fitsDelivery, type EncodedEvent } from '../../protocol/wire/envelope.ts';
+import type { AcceptedEvent, Checkpoint, ReadEntry, Store, Write } from '../store/port.ts';
 import type { Catalog } from './catalog.ts';
-import { Matcher } from './matcher.ts';
+import { Matcher, type Selecting } from './matcher.ts';
 import { checkEvent, type CheckedEvent } from './new-event.ts';
 import type { Log, Meter, Random } from './ports.ts';
 import type { LoadedSubscription, SubscriptionCache } from './subscription-cache.ts';
@@ -49,6 +49,8 @@ export interface SequencerOptions {
   readonly meter: Meter;
   /** Most entries added in one commit; default 1024. */
   readonly chunk?: number | undefined;
+  /** Most bytes of an event's data that are stored; more make the event a gap. */
+  readonly maxEventBytes: number;
   /** Why no events are accepted at the moment; null = they are. */
   refusal(): LocalError | null;
 }
@@ -168,12 +170,15 @@ export class Sequencer {
     this.#o.unitOfWork.afterCommit(() => void this.#undo.splice(this.#undo.indexOf(undo), 1));
   }
 
-  /**
-   * Adds an earlier event to a log that has just been created, if one of the selections matches.
-   */
-  replay(loaded: LoadedSubscription, event: AcceptedEvent, select: readonly Selection[]): void {
-    const whole = { ...event, data: dataOf(event) };
-    if (this.#matcher.matches({ ...loaded.state, select }, whole)) this.#append(loaded, whole);
+  /** Whether an earlier event belongs in the log of a new subscription with these selections. */
+  async selects(subscription: Selecting, event: AcceptedEvent): Promise<boolean> {
+    const whole = await this.#whole(event);
+    return this.#matcher.matches(subscription, whole) && this.#matcher.accepts(subscription, whole);
+  }
+
+  /** Adds an earlier event that `selects` approved to a log that has just been created. */
+  replay(loaded: LoadedSubscription, event: AcceptedEvent): void {
+    this.#append(loaded, event);
   }
 
   /**
@@ -182,13 +187,19 @@ export class Sequencer {
    */
   acceptInto(loaded: LoadedSubscription, event: CheckedEvent, acceptedAt: number): void {
     const { unitOfWork } = this.#o;
-    const { data, ...checked } = event;
+    const { data, text, ...checked } = event;
     const isBehind = this.lag > 0;
     this.#lastOffset += 1;
     const offset = this.#lastOffset;
-    const accepted: AcceptedEvent = { ...checked, audience: [], offset, acceptedAt };
-    unitOfWork.write({ type: 'event', event: accepted });
-    this.#append(loaded, { ...accepted, data });
+    const accepted: AcceptedEvent = {
+      ...checked,
+      ...stored(text),
+      audience: [],
+      offset,
+      acceptedAt,
+    };
+    unitOfWork.write(eventWrite(accepted, text));
+    if (this.#matcher.accepts(loaded.state, { ...accepted, data })) this.#append(loaded, accepted);
     // Nobody is in its audience, so it has all its numbers. If earlier events lack some, the
     // checkpoint reaches it after them.
     if (!isBehind) this.#moveTo({ offset, row: 0 });
@@ -267,12 +278,12 @@ export class Sequencer {
       this.#fitsOneCommit(matches) &&
       rowsOf(matches).every((row) => cache.get(row) !== undefined);
     const acceptedAt = clock.now();
-    fresh.forEach(({ scope, name, eventId, gap, audience, encoded, data }, at) => {
+    fresh.forEach(({ scope, name, eventId, gap, audience, text, data }, at) => {
       this.#lastOffset += 1;
       const offset = this.#lastOffset;
       const identity = { offset, scope, name, eventId };
-      const event: AcceptedEvent = { ...identity, gap, audience, acceptedAt, encoded };
-      unitOfWork.write({ type: 'event', event });
+      const event: AcceptedEvent = { ...identity, gap, audience, acceptedAt, ...stored(text) };
+      unitOfWork.write(eventWrite(event, text));
       if (inline)
         for (const row of matches[at]!) this.#appendTo(cache.get(row)!, { ...event, data });
     });
@@ -313,16 +324,15 @@ export class Sequencer {
   /* -------------------- assigning numbers ----------------------------------------------------- */
 
   #appendTo(loaded: LoadedSubscription, event: WholeEvent): void {
-    if (!loaded.ended && loaded.createdOffset < event.offset) this.#append(loaded, event);
+    if (loaded.ended || loaded.createdOffset >= event.offset) return;
+    if (this.#matcher.accepts(loaded.state, event)) this.#append(loaded, event);
   }
 
-  /** Appends an event to one log with the next number, if the predicate accepts it. */
-  #append(loaded: LoadedSubscription, event: WholeEvent): void {
-    if (!this.#matcher.accepts(loaded.state, event)) return;
+  /** Appends an event to one log with the next number. */
+  #append(loaded: LoadedSubscription, event: AcceptedEvent): void {
     const { unitOfWork } = this.#o;
-    const { offset, acceptedAt, encoded } = event;
-    const gap =
-      event.gap ?? (encoded === null ? 'redacted' : fitsDelivery(encoded) ? null : 'too_large');
+    const { offset, acceptedAt, encoded, dataBytes } = event;
+    const gap = gapIn(loaded.state, event);
     const sequence = loaded.state.head + 1;
     const entry: ReadEntry = {
       sequence,
@@ -330,6 +340,7 @@ export class Sequencer {
       gap,
       encoded: gap === null ? encoded : null,
       acceptedAt,
+      ...(gap === null && dataBytes !== undefined ? { dataBytes } : {}),
     };
     loaded.append(entry);
     unitOfWork.write({ type: 'entry', row: loaded.row, entry: { sequence, offset, gap } });
@@ -337,12 +348,23 @@ export class Sequencer {
       type: 'append',
       count: 1,
       acceptedAt,
-      bytes: entry.encoded === null ? 0 : eventBytes(entry.encoded),
+      bytes: entry.encoded === null ? 0 : eventBytes(entry.encoded) + (entry.dataBytes ?? 0),
     });
     if (refused !== undefined)
       throw new Error(
         'The match index contains a subscription that has ended. Remove it with follow() when it ends.',
       );
+  }
+
+  /** The event with its data; reads them from the store if they are kept apart. */
+  async #whole(event: AcceptedEvent): Promise<WholeEvent> {
+    if (event.encoded === null) return { ...event, data: null };
+    if (event.dataBytes === undefined)
+      return { ...event, data: (JSON.parse(event.encoded) as { data: unknown }).data };
+    const text = await this.#o.store.data(event.offset);
+    // It was redacted after it was read.
+    if (text === null) return { ...event, encoded: null, data: null };
+    return { ...event, data: JSON.parse(text) as unknown };
   }
 
   #moveTo(checkpoint: Checkpoint): void {
@@ -400,7 +422,7 @@ export class Sequencer {
    */
   async #assign(event: AcceptedEvent, generation: number): Promise<boolean> {
     const { cache, unitOfWork } = this.#o;
-    const whole = { ...event, data: dataOf(event) };
+    const whole = await this.#whole(event);
     for (;;) {
       const after = this.#checkpoint.row;
       const expected = this.#matcher
@@ -458,5 +480,25 @@ const closed = (): LocalError =>
 
 const rowsOf = (matches: readonly (readonly number[])[]): number[] => [...new Set(matches.flat())];
 
-const dataOf = (event: AcceptedEvent): unknown =>
-  event.encoded === null ? null : (JSON.parse(event.encoded) as { data: unknown }).data;
+/** Why a log has a gap instead of this event; null = it has the event. */
+function gapIn(
+  { dataRef }: Subscription,
+  { gap, encoded, dataBytes }: AcceptedEvent,
+): GapReason | null {
+  if (gap !== null) return gap;
+  if (encoded === null) return 'redacted';
+  const isDeliverable = dataBytes === undefined || dataRef === true;
+  return isDeliverable && fitsDelivery(encoded) ? null : 'too_large';
+}
+
+/** The text of an event as the accept log has it. */
+const stored = ({ encoded, data }: EncodedEvent): Pick<AcceptedEvent, 'encoded' | 'dataBytes'> => ({
+  encoded,
+  ...(data === undefined ? {} : { dataBytes: Buffer.byteLength(data) }),
+});
+
+const eventWrite = (event: AcceptedEvent, { data }: EncodedEvent): Write => ({
+  type: 'event',
+  event,
+  ...(data === undefined ? {} : { data }),
+});

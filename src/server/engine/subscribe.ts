@@ -22,6 +22,7 @@ import {
 } from './callback-consent.ts';
 import { assertDrain, type Catalog } from './catalog.ts';
 import { levelTriggered, readInitial } from './initial-state.ts';
+import type { Selecting } from './matcher.ts';
 import type { Permissions } from './permissions.ts';
 import { newEpoch, type Log, type Meter, type Random } from './ports.ts';
 import { SubscriptionQuota } from './quota.ts';
@@ -30,12 +31,12 @@ import type { Sequencer } from './sequencer.ts';
 import type { LoadedSubscription, SubscriptionCache } from './subscription-cache.ts';
 import type { Subscriptions } from './subscriptions.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
-import type { Caller, SubscribeAs } from './verbs.ts';
+import type { Caller, ClientOptions, SubscribeAs } from './verbs.ts';
 
 /** Accepted events read from the store at once. */
 const HISTORY_PAGE = 500;
 
-/** Accepted events that a new log starts with, read up to the offset `upTo`. */
+/** The matching events that a new log starts with, of those accepted up to the offset `upTo`. */
 interface History {
   readonly events: AcceptedEvent[];
   upTo: number;
@@ -58,6 +59,7 @@ export interface SubscribeOptions {
   readonly ttl: TtlPolicy;
   readonly maxPerPrincipal: number;
   readonly maxBytesPerPrincipal: number;
+  readonly maxEventBytes: number;
 }
 
 export class SubscribeHandler {
@@ -90,6 +92,7 @@ export class SubscribeHandler {
     caller: Caller,
     params: SubscribeRequestParams,
     as?: SubscribeAs,
+    client: ClientOptions = {},
   ): Promise<SubscribeResult> {
     const { catalog, consent, dialects, permissions, subscriptions } = this.#o;
     // Throws for a dialect that the engine does not have.
@@ -103,7 +106,7 @@ export class SubscribeHandler {
       const found = await subscriptions.byKey(caller, key);
       const renewed =
         found === null ? null : await this.#renew(found, select, callback, params, as);
-      return renewed ?? this.#create(caller, key, select, callback, params);
+      return renewed ?? this.#create(caller, key, select, callback, params, client);
     });
   }
 
@@ -181,11 +184,12 @@ export class SubscribeHandler {
     select: readonly Selection[],
     requested: RequestedCallback | null,
     params: SubscribeRequestParams,
+    client: ClientOptions,
   ): Promise<SubscribeResult> {
     const since = params.since === undefined ? null : this.#since(params.since, select);
     const leave = await this.#quota.enter(caller.principal);
     try {
-      return await this.#createWithinQuota(caller, key, select, requested, params, since);
+      return await this.#createWithinQuota(caller, key, select, requested, params, client, since);
     } finally {
       leave();
     }
@@ -197,6 +201,7 @@ export class SubscribeHandler {
     select: readonly Selection[],
     requested: RequestedCallback | null,
     params: SubscribeRequestParams,
+    client: ClientOptions,
     since: number | null,
   ): Promise<SubscribeResult> {
     const { unitOfWork, catalog, clock, sequencer, random, ttl, consent, subscriptions } = this.#o;
@@ -214,6 +219,7 @@ export class SubscribeHandler {
           ttlMs,
           retention: catalog.retentionOf(select),
           epoch,
+          ...(client.dataRef === true ? { dataRef: true } : {}),
         },
         clock.now(),
       );
@@ -232,7 +238,11 @@ export class SubscribeHandler {
     const replayed = since === null ? leveled : select;
     if (replayed.length > 0)
       while (history.upTo < sequencer.lastOffset)
-        await this.#readHistory(history, replayed, since ?? 0);
+        await this.#readHistory(
+          history,
+          { principal: caller.principal, select: replayed },
+          since ?? 0,
+        );
     // No await between here and the commit: the log starts right after the last accepted event.
     // A trigger type may have been removed meanwhile.
     catalog.select(select);
@@ -241,7 +251,7 @@ export class SubscribeHandler {
     const loaded = unitOfWork.create(row, sequencer.lastOffset, newState(callback));
     sequencer.follow(loaded, select, null);
     for (const event of initial) sequencer.acceptInto(loaded, event, readAt);
-    for (const event of history.events) sequencer.replay(loaded, event, replayed);
+    for (const event of history.events) sequencer.replay(loaded, event);
     const { state } = loaded;
     await unitOfWork.commit();
     return {
@@ -267,14 +277,16 @@ export class SubscribeHandler {
   }
 
   /** Continues the history up to the event that is the newest at the time of the call. */
-  async #readHistory(history: History, select: readonly Selection[], since: number): Promise<void> {
+  async #readHistory(history: History, selecting: Selecting, since: number): Promise<void> {
     const { unitOfWork, sequencer, store } = this.#o;
-    const names = [...new Set(select.map(({ name }) => name))];
+    const names = [...new Set(selecting.select.map(({ name }) => name))];
     const goal = sequencer.lastOffset;
     await unitOfWork.commit();
     while (history.upTo < goal) {
       const page = await store.history(names, since, history.upTo, HISTORY_PAGE);
-      history.events.push(...page.filter(({ offset }) => offset <= goal));
+      for (const event of page)
+        if (event.offset <= goal && (await sequencer.selects(selecting, event)))
+          history.events.push(event);
       const last = page.at(-1)?.offset ?? goal;
       history.upTo = page.length < HISTORY_PAGE ? goal : Math.min(last, goal);
     }

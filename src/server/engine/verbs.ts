@@ -64,6 +64,12 @@ export interface SubscribeAs {
   readonly dialect: string;
 }
 
+/** What the client declares in its own settings (SEP: Settings). */
+export interface ClientOptions {
+  /** The option `dataRef`: large events are in its logs, with a reference to their data. */
+  readonly dataRef?: boolean;
+}
+
 /** Receives notifications about one log. Called right after a commit; must not block or throw. */
 export interface LogListener {
   /** The log may have new entries, or the subscription's configuration or status changed. */
@@ -114,7 +120,8 @@ export interface Verbs {
   ): Promise<ListTriggersResult | ListTriggersNotModified>;
   /**
    * Creates a subscription, or renews the one with the same key (SEP: triggers/subscribe).
-   * Challenges a new callback during the call if it must prove its consent. Rejects with
+   * Challenges a new callback during the call if it must prove its consent. `client` concerns a new
+   * subscription only. Rejects with
    * `InvalidParams`, `NotFound` (trigger), `Forbidden`, `Conflict` (key), `Unsupported`,
    * `ResourceExhausted` or `CallbackEndpointError`, and then stores nothing.
    */
@@ -122,7 +129,14 @@ export interface Verbs {
     caller: Caller,
     params: SubscribeRequestParams,
     as?: SubscribeAs,
+    client?: ClientOptions,
   ): Promise<SubscribeResult>;
+  /**
+   * The JSON of the data to which the `uri` of a `dataRef` leads; null = there are none, or not for
+   * this caller. Rejects with `Forbidden` when the caller may no longer follow the log (SEP: Data by
+   * reference).
+   */
+  data(caller: Caller, uri: string): Promise<string | null>;
   /**
    * Changes the given members in one step, and resumes a suspended callback if the caller asks for
    * it and the endpoint consents (SEP: triggers/update). Rejects like `subscribe`, or with

@@ -4,6 +4,7 @@
  * protocol eras and transports.
  */
 import {
+  CLIENT_CAPABILITIES_META_KEY,
   ProtocolError,
   Server,
   type JSONRPCRequest,
@@ -132,6 +133,53 @@ class HandlerReader extends Server {
     }
     return readable._getRequestHandler(method);
   }
+}
+
+/**
+ * Answers requests of one method before the handler that the server has, which `inner` calls;
+ * undefined = it has none.
+ */
+export type WrappedHandler = (
+  request: JSONRPCRequest,
+  ctx: ServerContext,
+  inner: StoredHandler | undefined,
+) => Promise<Result>;
+
+/**
+ * Throws `LocalError` `config_invalid` if the handlers for resources cannot be wrapped, before
+ * anything is changed.
+ */
+export const assertWrappable = ({ server }: McpServer): void =>
+  void storedHandler(server, 'resources/read');
+
+/**
+ * Wraps the server's handlers for resources, by method. The resources of the application keep
+ * working, whether they are registered before or after this call.
+ */
+export function wrapResources(
+  mcp: McpServer,
+  methods: Readonly<Record<string, WrappedHandler>>,
+): void {
+  // The SDK installs its resource handlers when the first resource is registered.
+  if (storedHandler(mcp.server, 'resources/read') === undefined)
+    mcp.registerResource('triggers', 'triggers:none', {}, () => ({ contents: [] })).remove();
+  for (const [method, serve] of Object.entries(methods)) {
+    const inner = storedHandler(mcp.server, method);
+    mcp.server.setRequestHandler(method as 'resources/read', async (request, ctx) => {
+      // The SDK validates request and result for the protocol revision in use.
+      return (await serve(request as unknown as JSONRPCRequest, ctx, inner)) as never;
+    });
+  }
+}
+
+/** Members that forbid the client to cache a result. Only revision 2026-07-28 and later have them. */
+export const uncached = ({ mcpReq }: ServerContext): object =>
+  mcpReq.envelope === undefined ? {} : { ttlMs: 0, cacheScope: 'private' };
+
+/** The client's capabilities, from the request itself or else from the handshake. */
+export function clientCapabilities(mcp: McpServer, ctx: ServerContext): unknown {
+  const envelope = ctx.mcpReq.envelope as Readonly<Record<string, unknown>> | undefined;
+  return envelope?.[CLIENT_CAPABILITIES_META_KEY] ?? mcp.server.getClientCapabilities();
 }
 
 /**

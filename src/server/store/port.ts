@@ -21,7 +21,7 @@ export interface EventIdentity {
 }
 
 /** Why every matching log has a gap instead of an event, whatever is done with the log later. */
-export type EventGap = Extract<GapReason, 'invalid' | 'unwatched'>;
+export type EventGap = Extract<GapReason, 'invalid' | 'unwatched' | 'too_large'>;
 
 /** An accepted event as the accept log holds it. */
 export interface AcceptedEvent extends Omit<EventIdentity, 'scope'> {
@@ -43,9 +43,14 @@ export interface AcceptedEvent extends Omit<EventIdentity, 'scope'> {
   readonly acceptedAt: number;
   /**
    * The event's JSON without `sequence` and `acceptedAt`, encoded once for all subscriptions; null
-   * = not kept, for example after a redaction.
+   * = not kept, for example after a redaction. Without `data` if that is kept apart.
    */
   readonly encoded: string | null;
+  /**
+   * The bytes of its data, which are kept apart because the event is too large for a delivery;
+   * absent = `encoded` has the data.
+   */
+  readonly dataBytes?: number;
 }
 
 /** One sequence number of one subscription's log: an accepted event, or a part of a gap. */
@@ -64,6 +69,8 @@ export interface ReadEntry extends LogEntry {
    * was deleted.
    */
   readonly encoded: string | null;
+  /** As in the event; absent when the entry is a gap. */
+  readonly dataBytes?: number;
   /** Epoch milliseconds; 0 when the event was deleted. */
   readonly acceptedAt: number;
 }
@@ -132,9 +139,9 @@ export interface Checkpoint {
 export type Write =
   /**
    * Appends to the accept log. The offset follows the last one, and no other event has the same
-   * scope, name and id.
+   * scope, name and id. `data` = the JSON of its data, present with `event.dataBytes` only.
    */
-  | { readonly type: 'event'; readonly event: AcceptedEvent }
+  | { readonly type: 'event'; readonly event: AcceptedEvent; readonly data?: string }
   | { readonly type: 'checkpoint'; readonly checkpoint: Checkpoint }
   /** Adds a subscription. `row` is at least `Opened.nextRow` and was never used. */
   | {
@@ -295,7 +302,7 @@ export interface Store {
   ): Promise<{ readonly upTo: number; readonly oldestAt: number | null }>;
   /**
    * The highest sequence that is not among the newest entries whose events have together at most
-   * `maxBytes` of JSON (0 = all entries are), the bytes of these, and the last sequence (0 = none).
+   * `maxBytes` of JSON, data that is kept apart included (0 = all entries are), the bytes of these, and the last sequence (0 = none).
    */
   oversize(
     row: number,
@@ -303,6 +310,11 @@ export interface Store {
   ): Promise<{ readonly upTo: number; readonly bytes: number; readonly last: number }>;
   /** The bytes in the logs of one principal, as their states have them; unknown ones count as 0. */
   bytesOf(principal: string): Promise<number>;
+  /**
+   * The JSON of an event's data that is kept apart; null = there is none, or it was redacted or
+   * deleted.
+   */
+  data(offset: number): Promise<string | null>;
   /**
    * When the event of this entry was accepted, in epoch milliseconds; null = no such entry or
    * event.

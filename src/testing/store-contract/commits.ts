@@ -217,6 +217,7 @@ const configurationOf = ({
   paused,
   version,
   retention,
+  dataRef,
 }: Subscription) => ({
   select,
   callback: to,
@@ -224,4 +225,5 @@ const configurationOf = ({
   paused,
   version,
   retention,
+  ...(dataRef === undefined ? {} : { dataRef }),
 });

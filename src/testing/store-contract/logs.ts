@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import type { Store } from '../../server/store/port.ts';
+import { eventBytes } from '../../protocol/wire/envelope.ts';
 import { check, NOW, assertRejected, type Behavior } from './context.ts';
 import { checkpoint, create, entry, event, filled, plain, tombstone } from './samples.ts';
 
@@ -100,6 +101,54 @@ export const logs: readonly Behavior[] = [
       await store.commit([{ type: 'gap', row: 1, from: 5, to: 5, reason: 'rejected' }]);
       assert.equal((await store.read(1, 4, 10, 1000))[0]?.gap, 'rejected');
       assert.equal((await store.stats()).entries, 5);
+    },
+  ),
+  check(
+    '[ref-read] large data are apart from the text of the event, count with it, and go with it',
+    async ({ store }) => {
+      const data = '{"pad":"ü𝄞"}';
+      const large = (offset: number) => event(offset, undefined, undefined, {}, data);
+      const bytes = Buffer.byteLength(data);
+      await store.commit([
+        create(1, plain('a')),
+        large(1),
+        large(2),
+        event(3),
+        ...[1, 2, 3].map((number) => entry(1, number, number)),
+        entry(1, 4, 1, 'too_large'),
+      ]);
+      const sizes = async () =>
+        (await store.read(1, 0, 10, 1000)).map(({ gap, encoded, dataBytes }) => [
+          gap,
+          encoded,
+          dataBytes,
+        ]);
+      assert.deepEqual(await sizes(), [
+        [null, text(1), bytes],
+        [null, text(2), bytes],
+        [null, text(3), undefined],
+        ['too_large', null, undefined],
+      ]);
+      assert.deepEqual(
+        (await store.accepted(0, 10)).map(({ dataBytes }) => dataBytes),
+        [bytes, bytes, undefined],
+      );
+      assert.deepEqual(
+        [await store.data(1), await store.data(3), await store.data(77)],
+        [data, null, null],
+      );
+      const whole = await store.oversize(1, 1000);
+      await store.commit([{ type: 'redact', offset: 1 }]);
+      assert.deepEqual([await store.data(1), await store.data(2)], [null, data]);
+      assert.deepEqual((await sizes())[0], ['redacted', null, undefined]);
+      const rest = await store.oversize(1, 1000);
+      assert.equal(whole.bytes - rest.bytes, eventBytes(text(1)) + bytes);
+      await store.commit([
+        { type: 'trim', row: 1, upTo: 4 },
+        checkpoint(3),
+        { type: 'forget', acceptedBefore: NOW + 1000, now: NOW + 1000 },
+      ]);
+      assert.equal(await store.data(2), null);
     },
   ),
   check(

@@ -68,6 +68,7 @@ export const full = (name: string): Subscription =>
     paused: true,
     version: 7,
     retention: { maxAgeMs: 11, maxEvents: 12, maxBytes: 13 },
+    dataRef: true,
     ...counters(100),
     terminated: { reason: 'revoked', at: NOW + 9 },
   });
@@ -119,6 +120,7 @@ export const event = (
   name = 'issue.opened',
   encoded: string | null = `{"eventId":"e${offset}","name":"${name}"}`,
   { scope = '', eventId = `e${offset}`, gap = null, audience = null }: Partial<AcceptedEvent> = {},
+  data?: string,
 ): Write => ({
   type: 'event',
   event: {
@@ -130,7 +132,9 @@ export const event = (
     audience,
     acceptedAt: NOW + offset,
     encoded,
+    ...(data === undefined ? {} : { dataBytes: Buffer.byteLength(data) }),
   },
+  ...(data === undefined ? {} : { data }),
 });
 
 export const entry = (

@@ -38,7 +38,8 @@ async function stores(t: TestContext): Promise<{ running: string; closed: string
   ]);
   for (let offset = 1; offset <= EVENTS; offset += 1) {
     await store.commit([
-      event(offset),
+      // One event has its data apart.
+      offset === 9 ? event(9, undefined, undefined, {}, '{"pad":"large"}') : event(offset),
       entry(2, offset, offset),
       checkpoint(offset),
       {
@@ -66,6 +67,7 @@ async function everything(store: Store, { lastOffset, nextRow, checkpoint: stand
     states: await store.load([1, 2, 3]),
     log: await store.read(2, 0, 1000, 1e9),
     accepted: await store.accepted(0, 1000),
+    data: await store.data(9),
     due: await store.due(1e15, 10),
     backlog: await store.backlog(0, 10),
   };
@@ -160,6 +162,20 @@ test('[log-stable] a row that was altered in a sound file is rejected when it is
       'DELETE FROM log_entries WHERE row = 2 AND sequence = 7',
       (store) => store.read(2, 0, 100, 1e9),
     ],
+    [
+      "UPDATE accepted_events SET data = replace(data, 'large', 'small') WHERE offset = 9",
+      (store) => store.data(9),
+    ],
+    [
+      'UPDATE accepted_events SET data_bytes = 14 WHERE offset = 9',
+      (store) => store.read(2, 0, 100, 1e9),
+    ],
+    [
+      'UPDATE accepted_events SET data_checksum = NULL, data = NULL WHERE offset = 9',
+      (store) => store.accepted(8, 1),
+    ],
+    ['UPDATE subscriptions SET data_ref = 1 WHERE row = 2', (store) => store.load([2])],
+    ['UPDATE subscriptions SET data_ref = NULL WHERE row = 1', (store) => store.load([1])],
     ['UPDATE progress SET acked = acked + 1 WHERE row = 2', (store) => store.load([2])],
     ['UPDATE progress SET due_at = 1 WHERE row = 2', (store) => store.load([2])],
     ["UPDATE subscriptions SET owner = 'mallory' WHERE row = 2", (store) => store.load([2])],

@@ -7,7 +7,7 @@ import { eventChecksum } from '../../../src/server/store/sqlite/codec.ts';
 import { sqliteStore } from '../../../src/server/store/sqlite/index.ts';
 import { sql as initial } from '../../../src/server/store/sqlite/migrations/0001-initial.sql.ts';
 import { migrate, SCHEMA_VERSION } from '../../../src/server/store/sqlite/schema.ts';
-import { event } from '../../../src/testing/store-contract/samples.ts';
+import { create, event, plain } from '../../../src/testing/store-contract/samples.ts';
 import { KEY, place } from './place.ts';
 
 const objects = (database: DatabaseSync) =>
@@ -128,6 +128,50 @@ test('[log-once] a store of version 1 keeps its events, and an event of any scop
   await store.close();
   await store.open(0);
   assert.deepEqual(await known(), [1, 1, null]);
+  await store.close();
+});
+
+test('[type-payload-valid] a store of version 6 keeps the reasons of its gaps and its subscriptions, and takes the new ones', async (t) => {
+  const path = place(t);
+  const store = sqliteStore({ path, key: KEY });
+  await store.open(0);
+  const states = [plain('a'), plain('b', { retention: { maxAgeMs: 1, maxEvents: 2, maxBytes: 3 } })];
+  await store.commit([
+    ...states.map((state, at) => create(at + 1, state)),
+    event(1, 'issue.opened', '{}', { gap: 'invalid', audience: ['ann'] }),
+    event(2),
+  ]);
+  await store.close();
+  // Takes the store back to version 6.
+  const old = new DatabaseSync(path);
+  old.exec(`
+    ALTER TABLE subscriptions DROP COLUMN data_ref;
+    ALTER TABLE accepted_events DROP COLUMN data;
+    ALTER TABLE accepted_events DROP COLUMN data_checksum;
+    ALTER TABLE accepted_events DROP COLUMN data_bytes;
+    ALTER TABLE accepted_events RENAME COLUMN gap TO gap_7;
+    ALTER TABLE accepted_events ADD COLUMN gap TEXT CHECK (gap IN ('invalid', 'unwatched'));
+    UPDATE accepted_events SET gap = gap_7;
+    ALTER TABLE accepted_events DROP COLUMN gap_7;
+    PRAGMA user_version = 6`);
+  old.close();
+  await store.open(0);
+  assert.deepEqual(
+    (await store.accepted(0, 10)).map(({ gap, audience }) => [gap, audience]),
+    [
+      ['invalid', ['ann']],
+      [null, null],
+    ],
+  );
+  assert.deepEqual(
+    (await store.load([1, 2])).map(({ state }) => state),
+    states,
+  );
+  await store.commit([
+    event(3, 'issue.opened', '{}', { gap: 'too_large' }),
+    event(4, 'issue.opened', '{}', {}, '{}'),
+  ]);
+  assert.equal(await store.data(4), '{}');
   await store.close();
 });
 

@@ -26,7 +26,7 @@ interface Data {
   nextRow: number;
   checkpoint: Checkpoint;
   subscriptions: Map<number, StoredSubscription & { dueAt: number | null }>;
-  events: Map<number, AcceptedEvent & { redacted: boolean }>;
+  events: Map<number, AcceptedEvent & { redacted: boolean; text: string | null }>;
   logs: Map<number, LogEntry[]>;
   tombstones: Map<string, Tombstone>;
   notices: Map<string, Notice>;
@@ -65,7 +65,7 @@ export function modelStore(disk: { data: Data }): Store {
   const events = () =>
     [...data().events.values()]
       .sort((a, b) => a.offset - b.offset)
-      .map(({ redacted: _, ...event }) => event);
+      .map(({ redacted: _, text: __, ...event }) => event);
   const log = (row: number): LogEntry[] =>
     (data().logs.get(row) ?? []).toSorted((a, b) => a.sequence - b.sequence);
   const joined = (row: number): ReadEntry[] =>
@@ -77,6 +77,7 @@ export function modelStore(disk: { data: Data }): Store {
         offset,
         gap,
         encoded: gap === null ? (event?.encoded ?? null) : null,
+        ...(gap === null && event?.dataBytes !== undefined ? { dataBytes: event.dataBytes } : {}),
         acceptedAt: event?.acceptedAt ?? 0,
       };
     });
@@ -172,8 +173,8 @@ export function modelStore(disk: { data: Data }): Store {
     },
     async oversize(row, maxBytes) {
       let bytes = 0;
-      for (const { sequence, encoded } of joined(row).toReversed()) {
-        const size = encoded === null ? 0 : eventBytes(encoded);
+      for (const { sequence, encoded, dataBytes = 0 } of joined(row).toReversed()) {
+        const size = encoded === null ? 0 : eventBytes(encoded) + dataBytes;
         if (bytes + size > maxBytes)
           return { upTo: sequence, bytes, last: log(row).at(-1)!.sequence };
         bytes += size;
@@ -185,6 +186,7 @@ export function modelStore(disk: { data: Data }): Store {
         (sum, { state }) => sum + (state.principal === principal ? (state.bytes ?? 0) : 0),
         0,
       ),
+    data: async (offset) => data().events.get(offset)?.text ?? null,
     async acceptedAt(row, sequence) {
       const entry = log(row).find((one) => one.sequence === sequence);
       return (entry && data().events.get(entry.offset)?.acceptedAt) ?? null;
@@ -232,12 +234,12 @@ function apply(data: Data, write: Write): void {
     data.logs.get(row) ?? data.logs.set(row, []).get(row)!;
   switch (write.type) {
     case 'event': {
-      const { event } = write;
+      const { event, data: text = null } = write;
       const taken = [...data.events.values()].some(
         (one) => one.offset === event.offset || isSame(one, event),
       );
       if (taken) refuse('this event is there');
-      data.events.set(event.offset, { ...event, redacted: false });
+      data.events.set(event.offset, { ...event, redacted: false, text });
       data.lastOffset = Math.max(data.lastOffset, event.offset);
       break;
     }
@@ -315,8 +317,10 @@ function apply(data: Data, write: Write): void {
       break;
     case 'redact': {
       const event = data.events.get(write.offset);
-      if (event !== undefined)
-        data.events.set(write.offset, { ...event, encoded: null, redacted: true });
+      if (event !== undefined) {
+        const { dataBytes: _, ...rest } = event;
+        data.events.set(write.offset, { ...rest, encoded: null, redacted: true, text: null });
+      }
       break;
     }
     case 'verification':

@@ -7,6 +7,7 @@ import { catalogChanges } from './catalog-changes.ts';
 import { changes } from './changes.ts';
 import { concurrency } from './concurrency.ts';
 import { degradation } from './degradation.ts';
+import { dataRef } from './data-ref.ts';
 import { delivery } from './delivery.ts';
 import { destination } from './destination.ts';
 import { durability } from './durability.ts';
@@ -40,6 +41,7 @@ export const brokenServers: readonly BrokenServer[] = [
   ...durability,
   ...positions,
   ...gaps,
+  ...dataRef,
   ...delivery,
   ...pull,
   ...stream,

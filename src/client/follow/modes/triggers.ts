@@ -117,10 +117,17 @@ export function triggersMode(
 function yieldOf(item: Item, subscriptionId: string): ModeYield {
   switch (item.type) {
     case 'event': {
-      const { sequence, eventId, name, timestamp, acceptedAt, data } = item.event;
+      const { sequence, eventId, name, timestamp, acceptedAt, data, dataRef } = item.event;
       return {
         type: 'event',
-        event: { eventId, name, timestamp, acceptedAt, data },
+        event: {
+          eventId,
+          name,
+          timestamp,
+          acceptedAt,
+          data,
+          ...(dataRef === undefined ? {} : { dataRef }),
+        },
         number: { by: 'server', subscriptionId, epoch: item.position.epoch, sequence },
         done: () => item.ack(),
       };

@@ -3,7 +3,6 @@
  * of the SDK.
  */
 import {
-  CLIENT_CAPABILITIES_META_KEY,
   ProtocolError,
   type McpServer,
   type ServerCapabilities,
@@ -26,6 +25,7 @@ import { callerOf } from '../principal.ts';
 import {
   authorizedUntil,
   claimBinding,
+  clientCapabilities,
   closeResponseStream,
   passThrough,
   protocolError,
@@ -71,7 +71,7 @@ export function attachEvents(
   for (const method of METHODS) {
     mcp.server.setRequestHandler(method, { params: passThrough }, async (params, ctx) => {
       announce(ctx);
-      const profile = profileOf(capabilitiesOf(mcp, ctx), undeclared);
+      const profile = profileOf(clientCapabilities(mcp, ctx), undeclared);
       const request: EventsRequest = {
         caller: () => caller(ctx),
         requestId: ctx.mcpReq.id,
@@ -124,12 +124,6 @@ async function answer(
 function errorFor(error: unknown, profile: Profile): EventsErrorObject | null {
   if (error instanceof LogEnded) return endingError(error.reason, profile);
   return error instanceof WireError ? eventsError(error, profile) : null;
-}
-
-/** The client's capabilities, from the request itself or else from the handshake. */
-function capabilitiesOf(mcp: McpServer, ctx: ServerContext): unknown {
-  const envelope = ctx.mcpReq.envelope as Readonly<Record<string, unknown>> | undefined;
-  return envelope?.[CLIENT_CAPABILITIES_META_KEY] ?? mcp.server.getClientCapabilities();
 }
 
 /**

@@ -20,11 +20,13 @@ import { resolveFeedOptions, type FeedOptions, type ResolvedFeedOptions } from '
 import { isFeedUri, withoutAfter } from './uri.ts';
 import { WatchSet } from './watch-set.ts';
 import {
+  assertWrappable,
   claimBinding,
   protocolError,
-  storedHandler,
+  uncached,
+  wrapResources,
   type BindingOptions,
-  type StoredHandler,
+  type WrappedHandler,
 } from '../sdk.ts';
 
 /** Options of {@link attachResources}. */
@@ -44,19 +46,10 @@ export function attachResources(
   engine: BindableEngine,
   options: ResourcesOptions = {},
 ): void {
-  const hasResources = storedHandler(mcp.server, 'resources/read') !== undefined;
+  assertWrappable(mcp);
   claimBinding(mcp, 'the resources');
   const binding = new Binding(mcp, engine, options);
-  // The SDK installs its resource handlers when the first resource is registered.
-  if (!hasResources)
-    mcp.registerResource('triggers', 'triggers:none', {}, () => ({ contents: [] })).remove();
-  for (const [method, serve] of Object.entries(binding.methods)) {
-    const inner = storedHandler(mcp.server, method);
-    mcp.server.setRequestHandler(method as 'resources/read', async (request, ctx) => {
-      // The SDK validates request and result for the protocol revision in use.
-      return (await serve(request as unknown as JSONRPCRequest, ctx, inner)) as never;
-    });
-  }
+  wrapResources(mcp, binding.methods);
   mcp.server.registerCapabilities({ resources: { subscribe: true, listChanged: true } });
 }
 
@@ -72,19 +65,9 @@ interface Page {
   readonly nextCursor?: string;
 }
 
-/** Members that forbid the client to cache a result. Only revision 2026-07-28 and later have them. */
-const uncached = ({ mcpReq }: ServerContext): object =>
-  mcpReq.envelope === undefined ? {} : { ttlMs: 0, cacheScope: 'private' };
-
 /** Whether the connection outlasts the request. HTTP without a session does not. */
 const hasLastingConnection = ({ http, sessionId }: ServerContext): boolean =>
   http === undefined || sessionId !== undefined;
-
-type Serve = (
-  request: JSONRPCRequest,
-  ctx: ServerContext,
-  inner: StoredHandler | undefined,
-) => Promise<Result>;
 
 class Binding {
   readonly #mcp: McpServer;
@@ -117,7 +100,7 @@ class Binding {
   }
 
   /** The handlers by method; `inner` is the handler of the application. */
-  readonly methods: Readonly<Record<string, Serve>> = {
+  readonly methods: Readonly<Record<string, WrappedHandler>> = {
     'resources/list': this.#listing('resources', async (caller, cursor) => {
       const { resources: entries, nextCursor } = await listResources(
         this.#engine,
@@ -161,7 +144,7 @@ class Binding {
   #listing(
     member: 'resources' | 'resourceTemplates',
     list: (caller: Caller, cursor: string | undefined) => Promise<Page>,
-  ): Serve {
+  ): WrappedHandler {
     return async (request, ctx, inner) => {
       const cursor = cursorOf(request);
       const own = cursor?.startsWith(FEED_CURSOR_PREFIX) === true;
@@ -187,7 +170,7 @@ class Binding {
   #forFeeds(
     answer: (caller: Caller, uri: string, ctx: ServerContext) => Promise<Result>,
     others: (caller: Caller, uri: string) => Promise<Result>,
-  ): Serve {
+  ): WrappedHandler {
     return async (request, ctx, inner) => {
       const uri = uriOf(request);
       if (isFeedUri(uri)) return this.#respond(ctx, uri, (caller) => answer(caller, uri, ctx));

@@ -36,7 +36,7 @@ export interface FeedPage {
   readonly after: SequenceOrZero;
   readonly events: readonly Pick<
     TriggerEvent,
-    'sequence' | 'eventId' | 'name' | 'timestamp' | 'acceptedAt' | 'data'
+    'sequence' | 'eventId' | 'name' | 'timestamp' | 'acceptedAt' | 'data' | 'dataRef'
   >[];
   readonly gaps: readonly Gap[];
   readonly head: SequenceOrZero;
@@ -110,14 +110,16 @@ function pageOf({
     subscriptionId,
     epoch,
     after,
-    events: events.map(({ sequence: number, eventId, name, timestamp, acceptedAt, data }) => ({
-      sequence: number,
-      eventId,
-      name,
-      timestamp,
-      acceptedAt,
-      data,
-    })),
+    events: events.map(
+      ({ sequence: number, eventId, name, timestamp, acceptedAt, data, dataRef }) => ({
+        sequence: number,
+        eventId,
+        name,
+        timestamp,
+        acceptedAt,
+        ...(dataRef === undefined ? { data } : { dataRef }),
+      }),
+    ),
     gaps,
     head,
     acked,

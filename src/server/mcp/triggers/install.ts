@@ -2,7 +2,12 @@
  * Installs `triggers/*` on an MCP SDK server, for both protocol eras and every transport of the
  * SDK.
  */
-import type { McpServer, ServerContext } from '@modelcontextprotocol/server';
+import {
+  ResourceNotFoundError,
+  type McpServer,
+  type Result,
+  type ServerContext,
+} from '@modelcontextprotocol/server';
 import {
   REVISION,
   type Option,
@@ -10,19 +15,24 @@ import {
 } from '../../../../spec-schema/draft/schema.ts';
 import type { Clock } from '../../../protocol/lib/clock.ts';
 import type { Log } from '../../engine/ports.ts';
+import { isDataUri } from '../../engine/data-ref.ts';
 import { silentLog } from '../../engine/ports.ts';
 import type { Caller } from '../../engine/verbs.ts';
-import { placeCapability } from '../../../protocol/wire/capability.ts';
+import { clientOptionsOf, placeCapability } from '../../../protocol/wire/capability.ts';
 import { callerOf } from '../principal.ts';
 import { tagged } from '../request-context.ts';
 import { triggersMethods, type TriggersMethod, type TriggersRequest } from './methods.ts';
 import {
+  assertWrappable,
   authorizedUntil,
   claimBinding,
+  clientCapabilities,
   closeResponseStream,
   passThrough,
   protocolError,
   stopOf,
+  uncached,
+  wrapResources,
   type AttachableEngine,
   type BindingOptions,
 } from '../sdk.ts';
@@ -42,7 +52,11 @@ export interface AttachOptions
  * 2026-07-28 and under `experimental` for the handshake revisions. Call it before connecting. One
  * engine may be attached to any number of servers (a modern HTTP endpoint makes one per request),
  * each server once. Over HTTP pass responses through `withBoundedBacklog`: the SDK does not notice
- * a client that has stopped reading.
+ * a client that has stopped reading. With the option `dataRef` the server has the capability
+ * `resources`; the application's own resources keep working, whether they are registered before or
+ * after this call.
+ * @throws LocalError `config_invalid` with the option `dataRef`, for a version of the SDK whose
+ * handlers cannot be read.
  * @throws Error if the server is connected, already has the extension, or already handles one of
  * its methods.
  */
@@ -52,11 +66,13 @@ export function attachTriggers(
   options: AttachOptions,
 ): void {
   const methods = Object.keys(triggersMethods) as TriggersMethod[];
+  const settings = settingsOf(options);
+  const offered = new Set([...settings.levels, ...settings.options]);
+  if (offered.has('dataRef')) assertWrappable(mcp);
   claimBinding(mcp, 'triggers', methods);
   const log = options.log ?? silentLog;
   const caller = options.caller ?? callerOf;
-  const settings = settingsOf(options);
-  const offered = new Set([...settings.levels, ...settings.options]);
+  if (offered.has('dataRef')) serveData(mcp, engine, { ...options, caller, log });
   const connection: Connection = { mcp, engine, log, openStreams: 0, used: false };
   for (const method of methods) {
     mcp.server.setRequestHandler(method, { params: passThrough }, async (params, ctx) => {
@@ -68,7 +84,7 @@ export function attachTriggers(
             connection,
             method,
             params,
-            requestOf(ctx, engine.clock, () => caller(ctx), offered),
+            requestOf(mcp, ctx, engine.clock, () => caller(ctx), offered),
           )),
         };
       } catch (error) {
@@ -95,6 +111,7 @@ const OPTIONS: readonly (readonly [option: Option, needs: string])[] = [
   ['conditionalReads', 'log'],
   ['history', 'log'],
   ['multiSelect', 'log'],
+  ['dataRef', 'log'],
   ['listChanged', 'stream'],
   ['pause', 'callback'],
   ['skip', 'callback'],
@@ -137,13 +154,16 @@ async function answer(
 }
 
 function requestOf(
+  mcp: McpServer,
   ctx: ServerContext,
   clock: Clock,
   caller: () => Caller,
   offered: ReadonlySet<string>,
 ): TriggersRequest {
+  const declared = clientOptionsOf(clientCapabilities(mcp, ctx));
   return {
     offered,
+    shared: new Set(declared.filter((option) => offered.has(option))),
     caller,
     requestId: ctx.mcpReq.id,
     stop: stopOf(ctx),
@@ -151,6 +171,36 @@ function requestOf(
     clock,
     notify: (method, params) => ctx.mcpReq.notify({ method, params: { ...params } }),
   };
+}
+
+/**
+ * Serves the data of events that are delivered by reference. Other resources are those of the
+ * application.
+ */
+function serveData(
+  mcp: McpServer,
+  engine: AttachableEngine,
+  { caller, log, ready }: Required<Pick<BindingOptions, 'caller' | 'log'>> & BindingOptions,
+): void {
+  const read = async (uri: string, ctx: ServerContext): Promise<Result> => {
+    let text: string | null;
+    try {
+      await ready?.();
+      text = await engine.data(caller(ctx), uri);
+    } catch (error) {
+      throw protocolError(error, ctx, log);
+    }
+    if (text === null) throw new ResourceNotFoundError(uri);
+    return { contents: [{ uri, mimeType: 'application/json', text }], ...uncached(ctx) };
+  };
+  wrapResources(mcp, {
+    'resources/read': async (request, ctx, inner) => {
+      const { uri } = request.params as { readonly uri: string };
+      if (isDataUri(uri)) return read(uri, ctx);
+      if (inner === undefined) throw new ResourceNotFoundError(uri);
+      return inner(request, ctx);
+    },
+  });
 }
 
 const LIST_CHANGED = 'notifications/triggers/list_changed';

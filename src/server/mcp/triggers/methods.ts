@@ -13,6 +13,8 @@ import { untilUnauthorized, type RequestContext } from '../request-context.ts';
 export interface TriggersRequest extends RequestContext<NotificationMethod> {
   /** The levels and options that the connection declares. */
   readonly offered: ReadonlySet<string>;
+  /** The options that both this connection and the client declare. */
+  readonly shared: ReadonlySet<string>;
 }
 
 /** The notifications that a server sends. */
@@ -74,8 +76,8 @@ export const triggersMethods = {
   'triggers/list': row('ListTriggersRequestParams', (verbs, params, { caller }) =>
     verbs.list(caller(), params),
   ),
-  'triggers/subscribe': row('SubscribeRequestParams', (verbs, params, { caller }) =>
-    verbs.subscribe(caller(), params),
+  'triggers/subscribe': row('SubscribeRequestParams', (verbs, params, { caller, shared }) =>
+    verbs.subscribe(caller(), params, undefined, { dataRef: shared.has('dataRef') }),
   ),
   'triggers/update': row('UpdateRequestParams', (verbs, params, { caller }) =>
     verbs.update(caller(), params),

@@ -42,6 +42,7 @@ export const CONFIGURATION_COLUMNS = [
   'retention_max_age_ms',
   'retention_max_events',
   'retention_max_bytes',
+  'data_ref',
 ] as const;
 
 /** Columns of `progress`, after `row`. */
@@ -99,6 +100,7 @@ export function configurationValues(state: Subscription, cipher: Cipher | null):
     state.retention.maxAgeMs,
     state.retention.maxEvents,
     state.retention.maxBytes ?? null,
+    state.dataRef === true ? 1 : null,
   ];
 }
 
@@ -138,31 +140,53 @@ export function progressValues(state: Subscription, dueAt: number | null): SQLIn
 }
 
 /**
- * CRC-32 of the row number and the values. Omits the content of encrypted values, which have an
- * authentication tag, and a last value that is null: migration 3 added the last columns, and a row
- * from before it has a checksum without them.
+ * How many of the last columns of each list a migration added. A row from before it has a checksum
+ * without them.
  */
-export function checksum(row: number, values: readonly SQLInputValue[]): number {
+const ADDED = { configuration: 2, progress: 1 } as const;
+
+/**
+ * CRC-32 of the row number and the values. Omits the content of encrypted values, which have an
+ * authentication tag, and at the end values of added columns that are null.
+ */
+export function checksum(
+  row: number,
+  values: readonly SQLInputValue[],
+  list: keyof typeof ADDED,
+): number {
+  let count = values.length;
+  while (count > values.length - ADDED[list] && values[count - 1] === null) count -= 1;
   let text = `${row}`;
-  for (const value of values.at(-1) === null ? values.slice(0, -1) : values)
+  for (const value of values.slice(0, count))
     text += typeof value === 'object' && value !== null ? '\n*' : `\n${value}`;
   return crc32(text);
 }
 
+/** The members of an accepted event that migrations added; audience as JSON. */
+export interface EventExtras {
+  readonly gap: string | null;
+  readonly audience: string | null;
+  readonly dataBytes?: number | null;
+  readonly dataChecksum?: number | null;
+}
+
 /**
- * CRC-32 of an accepted event: its offset, time, redaction, gap, audience (as JSON) and text. Gap
- * and audience count only if the event has one, because older stores have checksums without them.
+ * CRC-32 of an accepted event: its offset, time, redaction, extras and text. Extras count only if
+ * the event has them, because older stores have checksums without them.
  */
 export const eventChecksum = (
   offset: number,
   acceptedAt: number,
   redacted: number,
   encoded: string | null,
-  gap: string | null = null,
-  audience: string | null = null,
+  { gap, audience, dataBytes = null, dataChecksum = null }: EventExtras = {
+    gap: null,
+    audience: null,
+  },
 ): number => {
   const more = gap === null && audience === null ? '' : ` ${gap} ${audience}`;
-  const place = crc32(`${offset} ${acceptedAt} ${redacted}${more}`);
+  const apart = dataBytes === null ? '' : ` ${dataBytes} ${dataChecksum}`;
+  const place = crc32(`${offset} ${acceptedAt} ${redacted}${more}${apart}`);
   return encoded === null ? place : crc32(encoded, place);
 };
 
@@ -173,14 +197,15 @@ export const eventChecksum = (
  */
 export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
   const number = row['row'] as number;
-  verify(row, number, [...IDENTITY_COLUMNS, ...CONFIGURATION_COLUMNS], 'configuration_checksum');
-  verify(row, number, PROGRESS_COLUMNS, 'progress_checksum');
+  verify(row, number, [...IDENTITY_COLUMNS, ...CONFIGURATION_COLUMNS], 'configuration');
+  verify(row, number, PROGRESS_COLUMNS, 'progress');
   const subscriptionId = row['subscription_id'] as string;
   const state: Subscription = {
     subscriptionId,
     principal: row['owner'] as string,
     key: row['key'] as string,
     createdAt: row['created_at'] as number,
+    ...(row['data_ref'] === 1 ? { dataRef: true } : {}),
     select: decodeSelect(row['select_json']),
     callback: row['callback_sealed'] === null ? null : decryptCallback(subscriptionId, row, cipher),
     ttlMs: row['ttl_ms'] as number | null,
@@ -247,13 +272,14 @@ function decodeAttempt(row: Row): Attempt | null {
   };
 }
 
-function verify(row: Row, number: number, columns: readonly string[], stored: string): void {
-  if (
-    checksum(
-      number,
-      columns.map((column) => row[column] as SQLInputValue),
-    ) !== row[stored]
-  )
+function verify(
+  row: Row,
+  number: number,
+  columns: readonly string[],
+  list: 'configuration' | 'progress',
+): void {
+  const values = columns.map((column) => row[column] as SQLInputValue);
+  if (checksum(number, values, list) !== row[`${list}_checksum`])
     throw storeCorrupt(`subscription row ${number} fails its checksum`);
 }
 

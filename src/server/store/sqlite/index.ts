@@ -274,6 +274,9 @@ class SqliteStore implements Store {
   async bytesOf(principal: string) {
     return this.#read(({ queries }) => reads.one<number>(queries.bytesOf, principal) ?? 0);
   }
+  async data(offset: number) {
+    return this.#read(({ queries }) => reads.data(queries, offset));
+  }
   async acceptedAt(row: number, sequence: number) {
     return this.#read(({ queries }) => reads.one<number>(queries.acceptedAt, row, sequence));
   }

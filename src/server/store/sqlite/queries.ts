@@ -58,7 +58,7 @@ export function prepareQueries(database: DatabaseSync) {
     deleteNotice: sql('DELETE FROM notices WHERE subscription_id = ?'),
 
     event: sql(
-      'INSERT INTO accepted_events (offset, scope, name, event_id, gap, audience, accepted_at, checksum, encoded) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      'INSERT INTO accepted_events (offset, scope, name, event_id, gap, audience, accepted_at, checksum, encoded, data_bytes, data_checksum, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
     ),
     /**
      * Makes SQLite overwrite everything that it frees from now on, at the cost of more writes. Not
@@ -68,7 +68,7 @@ export function prepareQueries(database: DatabaseSync) {
     eraseCheaply: () => database.exec('PRAGMA secure_delete = FAST'),
     emptyWal: sql('PRAGMA wal_checkpoint(TRUNCATE)'),
     redact: sql(
-      'UPDATE accepted_events SET redacted = 1, checksum = ?, encoded = NULL WHERE offset = ?',
+      'UPDATE accepted_events SET redacted = 1, checksum = ?, encoded = NULL, data_bytes = NULL, data_checksum = NULL, data = NULL WHERE offset = ?',
     ),
     eventPlace: bulk('SELECT accepted_at, gap, audience FROM accepted_events WHERE offset = ?'),
     entry: sql('INSERT INTO log_entries (row, sequence, offset, gap) VALUES (?, ?, ?, ?)'),
@@ -119,14 +119,14 @@ export function prepareQueries(database: DatabaseSync) {
     backlog: bulk(`SELECT row FROM progress JOIN subscriptions USING (row)
       WHERE row > ? AND (attempt_id IS NOT NULL OR acked < head) AND callback_sealed IS NOT NULL ORDER BY row LIMIT ?`),
 
-    read: bulk(`SELECT e.sequence, e.offset, e.gap, a.gap, a.audience, a.accepted_at, a.redacted, a.checksum, a.encoded
+    read: bulk(`SELECT e.sequence, e.offset, e.gap, a.gap, a.audience, a.accepted_at, a.redacted, a.checksum, a.encoded, a.data_bytes, a.data_checksum
       FROM log_entries e LEFT JOIN accepted_events a ON a.offset = e.offset WHERE e.row = ? AND e.sequence > ? ORDER BY e.sequence LIMIT ?`),
     firstYoung:
       bulk(`SELECT e.sequence, a.accepted_at FROM log_entries e JOIN accepted_events a ON a.offset = e.offset
       WHERE e.row = ? AND a.accepted_at >= ? ORDER BY e.sequence LIMIT 1`),
     lastBefore: bulk('SELECT max(sequence) FROM log_entries WHERE row = ? AND sequence < ?'),
     newest:
-      bulk(`SELECT e.sequence, CASE WHEN e.gap IS NULL AND a.redacted = 0 THEN octet_length(a.encoded) END
+      bulk(`SELECT e.sequence, CASE WHEN e.gap IS NULL AND a.redacted = 0 THEN octet_length(a.encoded) + coalesce(a.data_bytes, 0) END
       FROM log_entries e LEFT JOIN accepted_events a ON a.offset = e.offset WHERE e.row = ? ORDER BY e.sequence DESC`),
     bytesOf: bulk(
       'SELECT coalesce(sum(log_bytes), 0) FROM subscriptions JOIN progress USING (row) WHERE owner = ?',
@@ -135,11 +135,12 @@ export function prepareQueries(database: DatabaseSync) {
       'SELECT a.accepted_at FROM log_entries e JOIN accepted_events a ON a.offset = e.offset WHERE e.row = ? AND e.sequence = ?',
     ),
     accepted: bulk(
-      'SELECT offset, scope, name, event_id, gap, audience, accepted_at, redacted, checksum, encoded FROM accepted_events WHERE offset > ? ORDER BY offset LIMIT ?',
+      'SELECT offset, scope, name, event_id, gap, audience, accepted_at, redacted, checksum, encoded, data_bytes, data_checksum FROM accepted_events WHERE offset > ? ORDER BY offset LIMIT ?',
     ),
     acceptedOne: bulk(
-      'SELECT offset, scope, name, event_id, gap, audience, accepted_at, redacted, checksum, encoded FROM accepted_events WHERE offset = ?',
+      'SELECT offset, scope, name, event_id, gap, audience, accepted_at, redacted, checksum, encoded, data_bytes, data_checksum FROM accepted_events WHERE offset = ?',
     ),
+    data: bulk('SELECT data, data_checksum FROM accepted_events WHERE offset = ?'),
     history: bulk(
       'SELECT offset FROM accepted_events WHERE name = ? AND offset > ? AND accepted_at >= ? ORDER BY offset LIMIT ?',
     ),

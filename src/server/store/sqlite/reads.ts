@@ -3,6 +3,7 @@
  * array, in the order of its columns.
  */
 import type { SQLInputValue, StatementSync } from 'node:sqlite';
+import { crc32 } from 'node:zlib';
 import type { GapReason, TerminationReason } from '../../../protocol/core/types.ts';
 import type {
   AcceptedEvent,
@@ -94,6 +95,8 @@ type ReadRow = [
   redacted: number,
   checksum: number,
   encoded: string | null,
+  dataBytes: number | null,
+  dataChecksum: number | null,
 ];
 
 /**
@@ -110,8 +113,19 @@ export function read(
   const entries: ReadEntry[] = [];
   let bytes = 0;
   for (const found of queries.read.iterate(row, after, maxEvents)) {
-    const [sequence, offset, marked, eventGap, audience, acceptedAt, redacted, checksum, text] =
-      found as unknown as ReadRow;
+    const [
+      sequence,
+      offset,
+      marked,
+      eventGap,
+      audience,
+      acceptedAt,
+      redacted,
+      checksum,
+      text,
+      dataBytes,
+      dataChecksum,
+    ] = found as unknown as ReadRow;
     const before = entries.at(-1);
     if (before !== undefined && before.sequence + 1 !== sequence)
       throw storeCorrupt(`the log of row ${row} has a hole after ${before.sequence}`);
@@ -120,8 +134,20 @@ export function read(
     bytes += encoded === null ? 0 : Buffer.byteLength(encoded);
     if (entries.length > 0 && bytes > maxBytes) break;
     if (acceptedAt !== null)
-      verify(checksum, offset, acceptedAt, redacted, text, eventGap, audience);
-    entries.push({ sequence, offset, gap, encoded, acceptedAt: acceptedAt ?? 0 });
+      verify(checksum, offset, acceptedAt, redacted, text, {
+        gap: eventGap,
+        audience,
+        dataBytes,
+        dataChecksum,
+      });
+    entries.push({
+      sequence,
+      offset,
+      gap,
+      encoded,
+      ...(encoded === null || dataBytes === null ? {} : { dataBytes }),
+      acceptedAt: acceptedAt ?? 0,
+    });
   }
   return entries;
 }
@@ -169,6 +195,8 @@ type EventRow = [
   redacted: number,
   checksum: number,
   encoded: string | null,
+  dataBytes: number | null,
+  dataChecksum: number | null,
 ];
 
 /**
@@ -206,8 +234,15 @@ function toEvent([
   redacted,
   checksum,
   encoded,
+  dataBytes,
+  dataChecksum,
 ]: EventRow): AcceptedEvent {
-  verify(checksum, offset, acceptedAt, redacted, encoded, gap, audience);
+  verify(checksum, offset, acceptedAt, redacted, encoded, {
+    gap,
+    audience,
+    dataBytes,
+    dataChecksum,
+  });
   return {
     offset,
     scope,
@@ -217,7 +252,17 @@ function toEvent([
     audience: audience === null ? null : (JSON.parse(audience) as string[]),
     acceptedAt,
     encoded,
+    ...(dataBytes === null ? {} : { dataBytes }),
   };
+}
+
+/** See `Store.data`. Throws `LocalError` `store_corrupt` for a wrong checksum. */
+export function data(queries: Queries, offset: number): string | null {
+  const [text, expected] = (queries.data.get(offset) as unknown as
+    [string | null, number | null] | undefined) ?? [null, null];
+  if (text !== null && crc32(text) !== expected)
+    throw storeCorrupt(`the data of the accepted event at offset ${offset} fail their checksum`);
+  return text;
 }
 
 function verify(

@@ -11,6 +11,7 @@ import { sql as retentionBytes } from './migrations/0003-retention-bytes.sql.ts'
 import { sql as gapsAndAudience } from './migrations/0004-gaps-and-audience.sql.ts';
 import { sql as owners } from './migrations/0005-owners.sql.ts';
 import { sql as notices } from './migrations/0006-notices.sql.ts';
+import { sql as largeData } from './migrations/0007-large-data.sql.ts';
 
 /**
  * The position in this list, from 1, is the schema version. Append only: a published migration
@@ -23,6 +24,7 @@ const MIGRATIONS: readonly string[] = [
   gapsAndAudience,
   owners,
   notices,
+  largeData,
 ];
 
 /**

@@ -2,6 +2,7 @@
  * Applies the writes of a commit: one handler per type. Handlers run within the transaction, in
  * order, and collect the changes of the `meta` row and of the counts in `CommitTotals`.
  */
+import { crc32 } from 'node:zlib';
 import type { Checkpoint, Write } from '../../store/port.ts';
 import {
   checksum,
@@ -64,9 +65,11 @@ type Handlers = {
 };
 
 const HANDLERS: Handlers = {
-  event({ event }, { queries, totals }) {
+  event({ event, data = null }, { queries, totals }) {
     const { offset, scope, name, eventId, gap, acceptedAt, encoded } = event;
     const audience = event.audience === null ? null : JSON.stringify(event.audience);
+    const dataBytes = event.dataBytes ?? null;
+    const dataChecksum = data === null ? null : crc32(data);
     queries.event.run(
       offset,
       scope,
@@ -75,8 +78,11 @@ const HANDLERS: Handlers = {
       gap,
       audience,
       acceptedAt,
-      eventChecksum(offset, acceptedAt, 0, encoded, gap, audience),
+      eventChecksum(offset, acceptedAt, 0, encoded, { gap, audience, dataBytes, dataChecksum }),
       encoded,
+      dataBytes,
+      dataChecksum,
+      data,
     );
     totals.lastOffset = Math.max(totals.lastOffset, offset);
     totals.counts.events += 1;
@@ -88,16 +94,16 @@ const HANDLERS: Handlers = {
 
   create({ row, createdOffset, state, dueAt }, { queries, cipher, totals }) {
     const values = [...identityValues(createdOffset, state), ...configurationValues(state, cipher)];
-    queries.create.run(row, ...values, checksum(row, values));
+    queries.create.run(row, ...values, checksum(row, values, 'configuration'));
     const progress = progressValues(state, dueAt);
-    queries.createProgress.run(row, ...progress, checksum(row, progress));
+    queries.createProgress.run(row, ...progress, checksum(row, progress, 'progress'));
     totals.nextRow = Math.max(totals.nextRow, row + 1);
     totals.counts.subscriptions += 1;
   },
 
   progress({ row, state, dueAt }, { queries }) {
     const values = progressValues(state, dueAt);
-    const { changes } = queries.progress.run(...values, checksum(row, values), state.epoch, row);
+    const { changes } = queries.progress.run(...values, checksum(row, values, 'progress'), state.epoch, row);
     if (changes === 0) throw noSuchRow(row);
   },
 
@@ -109,7 +115,7 @@ const HANDLERS: Handlers = {
     const values = configurationValues(state, cipher);
     queries.configure.run(
       ...values,
-      checksum(row, [...identityValues(stored[0], state), ...values]),
+      checksum(row, [...identityValues(stored[0], state), ...values], 'configuration'),
       row,
     );
     HANDLERS.progress({ ...write, type: 'progress' }, tools);
@@ -184,7 +190,7 @@ const HANDLERS: Handlers = {
     if (stored === undefined) return;
     queries.eraseFully();
     const [acceptedAt, gap, audience] = stored;
-    queries.redact.run(eventChecksum(offset, acceptedAt, 1, null, gap, audience), offset);
+    queries.redact.run(eventChecksum(offset, acceptedAt, 1, null, { gap, audience }), offset);
     totals.redacted = true;
   },
 
