@@ -121,7 +121,10 @@ function describe(item: FollowItem, names: readonly string[], width: number): st
 
 /** One event. `~` marks a number that the client counted itself, which the server does not know. */
 function eventLine(
-  { number, event: { timestamp, name, eventId, data, dataRef } }: Extract<FollowItem, { type: 'event' }>,
+  {
+    number,
+    event: { timestamp, name, eventId, data, dataRef },
+  }: Extract<FollowItem, { type: 'event' }>,
   width: number,
 ): string {
   const count = number.by === 'server' ? String(number.sequence) : `~${number.count}`;

@@ -183,7 +183,8 @@ async function watchWith(
     await follow(following, printer, {
       names: options.select.map(({ name }) => name),
       limit,
-      dataOf: fetchData === true ? (event) => client.data(event, { signal: shell.stop }) : undefined,
+      dataOf:
+        fetchData === true ? (event) => client.data(event, { signal: shell.stop }) : undefined,
     });
   } catch (error) {
     if (!shell.stop.aborted) throw error;

@@ -18,7 +18,10 @@ export type DataHolder = Pick<TriggerEvent, 'data' | 'dataRef'>;
 export async function dataOf(
   connection: Connection,
   { data, dataRef }: DataHolder,
-  { maxBytes = STORED_EVENT_BYTES, ...options }: McpCallOptions & { readonly maxBytes?: number | undefined },
+  {
+    maxBytes = STORED_EVENT_BYTES,
+    ...options
+  }: McpCallOptions & { readonly maxBytes?: number | undefined },
 ): Promise<unknown> {
   if (dataRef === undefined) return data;
   const { uri, bytes } = dataRef;

@@ -88,7 +88,9 @@ for (const protocol of ['2026-07-28', '2025-11-25'] as const)
         { url: world.url, token: () => world.token('alice') },
         { protocol },
       );
-      const { subscription, items } = subscribeFast(t, client, { select: [{ name: 'box.opened' }] });
+      const { subscription, items } = subscribeFast(t, client, {
+        select: [{ name: 'box.opened' }],
+      });
       await subscription.ready();
       await world.engine.emit({ name: 'box.opened', data: { box: LARGE } });
       assert.deepEqual(words(await take(items, 1)), ['1-1 too_large']);
@@ -133,7 +135,14 @@ describe('a server that breaks the rules', () => {
     ['no JSON', 3, [{ uri, text: '[1,' }]],
     ['another resource', 3, [{ uri: 'other:1', text: '[1]' }]],
     ['no text', 3, [{ uri, blob: 'WzFd' }]],
-    ['two texts', 3, [{ uri, text: '[1]' }, { uri, text: '[1]' }]],
+    [
+      'two texts',
+      3,
+      [
+        { uri, text: '[1]' },
+        { uri, text: '[1]' },
+      ],
+    ],
     ['nothing', 3, []],
     ['too deep', 202, [{ uri, text: '['.repeat(101) + ']'.repeat(101) }]],
     ['half a character', 8, [{ uri, text: '"\\ud800"' }]],

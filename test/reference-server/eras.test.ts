@@ -46,6 +46,7 @@ for (const era of ERAS) {
           'conditionalReads',
           'history',
           'multiSelect',
+          'dataRef',
           'listChanged',
           'pause',
           'skip',

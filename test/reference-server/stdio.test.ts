@@ -42,6 +42,7 @@ describe('a client on stdio', () => {
             'conditionalReads',
             'history',
             'multiSelect',
+            'dataRef',
             'listChanged',
             'pause',
             'skip',

@@ -338,10 +338,11 @@ describe('a client without the extension', () => {
     const w = await world(t);
     const resources = ['server/discover', 'resources/list'];
     assert.deepEqual(await experience(w, resources), await experience(bare, resources));
-    assert.deepEqual(
-      Object.keys((await w.ok('server/discover'))['capabilities']).toSorted(),
-      ['experimental', 'extensions', 'resources'],
-    );
+    assert.deepEqual(Object.keys((await w.ok('server/discover'))['capabilities']).toSorted(), [
+      'experimental',
+      'extensions',
+      'resources',
+    ]);
     assert.deepEqual((await w.ok('resources/list'))['resources'], []);
   });
 

@@ -71,7 +71,10 @@ describe('an event above 240 KiB', () => {
       await w.subscribe(),
       await w.subscribe({}, declared([])),
       await w.subscribe({}, declared(['skip'])),
-      await w.subscribe({}, { clientCapabilities: { extensions: { [EXTENSION]: { options: 3 } } } }),
+      await w.subscribe(
+        {},
+        { clientCapabilities: { extensions: { [EXTENSION]: { options: 3 } } } },
+      ),
     ];
     const found = await w.subscribe({ key: logs[0]!['key'] }, reader);
     assert.equal(found['created'], false);
@@ -120,7 +123,10 @@ describe('an event above 240 KiB', () => {
       triggers: [
         {
           ...box,
-          type: { ...box.type, retention: { maxAgeMs: 3_600_000, maxEvents: 100, maxBytes: 250_000 } },
+          type: {
+            ...box.type,
+            retention: { maxAgeMs: 3_600_000, maxEvents: 100, maxBytes: 250_000 },
+          },
         },
       ],
     });
@@ -180,7 +186,9 @@ describe('the data', () => {
         { code: answers[0]!.error!.code, message: '', data: '' },
       );
     }
-    const shown = answers.map(({ error }) => JSON.stringify(error).replace(/triggers-data:[^" ]*/g, ''));
+    const shown = answers.map(({ error }) =>
+      JSON.stringify(error).replace(/triggers-data:[^" ]*/g, ''),
+    );
     assert.equal(new Set(shown).size, 1, shown.join('\n'));
     const anonymous = await read(w, uri, { as: null });
     assert.equal(anonymous.error?.code, -32024);

@@ -1,6 +1,12 @@
 /** Large events whose data are a resource (SEP: Data by reference). */
 import assert from 'node:assert/strict';
-import { gapsOf, readAll, sequencesOf, untilHead, untilStreamed } from '../../runner/server/coverage.ts';
+import {
+  gapsOf,
+  readAll,
+  sequencesOf,
+  untilHead,
+  untilStreamed,
+} from '../../runner/server/coverage.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json, RpcError, Session } from '../../runner/wire/session.ts';
 
@@ -26,7 +32,8 @@ const fromStart = ({ subscriptionId, epoch }: Json) => ({
 });
 const pulled = (mcp: Session, { subscriptionId, epoch }: Json): Promise<Json[]> =>
   readAll(mcp, subscriptionId, { epoch, sequence: 0 });
-const eventsOf = (deliveries: readonly Json[]): Json[] => deliveries.flatMap(({ events }) => events);
+const eventsOf = (deliveries: readonly Json[]): Json[] =>
+  deliveries.flatMap(({ events }) => events);
 
 /** The URI in the second event of a log. */
 async function uriIn(mcp: Session, log: Json): Promise<string> {
@@ -144,10 +151,14 @@ export const dataRef = [
         await t.control.do('redact', { name: t.control.type('plain'), eventId });
         await requireUnknown(declaring, uri);
       });
-      await t.check('ref-owner', 'after the end of the subscription it does not exist', async () => {
-        await t.mcp.request('triggers/unsubscribe', { subscriptionId: ending.subscriptionId });
-        await requireUnknown(declaring, last);
-      });
+      await t.check(
+        'ref-owner',
+        'after the end of the subscription it does not exist',
+        async () => {
+          await t.mcp.request('triggers/unsubscribe', { subscriptionId: ending.subscriptionId });
+          await requireUnknown(declaring, last);
+        },
+      );
     },
   }),
 ];

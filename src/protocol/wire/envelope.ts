@@ -3,7 +3,12 @@
  * acceptance, and reused in the deliveries of every subscription. These two are the first members,
  * so that one concatenation adds them (SEP: Delivery).
  */
-import type { Challenge, DataRef, Delivery, TriggerEvent } from '../../../spec-schema/draft/schema.ts';
+import type {
+  Challenge,
+  DataRef,
+  Delivery,
+  TriggerEvent,
+} from '../../../spec-schema/draft/schema.ts';
 import { LocalError } from './errors.ts';
 import { isWritable, parseInstant } from './instant.ts';
 import { inspectJson, parseJson, writeJson } from './json.ts';

@@ -80,12 +80,7 @@ export function rangeOf(
     after,
     last,
     events: events.map((entry) =>
-      eventInLog(
-        entry.encoded ?? '',
-        entry.sequence,
-        entry.acceptedAt,
-        dataRefOf(state, entry),
-      ),
+      eventInLog(entry.encoded ?? '', entry.sequence, entry.acceptedAt, dataRefOf(state, entry)),
     ),
     gaps,
     sequences: events.map((entry) => entry.sequence),

@@ -135,7 +135,10 @@ test('[type-payload-valid] a store of version 6 keeps the reasons of its gaps an
   const path = place(t);
   const store = sqliteStore({ path, key: KEY });
   await store.open(0);
-  const states = [plain('a'), plain('b', { retention: { maxAgeMs: 1, maxEvents: 2, maxBytes: 3 } })];
+  const states = [
+    plain('a'),
+    plain('b', { retention: { maxAgeMs: 1, maxEvents: 2, maxBytes: 3 } }),
+  ];
   await store.commit([
     ...states.map((state, at) => create(at + 1, state)),
     event(1, 'issue.opened', '{}', { gap: 'invalid', audience: ['ann'] }),

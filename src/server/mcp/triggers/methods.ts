@@ -64,8 +64,7 @@ function row<N extends ParamsName>(
     call: async (verbs, params, request) => {
       const parsed = parseParams(name, params);
       for (const [parameter, feature, isUsed] of FEATURES)
-        if (!request.offered.has(feature) && isUsed(parsed))
-          throw unsupported(parameter);
+        if (!request.offered.has(feature) && isUsed(parsed)) throw unsupported(parameter);
       return call(verbs, parsed, request);
     },
   };

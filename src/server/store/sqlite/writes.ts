@@ -103,7 +103,12 @@ const HANDLERS: Handlers = {
 
   progress({ row, state, dueAt }, { queries }) {
     const values = progressValues(state, dueAt);
-    const { changes } = queries.progress.run(...values, checksum(row, values, 'progress'), state.epoch, row);
+    const { changes } = queries.progress.run(
+      ...values,
+      checksum(row, values, 'progress'),
+      state.epoch,
+      row,
+    );
     if (changes === 0) throw noSuchRow(row);
   },
 
