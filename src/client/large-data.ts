@@ -7,7 +7,7 @@ import type { Connection } from './sdk/connection.ts';
 import { readResource, type McpCallOptions } from './sdk/mcp-calls.ts';
 import { misbehaved } from './sdk/peer-error.ts';
 
-/** What the data of an event is read from: `item.event` of a subscription or of `follow`. */
+/** The parts of an event that lead to its data: `item.event` of a subscription or of `follow`. */
 export type DataHolder = Pick<TriggerEvent, 'data' | 'dataRef'>;
 
 /**

@@ -80,7 +80,7 @@ async function attempt(
   return client;
 }
 
-/** What the client declares. Settings with content are in the place of every revision. */
+/** The client's capabilities. Settings with content are in the place of every revision. */
 function capabilitiesOf(dataRef: boolean): ClientCapabilities {
   const extensions = { [EXTENSION_ID]: {}, [EVENTS_EXTENSION_ID]: {} };
   return dataRef ? placeCapability({ extensions }, { options: ['dataRef'] }) : { extensions };

@@ -23,7 +23,7 @@ import type { Store } from '../store/port.ts';
 import { LogListeners } from '../stream/log-listeners.ts';
 import { Streams } from '../stream/streams.ts';
 import { CallbackConsent } from './callback-consent.ts';
-import { DataReader } from './data-ref.ts';
+import { DataReader } from './data-reader.ts';
 import { Catalog } from './catalog.ts';
 import { TriggersEngine } from './engine.ts';
 import { Lifecycle } from './lifecycle.ts';

@@ -6,7 +6,7 @@ import type { Store } from '../store/port.ts';
 import type { LogListeners } from '../stream/log-listeners.ts';
 import type { Streams } from '../stream/streams.ts';
 import type { Catalog } from './catalog.ts';
-import type { DataReader } from './data-ref.ts';
+import type { DataReader } from './data-reader.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import type { Permissions } from './permissions.ts';
 import type { Sequencer } from './sequencer.ts';

@@ -64,7 +64,7 @@ export interface SubscribeAs {
   readonly dialect: string;
 }
 
-/** What the client declares in its own settings (SEP: Settings). */
+/** The options that the client declares in its own settings (SEP: Settings). */
 export interface ClientOptions {
   /** The option `dataRef`: large events are in its logs, with a reference to their data. */
   readonly dataRef?: boolean;
@@ -132,8 +132,8 @@ export interface Verbs {
     client?: ClientOptions,
   ): Promise<SubscribeResult>;
   /**
-   * The JSON of the data to which the `uri` of a `dataRef` leads; null = there are none, or not for
-   * this caller. Rejects with `Forbidden` when the caller may no longer follow the log (SEP: Data by
+   * The JSON of the data to which the `uri` of a `dataRef` leads; null = they do not exist, or not
+   * for this caller. Rejects with `Forbidden` when the caller may no longer follow the log (SEP: Data by
    * reference).
    */
   data(caller: Caller, uri: string): Promise<string | null>;

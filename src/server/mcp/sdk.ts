@@ -149,7 +149,7 @@ export type WrappedHandler = (
  * Throws `LocalError` `config_invalid` if the handlers for resources cannot be wrapped, before
  * anything is changed.
  */
-export const assertWrappable = ({ server }: McpServer): void =>
+export const assertHandlersReadable = ({ server }: McpServer): void =>
   void storedHandler(server, 'resources/read');
 
 /**
@@ -186,5 +186,5 @@ export function clientCapabilities(mcp: McpServer, ctx: ServerContext): unknown 
  * The handler that a server has for a method, if any. Throws `LocalError` `config_invalid` if the
  * SDK version does not allow reading it.
  */
-export const storedHandler = (server: Server, method: string): StoredHandler | undefined =>
+const storedHandler = (server: Server, method: string): StoredHandler | undefined =>
   HandlerReader.read(server, method);

@@ -311,8 +311,8 @@ export interface Store {
   /** The bytes in the logs of one principal, as their states have them; unknown ones count as 0. */
   bytesOf(principal: string): Promise<number>;
   /**
-   * The JSON of an event's data that is kept apart; null = there is none, or it was redacted or
-   * deleted.
+   * The JSON of an event's data that is kept apart; null = `encoded` has the data, or they were
+   * redacted or deleted.
    */
   data(offset: number): Promise<string | null>;
   /**

@@ -20,7 +20,7 @@ import { resolveFeedOptions, type FeedOptions, type ResolvedFeedOptions } from '
 import { isFeedUri, withoutAfter } from './uri.ts';
 import { WatchSet } from './watch-set.ts';
 import {
-  assertWrappable,
+  assertHandlersReadable,
   claimBinding,
   protocolError,
   uncached,
@@ -46,7 +46,7 @@ export function attachResources(
   engine: BindableEngine,
   options: ResourcesOptions = {},
 ): void {
-  assertWrappable(mcp);
+  assertHandlersReadable(mcp);
   claimBinding(mcp, 'the resources');
   const binding = new Binding(mcp, engine, options);
   wrapResources(mcp, binding.methods);

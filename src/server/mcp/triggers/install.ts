@@ -23,7 +23,7 @@ import { callerOf } from '../principal.ts';
 import { tagged } from '../request-context.ts';
 import { triggersMethods, type TriggersMethod, type TriggersRequest } from './methods.ts';
 import {
-  assertWrappable,
+  assertHandlersReadable,
   authorizedUntil,
   claimBinding,
   clientCapabilities,
@@ -68,7 +68,7 @@ export function attachTriggers(
   const methods = Object.keys(triggersMethods) as TriggersMethod[];
   const settings = settingsOf(options);
   const offered = new Set([...settings.levels, ...settings.options]);
-  if (offered.has('dataRef')) assertWrappable(mcp);
+  if (offered.has('dataRef')) assertHandlersReadable(mcp);
   claimBinding(mcp, 'triggers', methods);
   const log = options.log ?? silentLog;
   const caller = options.caller ?? callerOf;

@@ -140,8 +140,8 @@ export function progressValues(state: Subscription, dueAt: number | null): SQLIn
 }
 
 /**
- * How many of the last columns of each list a migration added. A row from before it has a checksum
- * without them.
+ * Number of columns at the end of each list that migrations added. A row from before them has a
+ * checksum without them.
  */
 const ADDED = { configuration: 2, progress: 1 } as const;
 
