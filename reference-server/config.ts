@@ -222,6 +222,11 @@ const variables = {
     'true',
     'Whether a client that requests it (`noExpiry: true`) gets a subscription that never expires.',
   ),
+  MAX_SUSPENDED_MS: variable(
+    integer(60_000, 3650 * DAY_MS),
+    String(30 * DAY_MS),
+    'Time in milliseconds after which a suspended subscription without expiry ends if nothing has read it.',
+  ),
   MAX_SUBSCRIPTIONS_PER_PRINCIPAL: variable(
     integer(1, 1_000_000),
     '1000',

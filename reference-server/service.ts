@@ -115,6 +115,7 @@ export async function createService({
       allowNoExpiry: config.ALLOW_NO_EXPIRY,
     },
     maxEventBytes: config.MAX_EVENT_BYTES,
+    maxSuspendedMs: config.MAX_SUSPENDED_MS,
     quotas: {
       subscriptionsPerPrincipal: config.MAX_SUBSCRIPTIONS_PER_PRINCIPAL,
       streamsPerPrincipal: config.MAX_STREAMS_PER_PRINCIPAL,
@@ -158,6 +159,7 @@ export async function createService({
         // Announced even if subscriptions without expiry are allowed, because it bounds every
         // suggested lifetime.
         maxTtlMs: config.TTL_MAX_MS,
+        maxSuspendedMs: config.MAX_SUSPENDED_MS,
         ...(jwksUri === null ? {} : { jwksUri: jwksUri.href }),
         log,
         caller,

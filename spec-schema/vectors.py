@@ -280,7 +280,8 @@ class Log:
         known = reject is not None and ack == sent["after"] and reject != sent["first"]
         self.acked = max(self.acked, reject if known else ack)
         self.failures = self.config_failures = 0
-        self.failing_since, self.transient_since, self.retry_at = None, None, None
+        self.failing_since, self.transient_since = None, None
+        self.retry_at = self.now + 100 if self.acked < sent["to"] else None
         if not self.suspended:
             self.last_error = None
         if reject is not None and reject > max(self.acked, self.floor):

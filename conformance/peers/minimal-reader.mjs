@@ -5,6 +5,9 @@
 export const lastOf = ({ afterSequence, events, gaps = [] }) =>
   Math.max(afterSequence, events.at(-1)?.sequence ?? 0, gaps.at(-1)?.to ?? 0);
 
+/** Former epochs that a reader remembers. */
+const LEFT_EPOCHS_MAX = 16;
+
 /** Every decision that a reader can get wrong. */
 export const READER = {
   isLeft: (epoch, left) => left.includes(epoch),
@@ -37,7 +40,7 @@ export class Reader {
   /** Continues in another epoch, before its first event. */
   lose(epoch) {
     this.tell({ applied: 'lost', ...this.applied });
-    this.left.push(this.applied.epoch);
+    this.left = [...this.left, this.applied.epoch].slice(-LEFT_EPOCHS_MAX);
     this.applied = { epoch, sequence: 0 };
   }
 

@@ -16,6 +16,7 @@ const BATCH = { events: 100, bytes: 245_760 };
 const ROTATION_MS = 300_000;
 const HOUR_MS = 3_600_000;
 const WAIT_MAX_MS = 300_000;
+const PARTIAL_PAUSE_MS = 100;
 const CONFIGURATION_FAILURES_MAX = 5;
 const MISCONFIGURED_MS = 600_000;
 const TRYING_MAX_MS = 24 * HOUR_MS;
@@ -414,6 +415,7 @@ function settle(sub, made, { kind, ackSequence, reject, category, retryAfterMs }
       lastDeliveryAt: now(),
       lastError: undefined,
       batch: BATCH.events,
+      nextAt: ackSequence < lastOf(made) ? now() + PARTIAL_PAUSE_MS : 0,
     });
     return on.acknowledge(sub, ackSequence);
   }

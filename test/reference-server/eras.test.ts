@@ -56,6 +56,7 @@ for (const era of ERAS) {
         ],
         minTtlMs: 60_000,
         maxTtlMs: 2_592_000_000,
+        maxSuspendedMs: 2_592_000_000,
         jwksUri: new URL('/.well-known/jwks.json', server.url).href,
       });
       assert.deepEqual(

@@ -51,6 +51,7 @@ describe('a client on stdio', () => {
           ],
           minTtlMs: 60_000,
           maxTtlMs: 2_592_000_000,
+          maxSuspendedMs: 2_592_000_000,
         });
 
         const list = await client.request({ method: 'triggers/list', params: {} }, anything);

@@ -6,6 +6,9 @@ import { appliedNumbers } from '../../runner/client/program.ts';
 import { receiverScenario, type ReceiverTest } from '../../runner/receiver/scenario.ts';
 import { DELIVERY_METHOD } from '../../runner/wire/sender.ts';
 
+/** Epochs that a reader has to remember after it left them. */
+const LEFT_EPOCHS = 16;
+
 /** Delivers until the answer is final, and asserts that it acknowledges exactly `ack`. */
 async function acknowledges(t: ReceiverTest, delivery: object, ack: number): Promise<void> {
   const { status, body } = await t.settled(delivery);
@@ -228,6 +231,21 @@ export const applying = [
         'recv-left-epoch',
         'the receiver continues in the new epoch after the late delivery',
         () => t.deliver(1),
+      );
+      for (let left = 1; left < LEFT_EPOCHS; left += 1) {
+        log.loseEpoch();
+        await t.deliver(1);
+      }
+      const again = await t.send(late);
+      await t.check(
+        'recv-left-epoch',
+        `the receiver does not acknowledge it after it has left ${LEFT_EPOCHS} epochs either`,
+        () => {
+          assert.ok(
+            again.status !== 200 || again.body?.ackSequence === undefined,
+            `HTTP ${again.status} ${JSON.stringify(again.body)}`,
+          );
+        },
       );
       await t.check(
         'recv-left-epoch',

@@ -120,6 +120,11 @@ const rejecting =
 const gapAt = ({ delivery: { gaps = [] } }: Hit, number: number): Json =>
   gaps.find(({ from, to }: Json) => from <= number && number <= to);
 
+/** The shortest wait after an answer that acknowledges a part. */
+const PARTIAL_PAUSE_MS = 100;
+/** Two clocks that show whole milliseconds. */
+const ROUNDING_MS = 2;
+
 export const answers = [
   scenario({
     name: 'answers: acknowledgements',
@@ -219,7 +224,12 @@ export const answers = [
     async run(t) {
       const partial = async (): Promise<void> => {
         const endpoint = await t.endpoint();
-        endpoint.answer = (hit, n) => (n === 1 ? { body: { ackSequence: 1 } } : acknowledge(hit));
+        let answeredAt = 0;
+        endpoint.answer = (hit, n) => {
+          if (n > 1) return acknowledge(hit);
+          answeredAt = Date.now();
+          return { body: { ackSequence: 1 } };
+        };
         const made = await loaded(t, endpoint, 5);
         const [first, second] = [await delivery(t, endpoint, 1), await delivery(t, endpoint, 2)];
         await t.check(
@@ -235,6 +245,11 @@ export const answers = [
             await acked(t, made, 5);
           },
         );
+        await t.check('ans-partial', 'it comes after at least 100 milliseconds', () => {
+          ofSeveral(first);
+          const waited = second.at - answeredAt;
+          assert.ok(waited >= PARTIAL_PAUSE_MS - ROUNDING_MS, `it came after ${waited} ms`);
+        });
       };
       const reject = async (): Promise<void> => {
         const { endpoint, made, fromStart } = await withEvents(t, 3, rejecting(2));

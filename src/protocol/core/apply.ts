@@ -67,8 +67,8 @@ export type Received<E> =
   /** The delivery contradicts itself: `at` is missing, duplicate or out of order. */
   | { readonly kind: 'unsound'; readonly at: number };
 
-/** Most former epochs in a cursor. A few suffice: an epoch changes only when a server loses a log. */
-const PAST_EPOCHS_MAX = 8;
+/** Most former epochs in a cursor (SEP: Applying a delivery). */
+const PAST_EPOCHS_MAX = 16;
 
 /** Where a cursor starts: a log, and the number before the first one to apply. */
 interface Start {

@@ -12,12 +12,19 @@ export {
 } from './attempt.ts';
 export { canonicalText, jsonEqual } from './canonical.ts';
 export { assemble, type Batch, type LogItem } from './log.ts';
-export { grantTtl, renewAfter, type SuggestedLifetime, type TtlPolicy } from './policy.ts';
+export {
+  grantTtl,
+  renewAfter,
+  type Bounds,
+  type SuggestedLifetime,
+  type TtlPolicy,
+} from './policy.ts';
 export { MatchIndex } from './selection.ts';
 export {
   deliverable,
   dueAt,
   etagOf,
+  expired,
   needsVerification,
   oldest,
   reverifyAt,

@@ -14,6 +14,12 @@ export const BACKOFF_MAX_MS = 300 * SECOND_MS;
 export const RETRY_AFTER_MAX_MS = HOUR_MS;
 
 /**
+ * Shortest wait after an answer that acknowledges a part. A receiver that acknowledges one event at
+ * a time would otherwise get requests as fast as it answers.
+ */
+export const PARTIAL_PAUSE_MS = 100;
+
+/**
  * A callback is suspended after this many consecutive failures that look like a configuration
  * error, if the first of them is at least `CONFIG_FAILING_MS` ago. A restart of the endpoint or of
  * what it depends on takes less time.
@@ -100,3 +106,21 @@ export function renewAfter(granted: number | null, jitter: number): number | nul
     granted * (RENEW_FRACTION_MIN + (RENEW_FRACTION_MAX - RENEW_FRACTION_MIN) * jitter),
   );
 }
+
+/** Bounds that a server chooses for all subscriptions. */
+export interface Bounds {
+  /**
+   * Time after which a suspended subscription without expiry ends if nothing reads it, in
+   * milliseconds; null = never.
+   */
+  readonly maxSuspendedMs: number | null;
+}
+
+/** No bounds. */
+export const UNBOUNDED: Bounds = { maxSuspendedMs: null };
+
+/**
+ * Share of `maxSuspendedMs` by which reading has to move `endsAt`. A client that polls would
+ * otherwise cause a write with every call.
+ */
+export const READ_STEP = 1 / 64;

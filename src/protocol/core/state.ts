@@ -46,11 +46,11 @@ export function oldest(subscription: Subscription): number {
 }
 
 /**
- * Whether `expiresAt` has passed. Nothing can renew the subscription then, even before the `tick`
- * that ends it.
+ * Whether `expiresAt` or `endsAt` has passed. Nothing can renew the subscription then, even before
+ * the `tick` that ends it.
  */
-export function expired(subscription: Subscription, now: number): boolean {
-  return subscription.expiresAt !== null && subscription.expiresAt <= now;
+export function expired({ expiresAt, endsAt }: Subscription, now: number): boolean {
+  return (expiresAt !== null && expiresAt <= now) || (endsAt !== null && endsAt <= now);
 }
 
 /**
@@ -147,15 +147,16 @@ export function trimDueAt(subscription: Subscription): number | null {
 
 /**
  * Returns the earliest instant at which something is due; null = never. Due can be: expiry, the end
- * of a lease, a retry, the end of a secret's rotation window (all handled by `tick`), retention by
+ * of a long suspension, the end of a lease, a retry, the end of a secret's rotation window (all handled by `tick`), retention by
  * age or bytes (`trimDueAt`, handled by `trim`) and a new proof of consent (`reverifyAt`, handled
  * by `verified`).
  */
 export function dueAt(subscription: Subscription): number | null {
   if (subscription.terminated !== null) return null;
-  const { expiresAt, attempt, retryAt, callback } = subscription;
+  const { expiresAt, endsAt, attempt, retryAt, callback } = subscription;
   const candidates = [
     expiresAt,
+    endsAt,
     attempt === null ? null : attempt.leaseUntil,
     isPending(subscription) ? retryAt : null,
     callback === null ? null : callback.previousUntil,

@@ -4,7 +4,7 @@
  */
 import { isAcceptableAck, backoffMs } from './attempt.ts';
 import { InvariantError, requireInteger } from './invariant.ts';
-import { BATCH_EVENTS_MAX, FAILING_MAX_MS, isConfigLimit } from './policy.ts';
+import { BATCH_EVENTS_MAX, FAILING_MAX_MS, isConfigLimit, PARTIAL_PAUSE_MS } from './policy.ts';
 import {
   deliverable,
   HEALTHY,
@@ -134,7 +134,7 @@ function acknowledged(
   const next: Subscription = {
     ...subscription,
     acked,
-    retryAt: null,
+    retryAt: acked < attempt.to ? now + PARTIAL_PAUSE_MS : null,
     batchLimit: probe ? subscription.batchLimit : grown(subscription.batchLimit),
     // An acknowledged empty delivery does not erase the reason of a suspension, because it does not
     // end it.

@@ -93,10 +93,11 @@ function sameConfiguration(a: Subscription, b: Subscription): boolean {
 }
 
 /**
- * Does what is due, in this order: expiry, an expired lease, a retry, the end of a rotation window.
+ * Does what is due, in this order: expiry or the end of a long suspension, an expired lease, a retry, the end of a rotation window.
  */
 export function tick(subscription: Subscription, _input: InputOf<'tick'>, now: number): Step {
-  if (expired(subscription, now)) return end(subscription, 'expired', now);
+  if (expired(subscription, now))
+    return end(subscription, subscription.endsAt === null ? 'expired' : 'failed', now);
   let next = subscription;
   let effects: readonly Effect[] = [];
   if (next.attempt !== null && next.attempt.leaseUntil <= now) {

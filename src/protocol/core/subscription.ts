@@ -2,9 +2,11 @@
  * The only function that changes a subscription: `step(subscription, input, now)`. The engine, the
  * simulation, the property tests and the exhaustive explorer all call it.
  */
-import { expired, HEALTHY, refuse } from './state.ts';
+import { UNBOUNDED, type Bounds } from './policy.ts';
+import { expired, HEALTHY, refuse, unchanged } from './state.ts';
 import { answer, claim, verified } from './step-callback.ts';
 import { configure, recover, terminate, tick } from './step-lifetime.ts';
+import { bounded } from './suspension.ts';
 import { ack, append, drain, rotate, trim } from './step-log.ts';
 import type { Callback, Input, Retention, Selection, Step, Subscription } from './types.ts';
 
@@ -44,6 +46,7 @@ export function create(seed: Seed, now: number): Subscription {
     health: HEALTHY,
     suspendedAt: null,
     probeAt: null,
+    endsAt: null,
     terminated: null,
   };
 }
@@ -60,6 +63,7 @@ const HANDLERS: Handlers = {
   append,
   trim,
   ack,
+  read: unchanged,
   drain,
   rotate,
   claim,
@@ -74,6 +78,7 @@ const HANDLERS: Handlers = {
 /** Inputs that are rejected after expiry, even before the `tick` that ends the subscription. */
 const NEEDS_GRANT: ReadonlySet<Input['type']> = new Set([
   'ack',
+  'read',
   'drain',
   'claim',
   'verified',
@@ -85,7 +90,12 @@ const NEEDS_GRANT: ReadonlySet<Input['type']> = new Set([
  * the identical object if the input was rejected or changed nothing. Throws `InvariantError` for
  * values that no correct caller passes.
  */
-export function step(subscription: Subscription, input: Input, now: number): Step {
+export function step(
+  subscription: Subscription,
+  input: Input,
+  now: number,
+  bounds: Bounds = UNBOUNDED,
+): Step {
   if (subscription.terminated !== null) return refuse(subscription, 'terminated');
   if (NEEDS_GRANT.has(input.type) && expired(subscription, now))
     return refuse(subscription, 'terminated');
@@ -94,5 +104,5 @@ export function step(subscription: Subscription, input: Input, now: number): Ste
     input: Input,
     now: number,
   ) => Step;
-  return handler(subscription, input, now);
+  return bounded(handler(subscription, input, now), input.type, now, bounds);
 }

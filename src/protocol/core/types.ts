@@ -148,7 +148,10 @@ export interface Subscription {
   readonly attempt: Attempt | null;
   /** The id of the last attempt. */
   readonly attempts: number;
-  /** Earliest instant of the next attempt (backoff, `Retry-After`); null = at once. */
+  /**
+   * Earliest instant of the next attempt (backoff, `Retry-After`, a partial acknowledgement); null =
+   * at once.
+   */
   readonly retryAt: number | null;
   /** Most events in the next delivery; halves on 413, doubles on success. Null = the default. */
   readonly batchLimit: number | null;
@@ -157,6 +160,11 @@ export interface Subscription {
   readonly suspendedAt: number | null;
   /** When to challenge a suspended callback next; null = it is not suspended. */
   readonly probeAt: number | null;
+  /**
+   * When a suspended subscription without expiry ends as `failed` if nothing reads or acknowledges
+   * it until then; null = it is not one, or the server has no such bound.
+   */
+  readonly endsAt: number | null;
 
   readonly terminated: { readonly reason: TerminationReason; readonly at: number } | null;
 }
@@ -225,6 +233,8 @@ export type Input =
       readonly outcome: Outcome;
       readonly jitter: number;
     }
+  /** A pull or stream reads the log, whether or not it has anything to send. */
+  | { readonly type: 'read' }
   /** A stream or pull is about to send the numbers `after + 1 … to`. */
   | { readonly type: 'drain'; readonly after: number; readonly to: number }
   | { readonly type: 'ack'; readonly position: Position }

@@ -18,6 +18,8 @@ export const TTL_MAX_MS = 30 * DAY_MS;
 export const LIFETIME_MAX_MS = 315_576_000_000;
 /** Lifetime of a tombstone, the record of an ended subscription. */
 export const TOMBSTONE_MS = DAY_MS;
+/** Most tombstones of one principal. */
+export const TOMBSTONES_MAX = 1000;
 
 /* retention, per trigger type */
 export const RETENTION_AGE_MS = 7 * DAY_MS;

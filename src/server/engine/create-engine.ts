@@ -102,6 +102,12 @@ export interface EngineOptions {
    * none; subscriptions without expiry only on a durable store.
    */
   readonly ttl?: Partial<TtlPolicy>;
+  /**
+   * Time after which a suspended subscription without expiry ends as `failed` if nothing reads or
+   * acknowledges it, in milliseconds (SEP: Suspension). Announce the same value with
+   * `maxSuspendedMs` of `attachTriggers`. Default: no bound.
+   */
+  readonly maxSuspendedMs?: number;
   readonly quotas?: {
     /** Live subscriptions. Default 1000. */
     readonly subscriptionsPerPrincipal?: number;
@@ -178,6 +184,7 @@ export function createEngine(options: EngineOptions): Engine {
   const unitOfWork = new UnitOfWork({
     store,
     cache,
+    bounds: { maxSuspendedMs: options.maxSuspendedMs ?? null },
     now: () => clock.now(),
     onEffect: ({ row }, effect) =>
       effect.type === 'wake' ? listeners.wake(row) : listeners.announce(row),

@@ -14,7 +14,7 @@ import type {
   UnsubscribeRequestParams,
   UnsubscribeResult,
 } from '../../../spec-schema/draft/schema.ts';
-import { callbackStateOf, etagOf, renewAfter } from '../../protocol/core/index.ts';
+import { callbackStateOf, etagOf, expired, renewAfter } from '../../protocol/core/index.ts';
 import type { Subscription, TerminationReason } from '../../protocol/core/types.ts';
 import { conflict, invalidParams, notFound } from '../../protocol/wire/errors.ts';
 import { TOMBSTONE_MS } from '../../protocol/wire/limits.ts';
@@ -64,7 +64,7 @@ export class Subscriptions {
       // The commit that ends the subscription writes the tombstone that is read below.
       if (loaded?.ended === true) await unitOfWork.commit();
       else if (loaded !== undefined && loaded.state.principal === caller.principal) {
-        if (!isExpired(loaded.state, clock.now())) return loaded;
+        if (!expired(loaded.state, clock.now())) return loaded;
         await this.#expire(loaded);
       }
     }
@@ -108,7 +108,7 @@ export class Subscriptions {
     const row = await store.rowOfKey(caller.principal, key);
     const loaded = row === null ? undefined : await cache.getOrLoad(row);
     if (loaded === undefined || loaded.ended) return null;
-    if (!isExpired(loaded.state, clock.now())) return loaded;
+    if (!expired(loaded.state, clock.now())) return loaded;
     await this.#expire(loaded);
     return null;
   }
@@ -156,7 +156,7 @@ export class Subscriptions {
     const subscriptions: WireSubscription[] = [];
     for (const row of rows) {
       const loaded = cache.get(row);
-      if (loaded === undefined || loaded.ended || isExpired(loaded.state, clock.now())) continue;
+      if (loaded === undefined || loaded.ended || expired(loaded.state, clock.now())) continue;
       subscriptions.push(this.describe(loaded.state));
     }
     await unitOfWork.commit();
@@ -278,9 +278,6 @@ export function assertEtag(state: Subscription, ifMatch: string | undefined): vo
   if (ifMatch !== undefined && ifMatch !== etag) throw conflict({ kind: 'etag', etag });
 }
 
-const isExpired = ({ expiresAt }: Subscription, now: number): boolean =>
-  expiresAt !== null && expiresAt <= now;
-
 function describe(state: Subscription, renewAfterMs: number | null, now: number): WireSubscription {
   return {
     subscriptionId: state.subscriptionId,
@@ -324,7 +321,7 @@ function callbackStatus(
 
 /** The members of a callback that change without a call of the client (SEP: The callback of a subscription). */
 function conditionOf(state: Subscription): CallbackCondition {
-  const { health, suspendedAt } = state;
+  const { health, suspendedAt, endsAt } = state;
   return {
     state: callbackStateOf(state),
     health: {
@@ -333,6 +330,7 @@ function conditionOf(state: Subscription): CallbackCondition {
       ...(health.lastError === null ? {} : { lastError: health.lastError }),
       ...(health.failingSince === null ? {} : { failingSince: instant(health.failingSince) }),
       ...(suspendedAt === null ? {} : { suspendedAt: instant(suspendedAt) }),
+      ...(endsAt === null ? {} : { endsAt: instant(endsAt) }),
     },
   };
 }

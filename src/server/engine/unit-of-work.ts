@@ -3,7 +3,7 @@
  * adds its writes to the current batch; most of its effects run after the commit of that batch. All
  * writes of one turn of the event loop share one commit.
  */
-import { dueAt, step, type Input, type Step } from '../../protocol/core/index.ts';
+import { dueAt, step, type Bounds, type Input, type Step } from '../../protocol/core/index.ts';
 import type {
   Attempt,
   Effect,
@@ -22,6 +22,7 @@ const GATHER_SIZE = 2048;
 export interface UnitOfWorkOptions {
   readonly store: Pick<Store, 'commit'>;
   readonly cache: SubscriptionCache;
+  readonly bounds: Bounds;
   /** Epoch milliseconds. */
   now(): number;
   /** Called after the commit, in the order of the steps, for effects that concern listeners. */
@@ -112,7 +113,7 @@ export class UnitOfWork {
   step(loaded: LoadedSubscription, input: Input): Step {
     if (!this.#cache.isCurrent(loaded)) throw this.#stale(loaded);
     const before = loaded.state;
-    const result = step(before, input, this.#options.now());
+    const result = step(before, input, this.#options.now(), this.#options.bounds);
     if (result.refused !== undefined) return result;
     const after = result.subscription;
     if (after !== before) {

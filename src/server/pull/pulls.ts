@@ -91,7 +91,11 @@ export class Pulls {
     for (;;) {
       const loaded = await subscriptions.own(caller, subscriptionId);
       const position = choose(loaded.state);
-      if (position === undefined) return loaded;
+      if (position === undefined) {
+        // A pull that acknowledges nothing reads nevertheless.
+        unitOfWork.step(loaded, { type: 'read' });
+        return loaded;
+      }
       const { refused } = unitOfWork.step(loaded, { type: 'ack', position });
       if (refused === undefined) {
         listeners.acknowledged(loaded.row);

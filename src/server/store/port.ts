@@ -186,7 +186,8 @@ export type Write =
   | { readonly type: 'renumber'; readonly row: number; readonly by: number }
   /**
    * Deletes the subscription and its entries, and stores the tombstone, and the notice if there is
-   * one.
+   * one. Of more than 1,000 tombstones of the principal, deletes those with the earliest
+   * `forgetAt`, and their notices.
    */
   | {
       readonly type: 'end';

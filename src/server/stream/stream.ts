@@ -250,20 +250,19 @@ export class Stream {
     if (read === null || !cache.isUnchanged(loaded, revision)) return { kind: 'again' };
     const range = this.#credit.isExceededBy(read) ? emptyRange(this.#cursor) : read;
     if (range.last === this.#cursor && !this.#mustSend) return { kind: 'wait' };
-    if (range.last > this.#cursor) {
-      // `sent` must be on disk before the delivery, because it is the upper bound of
-      // acknowledgements, even after a crash.
-      const { refused } = unitOfWork.step(loaded, {
-        type: 'drain',
-        after: range.after,
-        to: range.last,
-      });
-      if (refused !== undefined) {
-        // The subscription has expired, and its end is not recorded yet.
-        unitOfWork.step(loaded, { type: 'tick' });
-        await unitOfWork.commit();
-        return { kind: 'again' };
-      }
+    // `sent` must be on disk before the delivery, because it is the upper bound of
+    // acknowledgements, even after a crash.
+    const { refused } = unitOfWork.step(
+      loaded,
+      range.last > this.#cursor
+        ? { type: 'drain', after: range.after, to: range.last }
+        : { type: 'read' },
+    );
+    if (refused !== undefined) {
+      // The subscription has expired, and its end is not recorded yet.
+      unitOfWork.step(loaded, { type: 'tick' });
+      await unitOfWork.commit();
+      return { kind: 'again' };
     }
     const { state } = loaded;
     await unitOfWork.commit();

@@ -1,6 +1,7 @@
 /** Contract of termination notices: they end with the subscription, and stay until they are sent. */
 import assert from 'node:assert/strict';
 import type { Subscription } from '../../protocol/core/types.ts';
+import { TOMBSTONES_MAX } from '../../protocol/wire/limits.ts';
 import type { Notice, Write } from '../../server/store/port.ts';
 import { assertRejected, check, NOW, type Behavior, type Context } from './context.ts';
 import { create, full, notice, plain, tombstone } from './samples.ts';
@@ -92,6 +93,33 @@ export const notices: readonly Behavior[] = [
     assert.deepEqual(await due(context, NOW), ['sub_b']);
     assert.deepEqual(await store.tombstone('sub_a'), tombstone(plain('a')));
   }),
+  check(
+    '[end-tombstone, lim-quota] the oldest of more than 1,000 tombstones of a principal goes, with its notice',
+    async (context) => {
+      const { store } = context;
+      const states = Array.from({ length: TOMBSTONES_MAX + 1 }, (_, at) => plain(`${at}`));
+      const other = plain('other', { principal: 'bob' });
+      await store.commit([other, ...states].map((state, at) => create(at + 1, state)));
+      const end = (state: Subscription, row: number, forgetAt: number): Write => ({
+        type: 'end',
+        row,
+        tombstone: tombstone(state, forgetAt),
+        notice: notice(state, { forgetAt }),
+      });
+      await store.commit([end(other, 1, NOW)]);
+      // The fifth of them is the oldest.
+      const forgetAt = (at: number): number => (at === 4 ? NOW + 1 : NOW + 10 + at);
+      const ends = states.map((state, at) => end(state, at + 2, forgetAt(at)));
+      await store.commit(ends.slice(0, -1));
+      assert.notEqual(await store.tombstone('sub_4'), null);
+      await store.commit(ends.slice(-1));
+      assert.equal(await store.tombstone('sub_4'), null);
+      for (const id of ['sub_0', 'sub_3', 'sub_5', `sub_${TOMBSTONES_MAX}`, 'sub_other'])
+        assert.notEqual(await store.tombstone(id), null, id);
+      assert.equal((await due(context, NOW, 2000)).length, TOMBSTONES_MAX + 1);
+      assert.ok(!(await due(context, NOW, 2000)).includes('sub_4'));
+    },
+  ),
   check('forget deletes expired notices', async (context) => {
     const { store } = context;
     await store.commit([create(1, plain('a')), create(2, plain('b'))]);

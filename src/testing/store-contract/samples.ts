@@ -39,6 +39,7 @@ export function plain(name: string, changes: Partial<Subscription> = {}): Subscr
     },
     suspendedAt: null,
     probeAt: null,
+    endsAt: null,
     terminated: null,
     ...changes,
   };
@@ -105,6 +106,7 @@ export const counters = (from: number) => ({
   },
   suspendedAt: NOW + from + 19,
   probeAt: NOW + from + 20,
+  endsAt: NOW + from + 21,
 });
 
 export const create = (

@@ -103,7 +103,7 @@ describe('a claim', () => {
 describe('an acknowledging answer', () => {
   const inFlight = feed(withLog(9, 2), [claim(6, 3)]).subscription;
 
-  test('[ans-ack ans-partial] moves acked to the number it names, and delivery continues right after it', () => {
+  test('[ans-ack ans-partial] moves acked to the number it names, and delivery continues after it, not within 100 ms', () => {
     const after = feed(inFlight, [answer(1, acked(4))], T0 + 5);
     assert.deepEqual(
       [
@@ -113,7 +113,14 @@ describe('an acknowledging answer', () => {
       ],
       [4, null, T0 + 5],
     );
-    assert.deepEqual(types(after), ['wake', 'ready']);
+    assert.deepEqual(types(after), ['wake']);
+    assert.equal(dueAt(after.subscription), T0 + 105);
+    assert.equal(refusal(after.subscription, claim(9, 5), T0 + 104), 'not_deliverable');
+    assert.deepEqual(types(feed(after.subscription, [{ type: 'tick' }], T0 + 105)), ['ready']);
+  });
+
+  test('[ans-ack] of everything is followed by the rest at once', () => {
+    assert.deepEqual(types(feed(inFlight, [answer(1, acked(6))])), ['wake', 'ready']);
   });
 
   test('[ans-no-ack] that names a number outside its delivery moves nothing and counts as no_ack', () => {
@@ -135,7 +142,10 @@ describe('an acknowledging answer', () => {
     const after = feed(inFlight, [answer(1, acked(3, 4))]);
     assert.equal(after.subscription.acked, 3);
     assert.deepEqual(effect(after, 'gap'), { type: 'gap', from: 4, to: 4, reason: 'rejected' });
-    assert.equal(effect(feed(after.subscription, [claim(9, 5)]), 'attempt')?.attempt.after, 3);
+    assert.equal(
+      effect(feed(after.subscription, [claim(9, 5)], T0 + 100), 'attempt')?.attempt.after,
+      3,
+    );
   });
 
   test('[ans-reject-other] that rejects a number other than the next counts as no_ack', () => {
@@ -164,7 +174,7 @@ describe('an acknowledging answer', () => {
   });
 
   test('of an attempt that has ended changes nothing', () => {
-    const next = feed(inFlight, [answer(1, acked(4)), claim(9, 5)]).subscription;
+    const next = feed(inFlight, [answer(1, acked(6)), claim(9, 7)]).subscription;
     for (const outcome of [acked(6), TIMEOUT, REFUSED, TOO_LARGE, GONE]) {
       assert.equal(refusal(next, answer(1, outcome)), 'stale_attempt');
       assert.equal(refusal(withLog(3), answer(0, outcome)), 'stale_attempt');

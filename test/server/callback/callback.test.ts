@@ -251,10 +251,13 @@ describe('an answer', () => {
     }
   });
 
-  test('[ans-partial ans-ack] that acknowledges a part is followed by the rest at once', async () => {
+  test('[ans-partial ans-ack] that acknowledges a part is followed by the rest after 100 ms', async () => {
     const w = await scripted([response(200, { ackSequence: 2 })]);
     await w.emitAll(1, 5);
-    await turns();
+    await w.pass(99);
+    assert.deepEqual(w.endpoints.numbers, [[1, 2, 3, 4, 5]]);
+    assert.equal((await w.get()).acked, 2);
+    await w.pass(50);
     assert.deepEqual(w.endpoints.numbers, [
       [1, 2, 3, 4, 5],
       [3, 4, 5],
@@ -263,12 +266,23 @@ describe('an answer', () => {
     await w.close();
   });
 
+  test('[ans-partial] that acknowledges one event at a time gets ten requests per second', async () => {
+    const w = await scripted([]);
+    w.endpoints.answer = ({ delivery }) =>
+      response(200, { ackSequence: delivery.afterSequence + 1 });
+    await w.emitAll(1, 100);
+    await w.pass(SECOND);
+    const { length } = w.endpoints.requests;
+    assert.ok(length > 5 && length <= 11, `${length} requests in a second`);
+    await w.close();
+  });
+
   test('[ans-reject gap-same-everywhere gap-final] that rejects one event makes it a gap on every drain', async () => {
     const w = await scripted([
       response(200, { ackSequence: 1, reject: { sequence: 2, reason: 'no' } }),
     ]);
     await w.emitAll(1, 4);
-    await turns();
+    await w.pass(150);
     const gap = [{ from: 2, to: 2, reason: 'rejected' }];
     assert.deepEqual(
       w.endpoints.requests.map(({ delivery }) => [

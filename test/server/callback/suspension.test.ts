@@ -11,12 +11,17 @@ import {
   DAY,
   failed,
   HOUR,
+  kill,
   lastOf,
+  listen,
   MINUTE,
+  refusal,
   response,
   turns,
   world,
+  type WorldOptions,
 } from '../engine/harness.ts';
+import { place } from '../store/place.ts';
 
 const SUBSCRIBE = {
   key: 'k',
@@ -311,5 +316,75 @@ describe('skipAfterMs', () => {
     const { events, gaps } = await w.engine.pull(ann, { subscriptionId: w.subscriptionId });
     assert.deepEqual([events.length, gaps], [3, undefined]);
     await w.close();
+  });
+});
+
+describe('[end-suspended] a bound of suspensions', () => {
+  const maxSuspendedMs = 2 * DAY;
+  const bounded = async (options: WorldOptions = {}) => {
+    const w = await world({ maxSuspendedMs, ttl: { allowNoExpiry: true }, ...options });
+    const { subscriptionId } = await w.engine.subscribe(ann, {
+      key: 'k',
+      select: [{ name: 'tick' }],
+      callback: CALLBACK,
+      noExpiry: true,
+    });
+    w.endpoints.answer = () => response(410);
+    w.endpoints.prove = () => response(410);
+    await w.emit(1);
+    await turns();
+    const suspendedAt = w.clock.now();
+    const endsAt = async (): Promise<number> => {
+      const { callback } = (await w.engine.get(ann, { subscriptionId })) as Subscription;
+      assert.equal(callback?.state, 'suspended');
+      return Date.parse(callback.health.endsAt!) - suspendedAt;
+    };
+    return { w, subscriptionId, endsAt };
+  };
+
+  test('ends the subscription as failed, and tells the callback', async () => {
+    const { w, subscriptionId, endsAt } = await bounded();
+    assert.equal(await endsAt(), maxSuspendedMs);
+    await w.pass(maxSuspendedMs - MINUTE);
+    assert.equal(await endsAt(), maxSuspendedMs);
+    await w.pass(2 * MINUTE);
+    const { data } = await refusal(w.engine.get(ann, { subscriptionId }));
+    assert.equal(data['reason'], 'failed');
+    assert.deepEqual(w.endpoints.requests.at(-1)?.delivery.terminated, { reason: 'failed' });
+    await w.close();
+  });
+
+  test('is moved by a pull that returns nothing, with few writes', async () => {
+    const { w, subscriptionId, endsAt } = await bounded();
+    await w.engine.pull(ann, { subscriptionId, maxEvents: 0 });
+    await w.pass(HOUR);
+    const before = w.meddled.commits.flat().length;
+    for (let n = 0; n < 100; n += 1) await w.engine.pull(ann, { subscriptionId, maxEvents: 0 });
+    assert.ok(w.meddled.commits.flat().length <= before + 1, 'writes');
+    const moved = await endsAt();
+    assert.ok(moved >= maxSuspendedMs + HOUR && moved < maxSuspendedMs + HOUR + MINUTE);
+    await w.close();
+  });
+
+  test('is moved by an open stream, also without events', async () => {
+    const { w, subscriptionId, endsAt } = await bounded();
+    const stream = listen(w.engine, ann, { subscriptionId });
+    await w.pass(3 * HOUR);
+    assert.ok((await endsAt()) >= maxSuspendedMs + 2 * HOUR);
+    stream.abort.abort();
+    await w.close();
+  });
+
+  test('survives a restart', async (t) => {
+    const path = place(t);
+    const { w, subscriptionId } = await bounded({ path });
+    await w.pass(DAY);
+    await kill(w);
+    const next = await world({ path, clock: w.clock, maxSuspendedMs });
+    next.endpoints.prove = () => response(410);
+    await next.pass(DAY + MINUTE);
+    const { data } = await refusal(next.engine.get(ann, { subscriptionId }));
+    assert.equal(data['reason'], 'failed');
+    await next.close();
   });
 });

@@ -148,6 +148,8 @@ test('[type-payload-valid] a store of version 6 keeps the reasons of its gaps an
   // Takes the store back to version 6.
   const old = new DatabaseSync(path);
   old.exec(`
+    DROP INDEX tombstones_by_owner;
+    ALTER TABLE progress DROP COLUMN ends_at;
     ALTER TABLE subscriptions DROP COLUMN data_ref;
     ALTER TABLE accepted_events DROP COLUMN data;
     ALTER TABLE accepted_events DROP COLUMN data_checksum;

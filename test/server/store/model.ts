@@ -16,6 +16,7 @@ import type {
   Tombstone,
   Write,
 } from '../../../src/server/store/port.ts';
+import { TOMBSTONES_MAX } from '../../../src/protocol/wire/limits.ts';
 import { LocalError } from '../../../src/protocol/wire/errors.ts';
 
 const VERIFICATION_KEPT_MS = 2 * 86_400_000;
@@ -305,6 +306,13 @@ function apply(data: Data, write: Write): void {
       data.tombstones.set(write.tombstone.subscriptionId, write.tombstone);
       if (write.notice !== undefined)
         data.notices.set(write.notice.state.subscriptionId, write.notice);
+      for (const { subscriptionId } of [...data.tombstones.values()]
+        .filter(({ principal }) => principal === write.tombstone.principal)
+        .sort((a, b) => b.forgetAt - a.forgetAt || (a.subscriptionId < b.subscriptionId ? 1 : -1))
+        .slice(TOMBSTONES_MAX)) {
+        data.tombstones.delete(subscriptionId);
+        data.notices.delete(subscriptionId);
+      }
       break;
     case 'postpone': {
       const { subscriptionId, attempts, dueAt } = write;

@@ -478,6 +478,11 @@ const ROWS = [
     },
   },
   {
+    check: 'recv-left-epoch',
+    wrong: 'remembers the last eight epochs only',
+    overrides: { isLeft: (epoch, left) => left.slice(-8).includes(epoch) },
+  },
+  {
     check: 'ans-receiver-missing',
     wrong: 'answers missing sequence numbers with 409',
     overrides: status('missing', 409),

@@ -174,6 +174,19 @@ export const answers: readonly BrokenServer[] = [
   },
   {
     check: 'ans-partial',
+    wrong: 'sends the rest at once after a partial ack',
+    fault: onAnswer(async (answer, said, outgoing) => {
+      const { params } = outgoing.body;
+      if (!(said?.ackSequence < lastOf(params)) || said.reject !== undefined) return answer;
+      const afterSequence: number = said.ackSequence;
+      const events = params.events.filter(({ sequence }: Json) => sequence > afterSequence);
+      return outgoing.send({
+        body: { ...outgoing.body, params: { ...params, afterSequence, events } },
+      });
+    }),
+  },
+  {
+    check: 'ans-partial',
     wrong: 'sends everything again after a partial ack',
     fault: onAnswer((answer, said, outgoing) =>
       said?.ackSequence < lastOf(outgoing.body.params) ? { ...answer, status: 503 } : answer,

@@ -120,7 +120,14 @@ const OPTIONS: readonly (readonly [option: Option, needs: string])[] = [
 ];
 
 /** The settings object that both eras announce. */
-function settingsOf({ levels, options, minTtlMs, maxTtlMs, jwksUri }: AttachOptions) {
+function settingsOf({
+  levels,
+  options,
+  minTtlMs,
+  maxTtlMs,
+  maxSuspendedMs,
+  jwksUri,
+}: AttachOptions) {
   return {
     revision: REVISION,
     levels: [...levels],
@@ -130,6 +137,7 @@ function settingsOf({ levels, options, minTtlMs, maxTtlMs, jwksUri }: AttachOpti
     ],
     ...(minTtlMs === undefined ? {} : { minTtlMs }),
     ...(maxTtlMs === undefined ? {} : { maxTtlMs }),
+    ...(maxSuspendedMs === undefined ? {} : { maxSuspendedMs }),
     ...(jwksUri === undefined ? {} : { jwksUri }),
   } satisfies ServerCapability;
 }

@@ -76,6 +76,7 @@ export const PROGRESS_COLUMNS = [
   'terminated_reason',
   'terminated_at',
   'log_bytes',
+  'ends_at',
 ] as const;
 
 export const identityValues = (createdOffset: number, state: Subscription): SQLInputValue[] => [
@@ -136,6 +137,7 @@ export function progressValues(state: Subscription, dueAt: number | null): SQLIn
     terminated === null ? null : terminated.reason,
     terminated === null ? null : terminated.at,
     state.bytes,
+    state.endsAt,
   ];
 }
 
@@ -143,7 +145,7 @@ export function progressValues(state: Subscription, dueAt: number | null): SQLIn
  * Number of columns at the end of each list that migrations added. A row from before them has a
  * checksum without them.
  */
-const ADDED = { configuration: 2, progress: 1 } as const;
+const ADDED = { configuration: 2, progress: 2 } as const;
 
 /**
  * CRC-32 of the row number and the values. Omits the content of encrypted values, which have an
@@ -241,6 +243,7 @@ export function decode(row: Row, cipher: Cipher | null): StoredSubscription {
     },
     suspendedAt: row['suspended_at'] as number | null,
     probeAt: row['probe_at'] as number | null,
+    endsAt: row['ends_at'] as number | null,
     terminated:
       row['terminated_reason'] === null
         ? null

@@ -48,6 +48,10 @@ export function prepareQueries(database: DatabaseSync) {
     insertTombstone: sql(
       'INSERT OR REPLACE INTO tombstones (subscription_id, owner, reason, epoch, head, acked, forget_at) VALUES (?, ?, ?, ?, ?, ?, ?)',
     ),
+    surplusTombstones: bulk(
+      'SELECT subscription_id FROM tombstones WHERE owner = ? ORDER BY forget_at DESC, subscription_id DESC LIMIT -1 OFFSET ?',
+    ),
+    deleteTombstone: sql('DELETE FROM tombstones WHERE subscription_id = ?'),
     insertNotice: sql(
       'INSERT OR REPLACE INTO notices (subscription_id, owner, message_sealed, attempts, due_at, forget_at, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)',
     ),

@@ -12,6 +12,8 @@ import { sql as gapsAndAudience } from './migrations/0004-gaps-and-audience.sql.
 import { sql as owners } from './migrations/0005-owners.sql.ts';
 import { sql as notices } from './migrations/0006-notices.sql.ts';
 import { sql as largeData } from './migrations/0007-large-data.sql.ts';
+import { sql as endsAt } from './migrations/0008-ends-at.sql.ts';
+import { sql as tombstonesByOwner } from './migrations/0009-tombstones-by-owner.sql.ts';
 
 /**
  * The position in this list, from 1, is the schema version. Append only: a published migration
@@ -25,6 +27,8 @@ const MIGRATIONS: readonly string[] = [
   owners,
   notices,
   largeData,
+  endsAt,
+  tombstonesByOwner,
 ];
 
 /**

@@ -4,6 +4,7 @@
  */
 import { crc32 } from 'node:zlib';
 import type { Checkpoint, Write } from '../../store/port.ts';
+import { TOMBSTONES_MAX } from '../../../protocol/wire/limits.ts';
 import {
   checksum,
   configurationValues,
@@ -168,6 +169,12 @@ const HANDLERS: Handlers = {
         notice.forgetAt,
         noticeChecksum(subscriptionId, principal, attempts, dueAt, notice.forgetAt),
       );
+    }
+    for (const [surplus] of queries.surplusTombstones.all(principal, TOMBSTONES_MAX) as unknown as [
+      string,
+    ][]) {
+      queries.deleteTombstone.run(surplus);
+      queries.deleteNotice.run(surplus);
     }
   },
 
