@@ -160,6 +160,7 @@ export async function createService({
         // suggested lifetime.
         maxTtlMs: config.TTL_MAX_MS,
         maxSuspendedMs: config.MAX_SUSPENDED_MS,
+        dataRef: true,
         ...(jwksUri === null ? {} : { jwksUri: jwksUri.href }),
         log,
         caller,

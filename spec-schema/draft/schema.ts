@@ -2,7 +2,7 @@
  * The wire types of the Triggers extension, revision `draft`.
  *
  * This file is written by hand. `schema.json` is generated from it; the library and the tests of `examples/` validate
- * with the generated file. The prose and the requirements are in `sep/0000-triggers.md`.
+ * with the generated file. The text is in `sep/specification/`.
  *
  * Conventions: instants are RFC 3339 strings. Durations are whole milliseconds, and their
  * names end in `Ms`. Counts are integers. Members that are not declared here are allowed and ignored, unless stated

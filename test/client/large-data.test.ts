@@ -111,7 +111,7 @@ for (const [what, before, after] of [
     t.onTestFinished(() => engine.close());
     const mcp = new McpServer({ name: 'test', version: '1' });
     before(mcp, engine);
-    attachTriggers(mcp, engine, { levels: ['log', 'stream'] });
+    attachTriggers(mcp, engine, { levels: ['log', 'stream'], dataRef: true });
     after(mcp, engine);
     const settings = { [EXTENSION_ID]: { options: ['dataRef'] } };
     const sdk = await onPipe(t, mcp, { experimental: settings });

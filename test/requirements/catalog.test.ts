@@ -331,7 +331,7 @@ describe('a client without the extension', () => {
   test('[deg-none] is answered as by a server without the extension, apart from the declaration', async (t) => {
     const bare = await world(t, { bare: true });
     assert.deepEqual(
-      await experience(await world(t, { attach: { options: ['history'] } })),
+      await experience(await world(t, { attach: { dataRef: false } })),
       await experience(bare),
     );
     // The option `dataRef` is served by resources.

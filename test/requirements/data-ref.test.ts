@@ -249,7 +249,7 @@ describe('the data', () => {
       ((await w.ok('resources/list'))['resources'] as Json[]).map(({ uri }) => uri),
       ['note:1'],
     );
-    const without = await world(t, { attach: { options: ['history'] } });
+    const without = await world(t, { attach: { dataRef: false } });
     const log = await without.subscribe({}, reader);
     await three(without);
     assert.deepEqual((await without.ok('triggers/pull', fromStart(log)))['gaps'], [

@@ -176,6 +176,7 @@ export class World {
             ],
             minTtlMs: 60_000,
             maxTtlMs: 30 * 86_400_000,
+            dataRef: true,
             log,
             ...attach,
           });

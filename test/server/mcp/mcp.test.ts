@@ -92,7 +92,7 @@ test('gives valid settings, the same in both eras [cap-extensions] [cap-experime
     revision: REVISION,
     levels: ['log', 'stream'],
     options: [
-      ...['conditionalReads', 'history', 'multiSelect', 'dataRef', 'listChanged', 'trace'],
+      ...['conditionalReads', 'history', 'multiSelect', 'listChanged', 'trace'],
       'serverIdentity',
     ],
     minTtlMs: 10,
@@ -109,7 +109,7 @@ test('gives valid settings, the same in both eras [cap-extensions] [cap-experime
     {
       revision: REVISION,
       levels: ['log', 'stream'],
-      options: ['conditionalReads', 'history', 'multiSelect', 'dataRef', 'listChanged', 'trace'],
+      options: ['conditionalReads', 'history', 'multiSelect', 'listChanged', 'trace'],
     },
   );
 });

@@ -43,8 +43,13 @@ import {
  */
 export interface AttachOptions
   extends Omit<ServerCapability, 'revision' | 'options'>, BindingOptions {
-  /** The options to offer. Default: all that the engine has and the levels permit. */
+  /** The options to offer. Default: all that the engine has and the levels permit, but `dataRef`. */
   readonly options?: readonly Option[];
+  /**
+   * Whether to offer the option `dataRef` too. It gives the server the capability `resources`.
+   * Default false.
+   */
+  readonly dataRef?: boolean;
 }
 
 /**
@@ -111,7 +116,6 @@ const OPTIONS: readonly (readonly [option: Option, needs: string])[] = [
   ['conditionalReads', 'log'],
   ['history', 'log'],
   ['multiSelect', 'log'],
-  ['dataRef', 'log'],
   ['listChanged', 'stream'],
   ['pause', 'callback'],
   ['skip', 'callback'],
@@ -123,6 +127,7 @@ const OPTIONS: readonly (readonly [option: Option, needs: string])[] = [
 function settingsOf({
   levels,
   options,
+  dataRef,
   minTtlMs,
   maxTtlMs,
   maxSuspendedMs,
@@ -133,6 +138,7 @@ function settingsOf({
     levels: [...levels],
     options: [
       ...(options ?? OPTIONS.filter(([, needs]) => levels.includes(needs)).map(([name]) => name)),
+      ...(dataRef === true ? ['dataRef'] : []),
       ...(jwksUri === undefined ? [] : ['serverIdentity']),
     ],
     ...(minTtlMs === undefined ? {} : { minTtlMs }),
