@@ -48,6 +48,17 @@ export function skipTime(text: string): number {
   return ms;
 }
 
+/** Longest wait for more events that the protocol permits. */
+const LINGER_MAX_MS = 60_000;
+
+/** Parses the time of `--linger`, for example `500ms` or `5s`, into ms. */
+export function lingerTime(text: string): number {
+  const ms = duration('--linger')(text);
+  if (ms > LINGER_MAX_MS)
+    throw new UsageError('--linger must be a time of at most 60s, such as 500ms or 5s.');
+  return ms;
+}
+
 function parseDuration(text: string): number | undefined {
   const [, count, unit] = /^([0-9]{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
   return count === undefined || unit === undefined ? undefined : Number(count) * UNITS[unit]!;

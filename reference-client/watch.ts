@@ -10,9 +10,11 @@ import {
   type Following,
   type ModeName,
   type TriggersClient,
+  type TriggersModeOptions,
 } from 'mcp-triggers-experimental/client';
 import {
   SKIP_AFTER_MAX_MS,
+  lingerTime,
   skipTime,
   argument,
   count,
@@ -43,6 +45,10 @@ interface Options {
   readonly ttl?: Lifetime;
   readonly since?: string;
   readonly skipAfter?: number | true;
+  readonly maxEvents?: number;
+  readonly maxBytes?: number;
+  readonly maxPerMinute?: number;
+  readonly linger?: number;
   readonly port: number;
   readonly count?: number;
   readonly unsubscribe?: true;
@@ -120,6 +126,26 @@ export function watch(shell: Shell): void {
       '--skip-after [time]',
       'let the server skip an event that the callback fails to take for this long; default 24h',
       skipTime,
+    )
+    .option(
+      '--max-events <n>',
+      'let the server send at most this many events in one callback request',
+      count('--max-events', 1, Number.MAX_SAFE_INTEGER),
+    )
+    .option(
+      '--max-bytes <n>',
+      'let the server send at most this many bytes in one callback request',
+      count('--max-bytes', 1024, Number.MAX_SAFE_INTEGER),
+    )
+    .option(
+      '--max-per-minute <n>',
+      'let the server send at most this many callback requests in any minute',
+      count('--max-per-minute', 1, 60_000),
+    )
+    .option(
+      '--linger <time>',
+      'let the server wait this long for more events for one callback request; at most 60s',
+      lingerTime,
     )
     .option(
       '--port <port>',
@@ -249,8 +275,25 @@ function followOptions(
       ...(skipAfter === undefined
         ? {}
         : { skipAfterMs: skipAfter === true ? SKIP_AFTER_MAX_MS : skipAfter }),
+      ...callbackLimits(options),
     },
   };
+}
+
+/** The limits of the callback that the options set. */
+function callbackLimits({
+  maxEvents,
+  maxBytes,
+  maxPerMinute,
+  linger,
+}: Options): Pick<TriggersModeOptions, 'callbackLimits'> {
+  const limits = {
+    ...(maxEvents === undefined ? {} : { maxEvents }),
+    ...(maxBytes === undefined ? {} : { maxBytes }),
+    ...(maxPerMinute === undefined ? {} : { maxPerMinute }),
+    ...(linger === undefined ? {} : { lingerMs: linger }),
+  };
+  return Object.keys(limits).length === 0 ? {} : { callbackLimits: limits };
 }
 
 function selectionOf(

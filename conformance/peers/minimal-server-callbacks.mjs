@@ -14,6 +14,7 @@ const DEADLINE_MS = 10_000;
 const ANSWER_BYTES_MAX = 8192;
 const BATCH = { events: 100, bytes: 245_760 };
 const ROTATION_MS = 300_000;
+const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 const WAIT_MAX_MS = 300_000;
 const PARTIAL_PAUSE_MS = 100;
@@ -174,6 +175,71 @@ function jsonOf(bytes) {
 /** The `webhook-id` of a request that covers no number: a challenge, a heartbeat, the last delivery. */
 const randomId = () => `msg_${randomBytes(24).toString('base64url')}`;
 
+/* ------------------------------------------------------------ limits of a callback */
+
+/** The known members of the limits of a callback; undefined without one. */
+export function limitsOf({ limits = {} } = {}) {
+  const known = ['maxEvents', 'maxBytes', 'maxPerMinute', 'lingerMs'].filter(
+    (name) => name in limits,
+  );
+  return known.length === 0
+    ? undefined
+    : Object.fromEntries(known.map((name) => [name, limits[name]]));
+}
+
+/** When the requests of the last minute ended, by subscription and URL; Infinity = not yet. */
+const requests = new Map();
+const keyOf = ({ subscriptionId }, url) => `${subscriptionId} ${url}`;
+
+/** Counts a request to this callback from its start until a minute after its end. */
+async function counted(sub, url, request) {
+  const key = keyOf(sub, url);
+  const one = { endedAt: Infinity };
+  const recent = (requests.get(key) ?? []).filter(({ endedAt }) => endedAt > now() - MINUTE_MS);
+  requests.set(key, [...recent, one]);
+  for (const [other, list] of requests)
+    if (list.every(({ endedAt }) => endedAt <= now() - MINUTE_MS)) requests.delete(other);
+  try {
+    return await request();
+  } finally {
+    one.endedAt = now();
+  }
+}
+
+/** Milliseconds until the next request to this callback may start. */
+export function waitForTurn(sub, url, { maxPerMinute = Infinity } = {}) {
+  const recent = (requests.get(keyOf(sub, url)) ?? [])
+    .map(({ endedAt }) => Math.min(endedAt, now()) + MINUTE_MS)
+    .filter((free) => free > now())
+    .sort((a, b) => a - b);
+  return recent.length < maxPerMinute ? 0 : recent[recent.length - maxPerMinute] - now();
+}
+
+/** The first part of a delivery whose body has at most this many bytes, but at least one event. */
+function cut(made, maxBytes = Infinity) {
+  let part = made;
+  while (bodyOf(part).length > maxBytes) {
+    const { events, gaps = [] } = part;
+    const last = lastOf(part);
+    if (events.length + gaps.length <= 1) break;
+    const rest = gaps.filter(({ to }) => to !== last);
+    part = { ...part, events: events.filter(({ sequence }) => sequence !== last), gaps: rest };
+    if (rest.length === 0) delete part.gaps;
+  }
+  return part;
+}
+
+/** Whether the callback waits for more events before it sends this delivery, which is not full. */
+function lingers(sub, made, { maxEvents = Infinity, lingerMs = 0 } = {}) {
+  const [oldest] = made.events;
+  return (
+    oldest !== undefined &&
+    made.events.length < maxEvents &&
+    lastOf(made) === made.head &&
+    now() < Date.parse(oldest.acceptedAt) + lingerMs
+  );
+}
+
 /** Sends one delivery, signed with these secrets. Resolves as `post` does. */
 function send(url, secrets, made) {
   const { subscriptionId, epoch, afterSequence, gaps = [] } = made;
@@ -187,12 +253,10 @@ function send(url, secrets, made) {
 
 /** Sends the params of a callback request, signed with these secrets, with the headers of `trace`. */
 function sendParams(url, secrets, params, id, trace = {}) {
-  const body = Buffer.from(
-    JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params }),
-  );
+  const body = bodyOf(params);
   const timestamp = Math.floor(now() / 1000);
   const signed = Buffer.concat([Buffer.from(`${id}.${timestamp}.`), body]);
-  return post(url, body, {
+  const headers = {
     'content-type': 'application/json',
     'content-length': body.length,
     'user-agent': 'minimal-triggers',
@@ -201,8 +265,15 @@ function sendParams(url, secrets, params, id, trace = {}) {
     'webhook-id': id,
     'webhook-timestamp': timestamp,
     'webhook-signature': secrets.map((secret) => `v1,${hmac(secret, signed)}`).join(' '),
-  });
+  };
+  return counted(params, url, () => post(url, body, headers));
 }
+
+/** The body of a callback request. */
+const bodyOf = (params) =>
+  Buffer.from(
+    JSON.stringify({ jsonrpc: '2.0', method: 'notifications/triggers/delivery', params }),
+  );
 
 /* ------------------------------------------------------------ the meaning of an answer */
 
@@ -274,10 +345,11 @@ export async function verify({ subscriptionId, key }, { url, secret }) {
 /* ------------------------------------------------------------ attempts */
 
 /** A callback whose endpoint has consented. */
-export const newCallback = ({ url, secret, skipAfterMs }) => ({
+export const newCallback = ({ url, secret, skipAfterMs, limits }) => ({
   url,
   secret,
   skipAfterMs,
+  limits: limitsOf({ limits }),
   verifiedAt: now(),
   attempts: 0,
   configurationFailures: 0,
@@ -317,6 +389,7 @@ const probeAfter = ({ suspendedAt }) =>
 export async function probe(sub, resume) {
   const { callback } = sub;
   if (callback === undefined || sub.paused || callback.probeAt > now()) return;
+  if (waitForTurn(sub, callback.url, callback.limits) > 0) return;
   callback.probeAt = probeAfter(callback);
   const { url, secret } = callback;
   const failure = await verify(sub, { url, secret });
@@ -345,13 +418,14 @@ export function conditionOf(callback) {
 }
 
 export function describedCallback(callback) {
-  const { url, verifiedAt, skipAfterMs } = callback;
+  const { url, verifiedAt, skipAfterMs, limits } = callback;
   const previous = previousOf(callback);
   return {
     origin: new URL(url).origin,
     verifiedAt: instant(verifiedAt),
     ...(previous ? { previousSecretUntil: instant(previous.until) } : {}),
     ...(skipAfterMs === undefined ? {} : { skipAfterMs }),
+    ...(limits === undefined ? {} : { limits }),
     ...conditionOf(callback),
   };
 }
@@ -377,7 +451,12 @@ export async function attemptDelivery(sub, on) {
     !on.isLive(sub)
   )
     return;
-  const made = read(sub, sub.acked, { events: callback.batch, bytes: BATCH.bytes });
+  const { limits } = callback;
+  // The server tries again several times a second.
+  if (waitForTurn(sub, callback.url, limits) > 0) return;
+  const events = Math.min(callback.batch, limits?.maxEvents ?? callback.batch);
+  const made = cut(read(sub, sub.acked, { events, bytes: BATCH.bytes }), limits?.maxBytes);
+  if (lingers(sub, made, limits)) return;
   const sent = { afterSequence: made.afterSequence, last: lastOf(made) };
   if (sent.last === sent.afterSequence) return;
   sub.attempt = true;
@@ -452,6 +531,7 @@ export async function sendNotice(notice) {
   const { sub, reason } = notice;
   const { callback } = sub;
   if (notice.sending || sub.attempt || notice.nextAt > now()) return false;
+  if (waitForTurn(sub, callback.url, callback.limits) > 0) return false;
   notice.sending = true;
   const { status, retryAfter } = await send(
     callback.url,

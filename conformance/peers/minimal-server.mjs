@@ -8,6 +8,7 @@ import { isDeepStrictEqual, parseArgs } from 'node:util';
 import {
   conditionOf,
   describedCallback,
+  limitsOf,
   attemptDelivery,
   requireUrl,
   NAMES,
@@ -18,6 +19,7 @@ import {
   rotate,
   sendNotice,
   verify,
+  waitForTurn,
 } from './minimal-server-callbacks.mjs';
 import {
   append,
@@ -62,7 +64,7 @@ const SETTINGS = {
   levels: DRAINS.map((drain) => (drain === 'pull' ? 'log' : drain)),
   options: [
     ...['conditionalReads', 'history', 'multiSelect', 'trace'],
-    ...(DRAINS.includes('callback') ? ['pause', 'skip', 'reject'] : []),
+    ...(DRAINS.includes('callback') ? ['pause', 'skip', 'reject', 'limits'] : []),
   ],
   minTtlMs: 1000,
   maxTtlMs: 7 * 86_400_000,
@@ -281,6 +283,7 @@ function configure(sub, change) {
     sub.ttlMs,
     sub.paused,
     sub.callback?.skipAfterMs,
+    sub.callback?.limits,
     sub.callback?.url,
     sub.callback?.secret,
   ];
@@ -417,6 +420,9 @@ async function requireConsent(sub, callback) {
       limit: 'verifications',
       retryAfterMs: Math.max(1, full[0][0].at + FAILURES.withinMs - now()),
     });
+  const wait = waitForTurn(sub, callback.url, callback.limits);
+  if (wait > 0)
+    throw new WireError('ResourceExhausted', { limit: 'callback_requests', retryAfterMs: wait });
   const category = await verify(sub, callback);
   if (category === null) return;
   failures.set(host, [...recent, { owner: sub.principal, at: now() }]);
@@ -470,6 +476,8 @@ function requireDeclared(method, params = {}) {
       throw new WireError('Unsupported', { feature: parameter });
   if (params.callback?.skipAfterMs !== undefined && !declared.has('skip'))
     throw new WireError('Unsupported', { feature: 'skipAfterMs' });
+  if (params.callback?.limits !== undefined && !declared.has('limits'))
+    throw new WireError('Unsupported', { feature: 'limits' });
   if (params.select?.length > 1 && !declared.has('multiSelect'))
     throw new WireError('Unsupported', { feature: 'select' });
   if (method === 'triggers/stream' && !declared.has('stream'))
@@ -499,7 +507,8 @@ const methods = {
           isDeepStrictEqual(found.select, select) &&
           found.callback?.url === callback?.url &&
           found.callback?.secret === callback?.secret &&
-          found.callback?.skipAfterMs === callback?.skipAfterMs;
+          found.callback?.skipAfterMs === callback?.skipAfterMs &&
+          isDeepStrictEqual(found.callback?.limits, limitsOf(callback));
         if (!same)
           throw new WireError('Conflict', {
             kind: 'key',
@@ -581,7 +590,10 @@ const methods = {
           if (callback.url === sub.callback?.url) rotate(reset(sub.callback), callback.secret);
           else sub.callback = newCallback(callback);
         if (params.revokePrevious && sub.callback) sub.callback.previous = undefined;
-        if (callback) sub.callback.skipAfterMs = callback.skipAfterMs;
+        if (callback) {
+          sub.callback.skipAfterMs = callback.skipAfterMs;
+          sub.callback.limits = limitsOf(callback);
+        }
       });
       if (params.resume) resume(sub);
       void attemptDelivery(sub, reactions);

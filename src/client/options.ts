@@ -1,5 +1,10 @@
 /** The options of `subscribe`, and the items and states of a subscription. */
-import type { Drain, Selection, StreamWindow } from '../../spec-schema/draft/schema.ts';
+import type {
+  CallbackLimits,
+  Drain,
+  Selection,
+  StreamWindow,
+} from '../../spec-schema/draft/schema.ts';
 import type { Clock } from '../protocol/lib/clock.ts';
 import type { Sink, WebhookSink } from '../protocol/lib/sinks.ts';
 import type {
@@ -95,6 +100,8 @@ export interface SubscribeOptions {
    * at most a day. Default: never (SEP: Suspension).
    */
   readonly skipAfterMs?: number;
+  /** Limits of the requests to the callback. Default: no limits (SEP: Limits of a callback). */
+  readonly callbackLimits?: CallbackLimits;
   /**
    * The drain to try first. If it does not work, the next one in the order callback, stream, pull
    * is used; drains that the server lacks are skipped. Default `auto`: starts with the best drain.

@@ -50,6 +50,7 @@ for (const era of ERAS) {
           'pause',
           'skip',
           'reject',
+          'limits',
           'trace',
           'dataRef',
           'serverIdentity',

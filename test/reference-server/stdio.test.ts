@@ -46,6 +46,7 @@ describe('a client on stdio', () => {
             'pause',
             'skip',
             'reject',
+            'limits',
             'trace',
             'dataRef',
           ],

@@ -202,6 +202,7 @@ export const general = [
         callback: ['callback', subscribing({ callback })],
         ifNoneMatch: ['conditionalReads', ['triggers/get', { subscriptionId, ifNoneMatch: 'x' }]],
         skipAfterMs: ['skip', subscribing({ callback: { ...callback, skipAfterMs: 60_000 } })],
+        limits: ['limits', subscribing({ callback: { ...callback, limits: { maxEvents: 1 } } })],
         removeCallback: ['callback', ['triggers/update', { subscriptionId, removeCallback: true }]],
         resume: ['callback', ['triggers/update', { subscriptionId, resume: true }]],
         revokePrevious: ['callback', ['triggers/update', { subscriptionId, revokePrevious: true }]],
@@ -212,7 +213,8 @@ export const general = [
       };
       // Without callbacks, the callback itself is what the server lacks.
       const lacking = Object.entries(requests).filter(
-        ([, [feature]]) => !t.declares(feature) && (feature !== 'skip' || t.declares('callback')),
+        ([, [feature]]) =>
+          !t.declares(feature) && (!['skip', 'limits'].includes(feature) || t.declares('callback')),
       );
       if (lacking.length === 0)
         throw new NotApplicable('the server declares every level and option that has a parameter');

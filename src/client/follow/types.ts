@@ -3,6 +3,7 @@
  * of modes is in `mode-table.ts` (SEP: When a peer lacks the extension).
  */
 import type {
+  CallbackLimits,
   DataRef,
   Drain,
   GapReason,
@@ -191,6 +192,7 @@ export interface TriggersModeOptions {
   readonly noExpiry?: true;
   readonly since?: string;
   readonly skipAfterMs?: number;
+  readonly callbackLimits?: CallbackLimits;
   readonly drain?: 'auto' | Drain;
   readonly acknowledgedElsewhere?: 'read' | 'skip';
   readonly window?: StreamWindow;

@@ -121,7 +121,7 @@ export class DrainLoop {
 
   async #request(): Promise<SubscribeRequest> {
     const { key, api, subscribe } = this.#o;
-    const { select, ttlMs, noExpiry, since, skipAfterMs, callback } = subscribe;
+    const { select, ttlMs, noExpiry, since, skipAfterMs, callbackLimits, callback } = subscribe;
     const params: SubscribeRequest['params'] = { key, select: [...select] };
     if (ttlMs !== undefined) params.ttlMs = ttlMs;
     if (noExpiry !== undefined) params.noExpiry = noExpiry;
@@ -131,8 +131,11 @@ export class DrainLoop {
       audience: api.connection.server,
       key,
     });
-    const skip = skipAfterMs === undefined ? {} : { skipAfterMs };
-    return { params: { ...params, callback: { url, secret, ...skip } }, renewAt };
+    const more = {
+      ...(skipAfterMs === undefined ? {} : { skipAfterMs }),
+      ...(callbackLimits === undefined ? {} : { limits: callbackLimits }),
+    };
+    return { params: { ...params, callback: { url, secret, ...more } }, renewAt };
   }
 
   /* -------------------------------------------------- draining ---------------------------------------------------------- */

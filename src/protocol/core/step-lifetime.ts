@@ -88,6 +88,7 @@ function sameConfiguration(a: Subscription, b: Subscription): boolean {
     a.callback?.url === b.callback?.url &&
     a.callback?.secret === b.callback?.secret &&
     a.callback?.skipAfterMs === b.callback?.skipAfterMs &&
+    jsonEqual(a.callback?.limits ?? null, b.callback?.limits ?? null) &&
     a.callback?.dialect === b.callback?.dialect
   );
 }

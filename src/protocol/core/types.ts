@@ -46,6 +46,18 @@ export interface Retention {
   readonly maxBytes?: number;
 }
 
+/** Limits of the requests to one callback (SEP: Limits of a callback). */
+export interface CallbackLimits {
+  /** Most events in one request. */
+  readonly maxEvents?: number;
+  /** Most bytes of the body of one request, unless one event alone is larger. */
+  readonly maxBytes?: number;
+  /** Most requests in any minute. */
+  readonly maxPerMinute?: number;
+  /** Time from the oldest event to be sent, within which the server waits for more events. */
+  readonly lingerMs?: number;
+}
+
 /** A callback. The URL and both secrets are secret: stores encrypt them, nothing prints them. */
 export interface Callback {
   readonly url: string;
@@ -60,6 +72,8 @@ export interface Callback {
    * (SEP: Suspension).
    */
   readonly skipAfterMs?: number;
+  /** Limits of the requests to the endpoint; absent = no limits (SEP: Limits of a callback). */
+  readonly limits?: CallbackLimits;
   /** The dialect of its messages; absent = `triggers/*`. The core only compares it. */
   readonly dialect?: string;
 }

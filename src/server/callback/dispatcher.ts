@@ -4,7 +4,7 @@
  * (SEP: Callback).
  */
 import { deliverable } from '../../protocol/core/index.ts';
-import type { Attempt, Outcome } from '../../protocol/core/types.ts';
+import type { Attempt, Callback, Outcome, Subscription } from '../../protocol/core/types.ts';
 import { BATCH_EVENTS_MAX } from '../../protocol/core/policy.ts';
 import { CALLBACK_BODY_BYTES_MAX, CALLBACK_DEADLINE_MS } from '../../protocol/wire/limits.ts';
 import type { LoadedSubscription, SubscriptionCache } from '../engine/subscription-cache.ts';
@@ -15,6 +15,7 @@ import type { Clock } from '../../protocol/lib/clock.ts';
 import type { Egress, Log, Meter, Random } from '../engine/ports.ts';
 import type { ReadEntry, Store } from '../store/port.ts';
 import {
+  cutToBytes,
   ENVELOPE_BYTES,
   firstOf,
   rangeOf,
@@ -24,6 +25,7 @@ import {
   type ReadLimits,
 } from '../engine/reader.ts';
 import type { MessageSigner } from './message-signer.ts';
+import type { RatedCallback, RequestRate } from './request-rate.ts';
 
 /** Lease of an attempt: longer than its deadline, so that only a lost attempt is repeated. */
 const LEASE_MS = 2 * CALLBACK_DEADLINE_MS;
@@ -47,6 +49,7 @@ export interface DispatcherOptions {
   readonly egress: Egress;
   readonly signer: MessageSigner;
   readonly dialects: Dialects;
+  readonly rate: RequestRate;
   readonly log: Log;
   readonly meter: Meter;
   /** Most attempts in flight over all subscriptions. */
@@ -69,6 +72,8 @@ export class Dispatcher {
   readonly #claimed = new Map<number, number>();
   /** By row, what to call when its attempt has ended. */
   readonly #freeing = new Map<number, () => void>();
+  /** Rows that wait until an instant, in epoch milliseconds, with the function that ends the wait. */
+  readonly #held = new Map<number, { readonly at: number; readonly cancel: () => void }>();
   /** Used slots: attempts without an answer. */
   #inFlight = 0;
   /** Claims whose outcome is not committed yet. */
@@ -134,9 +139,10 @@ export class Dispatcher {
 
   #start(loaded: LoadedSubscription): void {
     try {
+      if (this.#isBeyondRate(loaded)) return;
       const range = readTail(loaded, loaded.state.acked, this.#limits(loaded));
       if (range === null) void this.#startFromStore(loaded.row);
-      else if (range.last > range.after) this.#claim(loaded, range);
+      else if (range.last > range.after) this.#claimUnlessHeld(loaded, range);
     } catch (cause) {
       this.#o.log.error({ row: loaded.row, err: cause }, 'claim failed; retrying in 1 s');
       this.#retryLater(loaded.row);
@@ -168,6 +174,68 @@ export class Dispatcher {
     }
   }
 
+  /* -------------------- the limits of a callback ---------------------------------------------- */
+
+  /** Claims the range, cut to the callback's `maxBytes`, unless the callback waits for more events. */
+  #claimUnlessHeld(loaded: LoadedSubscription, read: LogRange): void {
+    const range = this.#isSingle(loaded) ? firstOf(read) : this.#cut(loaded, read);
+    if (!this.#isHeld(loaded, this.#lingerHold(loaded, range))) this.#claim(loaded, range);
+  }
+
+  #cut({ state }: LoadedSubscription, range: LogRange): LogRange {
+    const { callback } = state;
+    const maxBytes = callback?.limits?.maxBytes;
+    if (callback === null || maxBytes === undefined) return range;
+    const context = { state, callback, random: this.#o.random };
+    const dialect = this.#o.dialects.of(callback);
+    return cutToBytes(
+      range,
+      maxBytes,
+      (part) => dialect.delivery(context, part)?.body.byteLength ?? 0,
+    );
+  }
+
+  /** Whether `maxPerMinute` allows no request now; a timer then queues the row again. */
+  #isBeyondRate(loaded: LoadedSubscription): boolean {
+    const { state } = loaded;
+    if (state.callback === null) return false;
+    const at = this.#o.rate.heldUntil(ratedOf(state, state.callback));
+    // Without a delay, the wait for more events goes on.
+    return at !== null && this.#isHeld(loaded, at);
+  }
+
+  /**
+   * Until when `lingerMs` delays this range; null = it does not. A range that ends before the head
+   * is as large as the limits allow.
+   */
+  #lingerHold({ state }: LoadedSubscription, range: LogRange): number | null {
+    const { maxEvents, lingerMs } = state.callback?.limits ?? {};
+    const full =
+      range.last < state.head || range.events.length >= (maxEvents ?? Number.POSITIVE_INFINITY);
+    if (lingerMs === undefined || range.oldestAt === null || full) return null;
+    // An event from the future (the clock was set back) does not wait for longer than `lingerMs`.
+    return Math.min(range.oldestAt, this.#o.clock.now()) + lingerMs;
+  }
+
+  /** Whether a claim has to wait until `at`; a timer then queues the row again. */
+  #isHeld({ row }: LoadedSubscription, at: number | null): boolean {
+    const { clock } = this.#o;
+    const now = clock.now();
+    const held = this.#held.get(row);
+    if (held?.at === at) return true;
+    held?.cancel();
+    this.#held.delete(row);
+    if (at === null || at <= now) return false;
+    const cancel = clock.after(at - now, () => {
+      this.#held.delete(row);
+      if (this.#closing) return;
+      this.#waiting.add(row);
+      this.#next();
+    });
+    this.#held.set(row, { at, cancel });
+    return true;
+  }
+
   /** Queues the row again after `RETRY_MS`. The scheduler does not, because the row is not due. */
   #retryLater(row: number): void {
     this.#o.clock.after(RETRY_MS, () => {
@@ -185,6 +253,7 @@ export class Dispatcher {
       await unitOfWork.commit();
       const loaded = await cache.getOrLoad(row);
       if (loaded === undefined || !this.#ready(loaded)) return;
+      if (this.#isBeyondRate(loaded)) return;
       const limits = this.#limits(loaded);
       const {
         revision,
@@ -201,7 +270,7 @@ export class Dispatcher {
         continue;
       if (this.#closing || !this.#ready(loaded)) return;
       const range = rangeOf(loaded.state, acked, entries, limits);
-      if (range.last > range.after) return this.#claim(loaded, range);
+      if (range.last > range.after) return this.#claimUnlessHeld(loaded, range);
       if (tries >= READ_TRIES)
         throw new Error(
           `The store has no log entry after ${acked}, although the head is ${loaded.state.head}. Check the store for lost entries.`,
@@ -215,20 +284,22 @@ export class Dispatcher {
   }
 
   #limits(loaded: LoadedSubscription): ReadLimits {
-    const { batchLimit } = loaded.state;
+    const { batchLimit, callback } = loaded.state;
     const most = this.#isSingle(loaded)
       ? SINGLE_READ_ENTRIES
       : (this.#o.batchEvents ?? BATCH_EVENTS_MAX);
     return {
-      events: Math.min(batchLimit ?? most, most),
-      bytes: CALLBACK_BODY_BYTES_MAX - ENVELOPE_BYTES,
+      events: Math.min(batchLimit ?? most, most, callback?.limits?.maxEvents ?? most),
+      bytes: Math.min(
+        CALLBACK_BODY_BYTES_MAX - ENVELOPE_BYTES,
+        callback?.limits?.maxBytes ?? CALLBACK_BODY_BYTES_MAX,
+      ),
     };
   }
 
-  #claim(loaded: LoadedSubscription, read: LogRange): void {
+  #claim(loaded: LoadedSubscription, range: LogRange): void {
     const { unitOfWork } = this.#o;
     const { row } = loaded;
-    const range = this.#isSingle(loaded) ? firstOf(read) : read;
     const { refused } = unitOfWork.step(loaded, {
       type: 'claim',
       to: range.last,
@@ -237,8 +308,9 @@ export class Dispatcher {
       leaseMs: LEASE_MS,
     });
     const { revision, state } = loaded;
-    if (refused !== undefined || state.attempt === null) return;
+    if (refused !== undefined || state.attempt === null || state.callback === null) return;
     const { attempt } = state;
+    const ended = this.#o.rate.start(ratedOf(state, state.callback));
     this.#inFlight += 1;
     this.#unsettled += 1;
     this.#claimed.set(row, attempt.id);
@@ -247,10 +319,11 @@ export class Dispatcher {
     // the state at the time of the claim.
     unitOfWork.afterCommit(() => {
       started = true;
-      void this.#attempt(loaded, attempt, range, { state, revision });
+      void this.#attempt(loaded, attempt, range, { state, revision }, ended);
     });
     void unitOfWork.commit().catch(() => {
       if (started) return;
+      ended();
       this.#inFlight -= 1;
       this.#release(row, attempt);
     });
@@ -261,17 +334,20 @@ export class Dispatcher {
     attempt: Attempt,
     range: LogRange,
     { state, revision }: Pick<LoadedSubscription, 'state' | 'revision'>,
+    ended: () => void,
   ): Promise<void> {
     const { row } = claimed;
     const { cache, clock, dialects, egress, signer, log, meter, random } = this.#o;
     const startedAt = clock.now();
     let holdsSlot = true;
     /**
-     * Releases the slot when the answer arrives, so that the commit of its outcome can contain the
+     * Releases the slot, and ends the request for its rate, when the answer arrives, so that the commit of its outcome can contain the
      * next claim.
      */
     const releaseSlot = (): void => {
-      if (holdsSlot) this.#inFlight -= 1;
+      if (!holdsSlot) return;
+      this.#inFlight -= 1;
+      ended();
       holdsSlot = false;
     };
     try {
@@ -375,6 +451,8 @@ export class Dispatcher {
   /** Stops claiming; resolves when the attempts in flight are settled, or after `patienceMs`. */
   async close(patienceMs: number): Promise<void> {
     this.#closing = true;
+    for (const { cancel } of this.#held.values()) cancel();
+    this.#held.clear();
     if (this.#unsettled === 0) return;
     await new Promise<void>((resolve) => {
       const cancel = this.#o.clock.after(patienceMs, resolve);
@@ -385,3 +463,14 @@ export class Dispatcher {
     });
   }
 }
+
+/** The callback of a subscription for its {@link RequestRate}. */
+const ratedOf = (
+  { subscriptionId, createdAt }: Subscription,
+  { url, limits }: Callback,
+): RatedCallback => ({
+  subscriptionId,
+  url,
+  maxPerMinute: limits?.maxPerMinute,
+  since: createdAt,
+});

@@ -12,6 +12,7 @@ import { retryWhenFull, type UnitOfWork } from '../engine/unit-of-work.ts';
 import type { Notice, Store } from '../store/port.ts';
 import type { Dialects } from './dialects.ts';
 import type { MessageSigner } from './message-signer.ts';
+import type { RatedCallback, RequestRate } from './request-rate.ts';
 
 /** Share of the slots that the notices of one principal may use, so that others get their turn. */
 const SLOTS_OF_ONE = 1 / 4;
@@ -27,6 +28,7 @@ export interface NoticesOptions {
   readonly egress: Egress;
   readonly signer: MessageSigner;
   readonly dialects: Dialects;
+  readonly rate: RequestRate;
   readonly log: Log;
   readonly meter: Meter;
   /** Most notices in flight over all subscriptions. */
@@ -81,7 +83,7 @@ export class Notices {
     reason: TerminationReason,
     forgetAt: number,
   ): Notice | undefined {
-    const { dialects, random, clock, attempts } = this.#o;
+    const { dialects, random, clock, attempts, rate } = this.#o;
     const { callback } = state;
     // A client that unsubscribed knows the end (SEP: Suspension).
     if (callback === null || reason === 'unsubscribed') return undefined;
@@ -95,7 +97,8 @@ export class Notices {
     else this.#waiting.add(row);
     const { subscriptionId, principal, key, select, epoch, head, acked, version, expiresAt } =
       state;
-    const { url, secret, previousSecret, previousUntil, dialect } = callback;
+    const { url, secret, previousSecret, previousUntil, dialect, limits } = callback;
+    const heldUntil = rate.heldUntil(ratedOf({ state, callback }));
     return {
       state: { subscriptionId, principal, key, select, epoch, head, acked, version, expiresAt },
       callback: {
@@ -104,10 +107,11 @@ export class Notices {
         previousSecret,
         previousUntil,
         ...(dialect === undefined ? {} : { dialect }),
+        ...(limits === undefined ? {} : { limits }),
       },
       reason,
       attempts: 0,
-      dueAt: Math.max(clock.now(), attempt?.leaseUntil ?? 0, busyUntil ?? 0),
+      dueAt: Math.max(clock.now(), attempt?.leaseUntil ?? 0, busyUntil ?? 0, heldUntil ?? 0),
       forgetAt,
     };
   }
@@ -229,9 +233,12 @@ export class Notices {
   }
 
   async #send(notice: Notice): Promise<void> {
-    const { clock, random } = this.#o;
+    const { clock, random, rate } = this.#o;
     const { state, attempts, forgetAt } = notice;
-    if (forgetAt <= clock.now()) return this.#done(notice, 'expired');
+    const heldUntil = rate.heldUntil(ratedOf(notice));
+    if (Math.max(clock.now(), heldUntil ?? 0) >= forgetAt) return this.#done(notice, 'expired');
+    if (heldUntil !== null)
+      return this.#commit({ attempts, dueAt: heldUntil }, state.subscriptionId);
     const answer = await this.#post(notice);
     const status = answer?.kind === 'response' ? answer.status : null;
     if (status !== null && status >= 200 && status <= 299) return this.#done(notice, 'delivered');
@@ -253,23 +260,28 @@ export class Notices {
 
   /** Null = the engine lacks the dialect of this callback: wait until it starts with it. */
   async #post({ state, callback, reason }: Notice): Promise<OutboundResult | null> {
-    const { dialects, random, signer, egress } = this.#o;
+    const { dialects, random, signer, egress, rate } = this.#o;
     const message = dialects.speaks(callback)
       ? dialects.of(callback).terminationNotice({ state, callback, random }, reason)
       : null;
     if (message === null) return null;
-    const signed = await signer.sign(
-      message,
-      callback,
-      state.subscriptionId,
-      dialects.of(callback).serverSignature,
-    );
-    return egress.post({
-      url: callback.url,
-      headers: signed.headers,
-      body: signed.body,
-      deadlineMs: CALLBACK_DEADLINE_MS,
-    });
+    const ended = rate.start(ratedOf({ state, callback }));
+    try {
+      const signed = await signer.sign(
+        message,
+        callback,
+        state.subscriptionId,
+        dialects.of(callback).serverSignature,
+      );
+      return await egress.post({
+        url: callback.url,
+        headers: signed.headers,
+        body: signed.body,
+        deadlineMs: CALLBACK_DEADLINE_MS,
+      });
+    } finally {
+      ended();
+    }
   }
 
   async #done({ state: { subscriptionId } }: Notice, result: Exclude<Result, 'failed'>) {
@@ -293,6 +305,20 @@ export class Notices {
     });
   }
 }
+
+/** The callback of a notice for its rate. The notice does not say when its subscription was created. */
+const ratedOf = ({
+  state: { subscriptionId },
+  callback: { url, limits },
+}: {
+  readonly state: Pick<Subscription, 'subscriptionId'>;
+  readonly callback: Pick<Notice['callback'], 'url' | 'limits'>;
+}): RatedCallback => ({
+  subscriptionId,
+  url,
+  maxPerMinute: limits?.maxPerMinute,
+  since: 0,
+});
 
 /** Log lines of the outcomes that end a notice. */
 const OUTCOMES: Readonly<Record<Exclude<Result, 'failed'>, string>> = {

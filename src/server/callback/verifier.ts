@@ -16,6 +16,7 @@ import type { Dialects } from './dialects.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import type { Egress, Log, Meter, Random } from '../engine/ports.ts';
 import type { Store } from '../store/port.ts';
+import type { RatedCallback, RequestRate } from './request-rate.ts';
 import type { MessageSigner } from './message-signer.ts';
 
 /** Most failed challenges within `WINDOW_MS`. */
@@ -71,6 +72,7 @@ export interface VerifierOptions {
   readonly egress: Egress;
   readonly signer: MessageSigner;
   readonly dialects: Dialects;
+  readonly rate: RequestRate;
   readonly log: Log;
   readonly meter: Meter;
 }
@@ -112,20 +114,25 @@ export class Verifier {
    */
   async challenge(
     state: Subscription,
-    callback: Pick<Callback, 'url' | 'secret' | 'dialect'>,
+    callback: Pick<Callback, 'url' | 'secret' | 'dialect' | 'limits'>,
     { isProbe = false }: { readonly isProbe?: boolean } = {},
   ): Promise<number> {
-    const { clock, random, dialects, egress, signer, log, meter } = this.#o;
+    const { clock, random, dialects, egress, signer, rate, log, meter } = this.#o;
     const dialect = dialects.of(callback);
+    const rated = this.#rated(state, callback);
+    this.#rejectBeyondRate(rated);
     const most = isProbe ? PROBE_FAILURES_MAX : FAILURES_MAX;
     const { host, pair } = this.#admit(state.principal, new URL(callback.url).host, most);
     const release = await this.#waitForTurn(pair);
     const isUnproven = !pair.proven;
     if (isUnproven) host.unproven += 1;
+    let ended = (): void => undefined;
     try {
       // The other challenges in flight count as failures until they are answered.
       this.#rejectFailing(host, most.ofHost - host.unproven + 1);
       this.#rejectFailing(pair, most.ofPair);
+      this.#rejectBeyondRate(rated);
+      ended = rate.start(rated);
       const challenge = random.token(32);
       const message = dialect.challenge({ state, callback, random }, challenge);
       const signed = await signer.sign(
@@ -158,6 +165,7 @@ export class Verifier {
       pair.proven = false;
       throw callbackEndpointError(reason);
     } finally {
+      ended();
       if (isUnproven) host.unproven -= 1;
       host.pending -= 1;
       pair.pending -= 1;
@@ -226,6 +234,30 @@ export class Verifier {
     throw resourceExhausted({
       limit: 'verifications',
       retryAfterMs: Math.max(1, budget.since + WINDOW_MS - this.#o.clock.now()),
+    });
+  }
+
+  /** A callback with another URL than that of the subscription has had no request yet. */
+  #rated(
+    { subscriptionId, createdAt, callback: current }: Subscription,
+    { url, limits }: Pick<Callback, 'url' | 'limits'>,
+  ): RatedCallback {
+    return {
+      subscriptionId,
+      url,
+      maxPerMinute: limits?.maxPerMinute,
+      since: current?.url === url ? createdAt : this.#o.clock.now(),
+    };
+  }
+
+  /** Throws `ResourceExhausted` when `maxPerMinute` of the callback allows no request now. */
+  #rejectBeyondRate(callback: RatedCallback): void {
+    const at = this.#o.rate.heldUntil(callback);
+    if (at === null) return;
+    throw resourceExhausted({
+      limit: 'callback_requests',
+      ...(callback.maxPerMinute === undefined ? {} : { max: callback.maxPerMinute }),
+      retryAfterMs: Math.max(1, at - this.#o.clock.now()),
     });
   }
 

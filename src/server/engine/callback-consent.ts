@@ -3,8 +3,9 @@
  * stored.
  */
 import type { Callback as WireCallback } from '../../../spec-schema/draft/schema.ts';
-import type { Callback, Subscription } from '../../protocol/core/types.ts';
+import type { Callback, CallbackLimits, Subscription } from '../../protocol/core/types.ts';
 import { invalidParams, LocalError, WireError } from '../../protocol/wire/errors.ts';
+import { jsonEqual } from '../../protocol/core/index.ts';
 import { SECRET_ROTATION_GRACE_MS } from '../../protocol/wire/limits.ts';
 import { Secret } from '../../protocol/wire/secret.ts';
 import { consentName, type Verifier } from '../callback/verifier.ts';
@@ -29,7 +30,7 @@ export class CallbackConsent {
   }
 
   /** Checks URL and secret. Throws `WireError` `InvalidParams` for one that breaks the rules. */
-  check({ url, secret, skipAfterMs }: WireCallback): WireCallback {
+  check({ url, secret, skipAfterMs, limits }: WireCallback): WireCallback {
     this.#o.egress.check(url);
     try {
       Secret.parse(secret);
@@ -39,7 +40,12 @@ export class CallbackConsent {
       throw cause;
     }
     // The URL stays as given, byte by byte: the server's signature covers the hash of this text.
-    return { url, secret, ...(skipAfterMs === undefined ? {} : { skipAfterMs }) };
+    return {
+      url,
+      secret,
+      ...(skipAfterMs === undefined ? {} : { skipAfterMs }),
+      ...limitsOf(limits),
+    };
   }
 
   /**
@@ -92,6 +98,20 @@ export class CallbackConsent {
   }
 }
 
+/** The known members of the limits; without one of them, nothing is limited. */
+function limitsOf({ maxEvents, maxBytes, maxPerMinute, lingerMs }: CallbackLimits = {}): Pick<
+  WireCallback,
+  'limits'
+> {
+  const limits = {
+    ...(maxEvents === undefined ? {} : { maxEvents }),
+    ...(maxBytes === undefined ? {} : { maxBytes }),
+    ...(maxPerMinute === undefined ? {} : { maxPerMinute }),
+    ...(lingerMs === undefined ? {} : { lingerMs }),
+  };
+  return Object.keys(limits).length === 0 ? {} : { limits };
+}
+
 /**
  * The callback that replaces `current`. With a new secret for the same URL, the old secret also
  * signs for a while, so that the receiver can switch without rejecting a delivery; a secret before
@@ -115,7 +135,11 @@ export function isSameCallback(
   current: Callback | null,
   requested: RequestedCallback | null,
 ): boolean {
-  return isSameEndpoint(current, requested) && current?.skipAfterMs === requested?.skipAfterMs;
+  return (
+    isSameEndpoint(current, requested) &&
+    current?.skipAfterMs === requested?.skipAfterMs &&
+    jsonEqual(current?.limits ?? null, requested?.limits ?? null)
+  );
 }
 
 /** Compares what the endpoint consents to: URL, secret and dialect. */

@@ -17,6 +17,7 @@ import { Dialects } from '../callback/dialects.ts';
 import { Dispatcher } from '../callback/dispatcher.ts';
 import { MessageSigner } from '../callback/message-signer.ts';
 import { Notices } from '../callback/notices.ts';
+import { RequestRate } from '../callback/request-rate.ts';
 import { Verifier } from '../callback/verifier.ts';
 import { Pulls } from '../pull/pulls.ts';
 import type { Store } from '../store/port.ts';
@@ -231,6 +232,7 @@ export function createEngine(options: EngineOptions): Engine {
     resource: options.resource,
   });
   const dialects = new Dialects(options.dialects ?? {}, log);
+  const rate = new RequestRate(clock);
   const dispatcher = new Dispatcher({
     store,
     cache,
@@ -240,6 +242,7 @@ export function createEngine(options: EngineOptions): Engine {
     egress,
     signer,
     dialects,
+    rate,
     log,
     meter,
     concurrency: attempts,
@@ -253,12 +256,23 @@ export function createEngine(options: EngineOptions): Engine {
     egress,
     signer,
     dialects,
+    rate,
     log,
     meter,
     concurrency: Math.max(NOTICE_SLOTS_MIN, Math.floor(attempts * NOTICE_SLOTS)),
     attempts: dispatcher,
   });
-  const verifier = new Verifier({ store, clock, random, egress, signer, dialects, log, meter });
+  const verifier = new Verifier({
+    store,
+    clock,
+    random,
+    egress,
+    signer,
+    dialects,
+    rate,
+    log,
+    meter,
+  });
   const consent = new CallbackConsent({ unitOfWork, verifier, egress });
 
   const subscribe = new SubscribeHandler({

@@ -30,6 +30,8 @@ export interface LogRange {
   readonly gaps: readonly Gap[];
   /** The sequence number of each of `events`. */
   readonly sequences: readonly number[];
+  /** When the first of `events` was accepted, in epoch milliseconds; null without events. */
+  readonly oldestAt: number | null;
 }
 
 /** Limits of one read. */
@@ -84,6 +86,7 @@ export function rangeOf(
     ),
     gaps,
     sequences: events.map((entry) => entry.sequence),
+    oldestAt: events[0]?.acceptedAt ?? null,
   };
 }
 
@@ -101,13 +104,54 @@ export function firstOf(range: LogRange): LogRange {
   const first = range.after + 1;
   const gaps = range.gaps[0]?.from === first ? range.gaps.slice(0, runLength(range.gaps)) : [];
   if (gaps.length > 0)
-    return { after: range.after, last: gaps.at(-1)!.to, events: [], gaps, sequences: [] };
+    return {
+      after: range.after,
+      last: gaps.at(-1)!.to,
+      events: [],
+      gaps,
+      sequences: [],
+      oldestAt: null,
+    };
   return {
     after: range.after,
     last: Math.min(range.last, first),
     events: range.events.slice(0, 1),
     gaps: [],
     sequences: range.sequences.slice(0, 1),
+    oldestAt: range.oldestAt,
+  };
+}
+
+/**
+ * The longest first part of a range whose delivery has at most `maxBytes` bytes, but at least one
+ * event or one gap. `bytesOf` has the bytes of the delivery of a part.
+ */
+export function cutToBytes(
+  range: LogRange,
+  maxBytes: number,
+  bytesOf: (part: LogRange) => number,
+): LogRange {
+  if (bytesOf(range) <= maxBytes) return range;
+  const ends = [...range.sequences, ...range.gaps.map(({ to }) => to)].sort((a, b) => a - b);
+  let [fits, exceeds] = [0, ends.length - 1];
+  while (fits + 1 < exceeds) {
+    const middle = (fits + exceeds) >>> 1;
+    if (bytesOf(partOf(range, ends[middle]!)) <= maxBytes) fits = middle;
+    else exceeds = middle;
+  }
+  return partOf(range, ends[fits]!);
+}
+
+/** The part of a range up to a number at which an event or a gap ends. */
+function partOf(range: LogRange, last: number): LogRange {
+  const sequences = range.sequences.filter((sequence) => sequence <= last);
+  return {
+    after: range.after,
+    last,
+    events: range.events.slice(0, sequences.length),
+    gaps: range.gaps.filter(({ to }) => to <= last),
+    sequences,
+    oldestAt: sequences.length === 0 ? null : range.oldestAt,
   };
 }
 
@@ -149,6 +193,7 @@ export const emptyRange = (after: number): LogRange => ({
   events: [],
   gaps: [],
   sequences: [],
+  oldestAt: null,
 });
 
 /** Epoch milliseconds as an RFC 3339 instant. */

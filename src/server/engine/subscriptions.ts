@@ -315,6 +315,7 @@ function callbackStatus(
       ? {}
       : { previousSecretUntil: instant(callback.previousUntil) }),
     ...(callback.skipAfterMs === undefined ? {} : { skipAfterMs: callback.skipAfterMs }),
+    ...(callback.limits === undefined ? {} : { limits: callback.limits }),
     health,
   };
 }

@@ -95,7 +95,7 @@ export interface Notice {
   readonly state: DeliveredState & Pick<Subscription, 'principal' | 'select'>;
   readonly callback: Pick<
     Callback,
-    'url' | 'secret' | 'previousSecret' | 'previousUntil' | 'dialect'
+    'url' | 'secret' | 'previousSecret' | 'previousUntil' | 'dialect' | 'limits'
   >;
   readonly reason: TerminationReason;
   /** Failed attempts in a row. */

@@ -52,6 +52,7 @@ export const callback = (name: string) => ({
   previousUntil: NOW + 1,
   verifiedAt: NOW + 2,
   skipAfterMs: 3,
+  limits: { maxEvents: 4, maxBytes: 2048, maxPerMinute: 5, lingerMs: 6 },
 });
 
 /** Returns a subscription with all optional values. Its numbers differ, so that a mix-up shows. */

@@ -18,6 +18,7 @@ import { gaps } from './gaps.ts';
 import { general } from './general.ts';
 import { isolation } from './isolation.ts';
 import { lifetime } from './lifetime.ts';
+import { limits } from './limits.ts';
 import { log } from './log.ts';
 import { positions } from './positions.ts';
 import { pull } from './pull.ts';
@@ -53,5 +54,6 @@ export const brokenServers: readonly BrokenServer[] = [
   ...answers,
   ...failure,
   ...failureLimits,
+  ...limits,
   ...degradation,
 ];

@@ -120,6 +120,7 @@ const OPTIONS: readonly (readonly [option: Option, needs: string])[] = [
   ['pause', 'callback'],
   ['skip', 'callback'],
   ['reject', 'callback'],
+  ['limits', 'callback'],
   ['trace', 'log'],
 ];
 

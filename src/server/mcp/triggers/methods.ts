@@ -46,6 +46,7 @@ const FEATURES: readonly (readonly [
   ['resume', 'callback', ({ resume }) => resume !== undefined],
   ['revokePrevious', 'callback', ({ revokePrevious }) => revokePrevious !== undefined],
   ['skipAfterMs', 'skip', ({ callback }) => callback?.skipAfterMs !== undefined],
+  ['limits', 'limits', ({ callback }) => callback?.limits !== undefined],
   ['removeCallback', 'callback', ({ removeCallback }) => removeCallback !== undefined],
   ['paused', 'pause', ({ paused }) => paused !== undefined],
   ['ifNoneMatch', 'conditionalReads', ({ ifNoneMatch }) => ifNoneMatch !== undefined],

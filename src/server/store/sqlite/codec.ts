@@ -8,6 +8,7 @@ import { crc32 } from 'node:zlib';
 import type {
   Attempt,
   Callback,
+  CallbackLimits,
   FailureCategory,
   Selection,
   Subscription,
@@ -286,28 +287,37 @@ function verify(
     throw storeCorrupt(`subscription row ${number} fails its checksum`);
 }
 
-// URL, secrets and dialect are encrypted as one value, so that loading a subscription takes one
-// decryption. A native callback has no dialect.
+// URL, secrets, dialect and limits are encrypted as one value, so that loading a subscription takes
+// one decryption. A native callback has no dialect; the last two can be absent.
 
 const place = (subscriptionId: string): string => `subscriptions/callback_sealed/${subscriptionId}`;
 
 function encryptCallback(
   subscriptionId: string,
-  { url, secret, previousSecret, dialect }: Callback,
+  { url, secret, previousSecret, dialect, limits }: Callback,
   cipher: Cipher | null,
 ): Uint8Array {
   if (cipher === null) throw keyMissing();
   return cipher.encrypt(
     place(subscriptionId),
-    JSON.stringify([url, secret, previousSecret, ...(dialect === undefined ? [] : [dialect])]),
+    JSON.stringify([
+      url,
+      secret,
+      previousSecret,
+      ...(limits !== undefined
+        ? [dialect ?? null, limits]
+        : dialect === undefined
+          ? []
+          : [dialect]),
+    ]),
   );
 }
 
 function decryptCallback(subscriptionId: string, row: Row, cipher: Cipher | null): Callback {
   if (cipher === null) throw keyMissing();
-  const [url, secret, previousSecret, dialect] = JSON.parse(
+  const [url, secret, previousSecret, dialect, limits] = JSON.parse(
     cipher.decrypt(place(subscriptionId), row['callback_sealed'] as Uint8Array),
-  ) as [string, string, string | null, string?];
+  ) as [string, string, string | null, (string | null)?, CallbackLimits?];
   const skipAfterMs = row['callback_skip_after_ms'] as number | null;
   return {
     url,
@@ -316,7 +326,8 @@ function decryptCallback(subscriptionId: string, row: Row, cipher: Cipher | null
     previousUntil: row['callback_previous_until'] as number | null,
     verifiedAt: row['callback_verified_at'] as number,
     ...(skipAfterMs === null ? {} : { skipAfterMs }),
-    ...(dialect === undefined ? {} : { dialect }),
+    ...(typeof dialect === 'string' ? { dialect } : {}),
+    ...(limits === undefined ? {} : { limits }),
   };
 }
 

@@ -59,6 +59,7 @@ const event = (eventId: string) => ({
   ],
   gaps: [],
   sequences: [5],
+  oldestAt: null,
 });
 const gap = {
   after: 4,
@@ -66,6 +67,7 @@ const gap = {
   events: [],
   gaps: [{ from: 5, to: 7, reason: 'skipped' as const }],
   sequences: [],
+  oldestAt: null,
 };
 const read = (message: { readonly body: Uint8Array } | null): Json =>
   JSON.parse(Buffer.from(message!.body).toString()) as Json;
