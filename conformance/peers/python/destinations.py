@@ -17,7 +17,7 @@ _REFUSED_6 = [ipaddress.ip_network(text) for text in ("2001::/23", "2001:db8::/3
 
 # The part of the WHATWG normal form that this server takes. What it does not match could be written in another way.
 _URL = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:]+\])(?::([1-9][0-9]{0,4}))?(/[^#?]*)(\?[^#]*)?", re.ASCII)
-_PATH, _QUERY = re.compile(r"[!$-;=@-\]_a-z|~]*"), re.compile(r"\?[!$-&(-;=?-~]*")
+_PATH, _QUERY = re.compile(r"[!$-;=@-\[\]_a-z|~]*"), re.compile(r"\?[!$-&(-;=?-~]*")
 _DOTS = {".", ".."}
 DEFAULT_PORTS = {"https": 443, "http": 80}
 

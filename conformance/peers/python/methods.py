@@ -3,14 +3,12 @@
 import hashlib
 import hmac
 import random
-import time
 
 import destinations
 from callback import secret_bytes
 from deliveries import heading
 from errors import Refusal, invalid, unsupported
-from log import weight
-from model import TEN_YEARS, Callback, instant, milliseconds, token
+from model import Callback, instant, milliseconds, token
 from schema import canonical, demand, same
 from world import DEFAULT_TTL, MAX_SUSPENDED, MAX_TTL, MIN_TTL, MOST_SUBSCRIPTIONS
 
@@ -21,7 +19,7 @@ PULL_EVENTS, PULL_BYTES, PULL_WAIT_MS = 1_000, 983_040, 25_000  # pull-clamp, pu
 NEXT_POLL_MS = 1_000
 ROTATION_MS = 300_000  # sig-rotation
 MOST_WAITING = 200  # pulls and streams of one owner, each
-FAILED_VERIFICATIONS, FAILURE_WINDOW_MS = 100, 600_000  # of an owner at a host; three times as many of all owners (cbv-rate)
+FAILED_VERIFICATIONS, FAILURE_WINDOW_MS = 40, 600_000  # of an owner at a host; three times as many of all owners (cbv-rate)
 
 # Which parameters belong to which level or option (subs-unsupported).
 FEATURES = {"callback": "callback", "removeCallback": "callback", "resume": "callback", "revokePrevious": "callback", "paused": "pause",
@@ -51,8 +49,7 @@ class Methods:
             "triggers/pull": ("PullRequestParams", self.pull),
             "triggers/ack": ("AckRequestParams", self.ack),
         }
-        if "stream" in levels:
-            self.table["triggers/stream"] = ("StreamRequestParams", None)  # see stream.py
+        self.table["triggers/stream"] = ("StreamRequestParams", None)  # see stream.py
 
     def settings(self):
         """cap-extensions, cap-experimental"""
@@ -70,12 +67,13 @@ class Methods:
         callback = params.get("callback")
         if callback:
             secret_bytes(callback["secret"])
-            destinations.check(callback["url"], self.unsafe_loopback)
         if "since" in params:
             try:
                 milliseconds(params["since"])
             except ValueError:
                 raise invalid("/since", "a date-time that exists") from None
+        if method == "triggers/stream" and "stream" not in self.levels:
+            raise unsupported("stream")
         for name, feature in FEATURES.items():
             if name in params and feature not in [*self.levels, *self.options]:
                 raise unsupported(name)
@@ -108,6 +106,11 @@ class Methods:
         for index, selection in enumerate(select):
             demand(visible[selection["name"]].input_schema, selection.get("arguments", {}), f"/select/{index}/arguments")
         return [visible[one["name"]] for one in select]
+
+    def check_url(self, params):
+        """Annex C. After existence and arguments: the schema has checked the form, and this is about what may be called."""
+        if "callback" in params:
+            destinations.check(params["callback"]["url"], self.unsafe_loopback)
 
     @staticmethod
     def check_drain(types, drain):
@@ -242,6 +245,7 @@ class Methods:
         world = self.world
         select = [{"arguments": {}, **one} for one in params["select"]]
         types = self.check_select(select, owner)
+        self.check_url(params)
         if "callback" in params:
             self.check_drain(types, "callback")
         if "since" in params and any(one.history is None for one in types):
@@ -308,6 +312,7 @@ class Methods:
         select = [{"arguments": {}, **one} for one in params["select"]] if "select" in params else subscription.select
         # iso-scopes: a new selection needs the permission of the request that brings it, and so does a new callback.
         types = self.check_select(select, owner) if "select" in params or "callback" in params else self.types_of(subscription)
+        self.check_url(params)
         given, current = params.get("callback"), subscription.callback
         if given or current and "select" in params and "removeCallback" not in params:
             self.check_drain(types, "callback")
@@ -398,7 +403,7 @@ class Methods:
 
     def pull(self, params, owner):
         world, most = self.world, min(params.get("maxEvents", 100), PULL_EVENTS)
-        deadline = time.monotonic() + min(params.get("waitMs", 0), PULL_WAIT_MS) / 1000
+        deadline = self.world.clock.now() + min(params.get("waitMs", 0), PULL_WAIT_MS)
         with world.change():
             found = self.find(params["subscriptionId"], owner)
             self.check_drain(self.types_of(found), "pull")
@@ -436,6 +441,6 @@ class Methods:
         condition = self.world.condition
         with condition:
             self.waiting[owner] = self.waiting.get(owner, 0) + 1
-            while not subscription.ended and after >= subscription.log.head and time.monotonic() < deadline:
-                condition.wait(deadline - time.monotonic())
+            while not subscription.ended and after >= subscription.log.head and self.world.clock.now() < deadline:
+                condition.wait(max(0.001, (deadline - self.world.clock.now()) / 1000))
             self.waiting[owner] -= 1

@@ -1,11 +1,9 @@
 """`triggers/stream`: a position, a window, and the numbers in flight on this stream."""
 
-import time
-
 from deliveries import heading
 from log import weight
 
-HEARTBEAT_S = 10  # stream-heartbeat: at least every 15 seconds
+HEARTBEAT_MS = 10_000  # stream-heartbeat: at least every 15 seconds
 MOST_EVENTS, MOST_BYTES = 1_000, 4_194_304  # stream-window-clamp
 LOOK_S = 0.5  # how often a stream looks whether its client is still there
 MOST_STREAMS = 200  # of one owner
@@ -41,10 +39,10 @@ class Stream:
                 new_list = self.methods.list_etag(self.owner)
                 ended, version = self.subscription.ended, world.version
             # stream-first, stream-heartbeat, stream-changed
-            due = sent_at is None or time.monotonic() - sent_at >= HEARTBEAT_S or state != seen
+            due = sent_at is None or world.clock.now() - sent_at >= HEARTBEAT_MS or state != seen
             if delivery["events"] or delivery.get("gaps") or due or ended:
                 yield self.notification(delivery)
-                sent_at, seen = time.monotonic(), state
+                sent_at, seen = world.clock.now(), state
             if new_list != list_etag and "listChanged" in self.methods.options:
                 list_etag = new_list
                 yield {"jsonrpc": "2.0", "method": "notifications/triggers/list_changed"}  # list-changed-send
@@ -52,7 +50,7 @@ class Stream:
                 return
             with world.condition:
                 if world.version == version and not self.cancelled:
-                    world.condition.wait(min(LOOK_S, max(0, sent_at + HEARTBEAT_S - time.monotonic())))
+                    world.condition.wait(min(LOOK_S, max(0, (sent_at + HEARTBEAT_MS - world.clock.now()) / 1000)))
             if not connected():
                 self.cancelled = True
 

@@ -6,7 +6,6 @@ import secrets
 import select
 import socket
 import threading
-import time
 import traceback
 
 from errors import INTERNAL, Refusal
