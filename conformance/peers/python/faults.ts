@@ -80,7 +80,6 @@ const LOG: readonly Row[] = [
   ['subs-key-scope', 'All owners share their keys.', 'methods.py', 'next((one for one in world.of_owner(owner) if one.key', 'next((one for one in world.live() if one.key'],
   ['subs-unknown-trigger', 'An unknown type is InvalidParams.', 'methods.py', 'raise Refusal("NotFound", "trigger")', 'raise invalid("/select/0/name", "a trigger type")'],
   ['subs-arguments', 'The path of wrong arguments is the selection.', 'methods.py', 'f"/select/{index}/arguments")', 'f"/select/{index}")'],
-  ['subs-unsupported', 'A drain that a type lacks is not refused.', 'methods.py', 'if any(drain not in one.drains for one in types):', 'if False:'],
   ['iso-own', 'Every owner reads every subscription.', 'methods.py', 'if found is None or found.owner != owner:', 'if found is None:'],
   ['iso-not-found', 'Another owner learns how a subscription ended.', 'methods.py', 'if found is None or found.owner != owner:', 'if found is None or found.owner != owner and not found.ended:'],
   ['iso-iss-sub', 'Two clients of one user are one owner.', 'control.py', 'name: compact(triple)', 'name: compact(triple[:2])'],
@@ -129,8 +128,9 @@ const STREAM: readonly Row[] = [
 ];
 
 const CALLBACK: readonly Row[] = [
+  ['subs-unsupported', 'A drain that a type lacks is not refused.', 'methods.py', 'if any(drain not in one.drains for one in types):', 'if False:'],
   ['upd-if-match', 'Nothing is checked again after the verification of an update.', 'methods.py', '        self.check_etag(subscription, params)\n        known', '        verified or self.check_etag(subscription, params)\n        known'],
-  ['uns-ends', 'An update goes on although the subscription ended during its verification.', 'methods.py', '        subscription = self.find(params["subscriptionId"], owner)\n        select', '        subscription = self.world.subscriptions[params["subscriptionId"]] if verified else self.find(params["subscriptionId"], owner)\n        select'],
+  ['end-tombstone', 'An update goes on although the subscription ended during its verification.', 'methods.py', '        subscription = self.find(params["subscriptionId"], owner)\n        select', '        subscription = self.world.subscriptions[params["subscriptionId"]] if verified else self.find(params["subscriptionId"], owner)\n        select'],
   ['uns-ends', 'Unsubscribing sends a notice to the callback.', 'world.py', 'if reason == "unsubscribed":', 'if False:'],
   ['etag-config', 'The ETag does not cover `paused`.', 'model.py', 'self.ttl, self.paused]', 'self.ttl]'],
   ['etag-config', 'The ETag does not cover the secret.', 'model.py', 'self.callback and self.callback.parameters(), self.ttl', 'self.callback and self.callback.url, self.ttl'],

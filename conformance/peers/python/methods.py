@@ -290,21 +290,15 @@ class Methods:
     # ------------------------------------------------------------------ triggers/update
 
     def update(self, params, owner):
-        name = ("id", params["subscriptionId"])
-        with self.world.condition:
-            self.world.turns.take(name)
-        try:
-            verified = None
-            while True:
-                with self.world.change():
-                    subscription, result = self.try_update(params, owner, verified)
-                if result is not None:
-                    return result
-                self.verify(owner, params["callback"], subscription.id, subscription.key)
-                verified = self.world.clock.now()
-        finally:
-            with self.world.condition:
-                self.world.turns.give(name)
+        verified = None
+        while True:
+            with self.world.change():
+                subscription, result = self.try_update(params, owner, verified)
+            if result is not None:
+                return result
+            # Meanwhile the subscription can change or end, so everything is checked again (upd-if-match, end-tombstone).
+            self.verify(owner, params["callback"], subscription.id, subscription.key)
+            verified = self.world.clock.now()
 
     def try_update(self, params, owner, verified):
         """The subscription, and its new state or None if the endpoint has to be asked first (upd-verify)."""

@@ -193,7 +193,7 @@ class Subscription:
 
 
 class Turns:
-    """Lets calls about the same key or id run one after the other, also while one of them waits for an endpoint."""
+    """Lets calls about the same key run one after the other, also while one of them waits for an endpoint (subs-same)."""
 
     def __init__(self, condition):
         self._condition, self._taken = condition, set()

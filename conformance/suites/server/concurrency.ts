@@ -65,17 +65,36 @@ export const concurrency = [
   scenario({
     name: 'concurrency: the end during a verification',
     about: 'An update does not bring back a subscription that ended during its verification.',
-    checks: ['uns-ends'],
+    checks: ['uns-ends', 'end-tombstone'],
     needs: NEEDS,
     async run(t) {
       const { subscriptionId } = await t.subscribe();
       const endpoint = await slow(t);
       const update = t.mcp.ask('triggers/update', { subscriptionId, callback: endpoint.callback });
       await t.until('the challenge', () => endpoint.challenges.length > 0);
-      const ended = t.mcp.ask('triggers/unsubscribe', { subscriptionId });
+      let answered = false;
+      const ended = t.mcp
+        .ask('triggers/unsubscribe', { subscriptionId })
+        .finally(() => (answered = true));
       await t.pause(300);
+      // A server may also answer one call after the other.
+      const endedFirst = answered;
       endpoint.release();
-      await Promise.all([update, ended]);
+      const [updated] = await Promise.all([update, ended]);
+      await t.check('end-tombstone', 'an update after the end returns NotFound', async () => {
+        if (endedFirst)
+          assert.deepEqual(
+            [updated.error?.code, (updated.error?.data as Json)?.reason],
+            [-32023, 'unsubscribed'],
+            'code and `data.reason` of the update:',
+          );
+        else
+          assert.equal(
+            (await t.mcp.errorOf('triggers/update', { subscriptionId })).code,
+            -32023,
+            'the code of a later update:',
+          );
+      });
       await t.check('uns-ends', 'the subscription stays ended', async () => {
         const { data } = await t.mcp.errorOf('triggers/get', { subscriptionId });
         assert.equal(data?.reason, 'unsubscribed', '`data.reason` of the error:');

@@ -129,12 +129,10 @@ async function checkUrl(
         ['triggers/subscribe', { key: t.unique(), select: quiet(t) }],
         ['triggers/update', { subscriptionId }],
       ] as const) {
-        const { code, data } = await t.mcp.errorOf(method, {
-          ...params,
-          callback: { url, secret },
-        });
+        const { error } = await t.mcp.ask(method, { ...params, callback: { url, secret } });
+        const data = error?.data as { readonly kind?: string; readonly path?: string } | undefined;
         assert.deepEqual(
-          [code, data?.kind, data?.path],
+          [error?.code, data?.kind, data?.path],
           [-32602, 'invalid', '/callback/url'],
           `code, \`data.kind\` and \`data.path\` of ${method} with ${JSON.stringify(url.slice(0, 80))}:`,
         );

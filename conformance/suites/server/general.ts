@@ -383,14 +383,14 @@ export const general = [
           'triggers/update',
           { subscriptionId, ttlMs: 75_000, noExpiry: true },
           -32602,
-          { kind: 'invalid', path: '/noExpiry' },
+          { kind: 'invalid', path: ['/noExpiry', ''] },
         ],
         [
           'a lifetime next to noExpiry',
           'triggers/subscribe',
           { key: t.unique(), select: subscription.select, ttlMs: 75_000, noExpiry: true },
           -32602,
-          { kind: 'invalid', path: '/noExpiry' },
+          { kind: 'invalid', path: ['/noExpiry', ''] },
         ],
         [
           'noExpiry that is false',
@@ -430,7 +430,7 @@ export const general = [
                 'triggers/update',
                 { subscriptionId, callback: { url, secret }, removeCallback: true },
                 -32602,
-                { kind: 'invalid', path: '/removeCallback' },
+                { kind: 'invalid', path: ['/removeCallback', ''] },
               ],
             ] as const)
           : []),
@@ -440,7 +440,13 @@ export const general = [
           const rejection = await refused(what, method, params);
           assert.equal(rejection.code, code, 'the code of the error:');
           for (const [member, value] of Object.entries(data))
-            assert.equal(rejection.data?.[member], value, `\`data.${member}\`:`);
+            // Of two members that exclude each other, the schema names neither: both paths are right.
+            if (Array.isArray(value))
+              assert.ok(
+                value.includes(rejection.data?.[member]),
+                `\`data.${member}\` is ${JSON.stringify(rejection.data?.[member])} and none of ${JSON.stringify(value)}`,
+              );
+            else assert.equal(rejection.data?.[member], value, `\`data.${member}\`:`);
         });
       }
       await t.check(

@@ -53,6 +53,18 @@ export const isolation = [
           },
         );
       }
+      const ended = await t.subscribe();
+      await t.mcp.request('triggers/unsubscribe', { subscriptionId: ended.subscriptionId });
+      await t.check(
+        'iso-not-found',
+        'no other owner learns that and how a subscription ended',
+        async () =>
+          assert.deepEqual(
+            (await other.errorOf('triggers/get', { subscriptionId: ended.subscriptionId })).data,
+            { kind: 'subscription' },
+            '`data`:',
+          ),
+      );
       await t.check(
         'iso-own',
         'no other owner lists the subscription, and it is unchanged',

@@ -68,6 +68,7 @@ export const log = [
         ],
       });
       const elsewhere = await t.subscribe();
+      const everything = await t.subscribe({ select: [{ name: plain }] });
       const occurred = ids(t, 10);
       await occur(t, topic, occurred.slice(0, 6));
       // Repeats two events of the log, with other data.
@@ -118,6 +119,19 @@ export const log = [
               .head,
             0,
             '`head` of a log without matches:',
+          );
+        },
+      );
+      await t.check(
+        'log-all-matching',
+        'the log of a selection without arguments has all events',
+        async () => {
+          // It also has what other scenarios emit.
+          const held = new Set(idsOf(await read(everything)));
+          assert.equal(
+            occurred.filter((id) => !held.has(id)).length,
+            0,
+            'events missing in the log without arguments:',
           );
         },
       );

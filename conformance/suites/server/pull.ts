@@ -32,7 +32,14 @@ export const pull = [
   scenario({
     name: 'pull: pages',
     about: 'Events come in order from the requested position, and reading acknowledges nothing.',
-    checks: ['pull-after', 'ack-only-said', 'pull-max', 'pull-has-more', 'pull-ack-first'],
+    checks: [
+      'pull-after',
+      'ack-only-said',
+      'pull-max',
+      'pull-has-more',
+      'pull-ack-first',
+      'gen-atomic',
+    ],
     needs: { drains: ['pull'], verbs: ['emit'], types: ['plain'] },
     eras: 'each',
     async run(t) {
@@ -86,6 +93,11 @@ export const pull = [
       await t.check('pull-ack-first', 'a pull with a rejected `ack` reads nothing', async () => {
         const rejection = await t.mcp.errorOf('triggers/pull', { subscriptionId, ack: at(99) });
         assert.equal(rejection.data?.kind, 'position', '`data.kind` of the error:');
+      });
+      await t.check('gen-atomic', 'a pull with a rejected `after` acknowledges nothing', async () => {
+        await t.mcp.errorOf('triggers/pull', { subscriptionId, ack: at(4), after: at(99) });
+        const { acked } = await t.mcp.request('triggers/get', { subscriptionId });
+        assert.equal(acked, 3, '`acked` after the rejection:');
       });
     },
   }),

@@ -238,6 +238,20 @@ export const general: readonly BrokenServer[] = [
     },
   },
   {
+    check: 'gen-atomic',
+    wrong: 'acknowledges in a pull that it rejects',
+    fault: {
+      error: async (error, { method, params, ask }) => {
+        if (method === 'triggers/pull' && params.ack && params.after)
+          await ask('triggers/ack', {
+            subscriptionId: params.subscriptionId,
+            position: params.ack,
+          });
+        return { error };
+      },
+    },
+  },
+  {
     check: 'gen-check-order',
     wrong: 'checks preconditions before everything else',
     fault: {
