@@ -1,6 +1,7 @@
 /**
- * Plants the faults, one at a time, and reports which of them the kit catches. As a program:
- * `npm run faults --workspace conformance`, with a text that selects faults by their check.
+ * Plants the faults, one at a time, and reports which of them the kit catches. As a program, `npm
+ * run faults --workspace conformance -- TEXT…`: the faults of a level, or with the text in their
+ * check or sentence.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -106,8 +107,12 @@ export async function plantAll(
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const [only = ''] = process.argv.slice(2);
-  const chosen = faults.filter(({ check, level }) => check.includes(only) || level === only);
+  const wanted = process.argv.slice(2);
+  const chosen = faults.filter(
+    ({ check, level, about }) =>
+      wanted.length === 0 ||
+      wanted.some((text) => level === text || check.includes(text) || about.includes(text)),
+  );
   const results = await plantAll(chosen, ({ fault, caught, details, tookMs }) => {
     const took = (tookMs / 1000).toFixed(1);
     console.log(

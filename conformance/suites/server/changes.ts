@@ -179,6 +179,25 @@ export const changes = [
           );
         },
       );
+      await t.check(
+        'stream-changed',
+        'an open stream reports a changed configuration',
+        async () => {
+          if (!t.offers('stream'))
+            throw new NotApplicable('The server does not offer the drain "stream".');
+          const stream = await t.stream({ subscriptionId });
+          await t.until('the events on the stream', () => stream.events.length === 3);
+          const { etag } = await t.mcp.request('triggers/update', {
+            subscriptionId,
+            ttlMs: 7_200_000,
+          });
+          await t.until(
+            'a delivery with the ETag of the update',
+            () => stream.deliveries.at(-1)?.etag === etag,
+            TOLD_WITHIN_MS,
+          );
+        },
+      );
       if (!t.declares('pause'))
         throw new NotApplicable('The server does not declare the option "pause".');
       await t.check(
@@ -190,25 +209,6 @@ export const changes = [
           await t.until(
             'sequence number 5 to be assigned',
             async () => (await get(t, subscriptionId)).head === 5,
-          );
-        },
-      );
-      await t.check(
-        'stream-changed',
-        'an open stream reports a changed configuration',
-        async () => {
-          if (!t.offers('stream'))
-            throw new NotApplicable('The server does not offer the drain "stream".');
-          const stream = await t.stream({ subscriptionId });
-          await t.until('the events on the stream', () => stream.events.length === 5);
-          const { etag } = await t.mcp.request('triggers/update', {
-            subscriptionId,
-            paused: false,
-          });
-          await t.until(
-            'a delivery with the ETag of the update',
-            () => stream.deliveries.at(-1)?.etag === etag,
-            TOLD_WITHIN_MS,
           );
         },
       );
@@ -253,7 +253,7 @@ export const changes = [
   scenario({
     name: 'update: a late answer',
     about: 'The callback is replaced while its endpoint still has a request to answer.',
-    checks: ['ans-current-only'],
+    checks: ['ans-current-only', 'cb-one-lease'],
     needs: { drains: ['callback'], types: ['plain'], verbs: ['emit'] },
     async run(t) {
       const [first, second] = [await t.endpoint(), await t.endpoint()];
@@ -272,6 +272,15 @@ export const changes = [
       await t.emit(t.topicOf(made), 1);
       await t.until('the event at the first callback', () => first.deliveries.length === 1);
       await t.mcp.request('triggers/update', { subscriptionId, callback: second.callback });
+      await t.check(
+        'cb-one-lease',
+        'the new callback waits for the attempt at the old one',
+        async () => {
+          // Wait to see that no delivery arrives.
+          await t.pause(500);
+          assert.equal(second.deliveries.length, 0, 'deliveries to the new callback:');
+        },
+      );
       answerFirst();
       await t.check(
         'ans-current-only',
@@ -374,7 +383,13 @@ export const changes = [
             await update({ callback: first.callback });
           },
         );
-      first.answer = () => ({ status: 410 });
+      // A failure before the suspension, so that there is a counter to reset.
+      let failed = false;
+      first.answer = () => {
+        const status = failed ? 410 : 500;
+        failed = true;
+        return { status };
+      };
       const proves = first.consent;
       first.consent = () => ({ status: 410 });
       const stream = t.offers('stream') ? await t.stream({ subscriptionId }) : undefined;
@@ -417,6 +432,9 @@ export const changes = [
             ...(t.declares('pause') ? { paused: false } : {}),
             callback: first.callback,
           });
+          await update({ ttlMs: 1_800_000 });
+          const { key, select } = made;
+          await t.mcp.request('triggers/subscribe', { key, select, callback: first.callback });
           await t.emit(topic, 1, { from: 4 });
           await t.pause(1500);
           assert.deepEqual(

@@ -94,7 +94,11 @@ export const durability = [
         const now = await get();
         return (now.callback === undefined || stateOf(now) === 'suspended') && now;
       });
+      // A server that forgot the suspension now makes an attempt, which does not suspend.
+      endpoint.answer = () => ({ status: 503 });
+      endpoint.consent = () => ({ status: 503 });
       await t.control.do('crash', {});
+      await t.pause(300);
       const after = await get();
       await t.check('ttl-survives', 'the state of the callback survives a crash', () =>
         assert.deepEqual(

@@ -133,7 +133,14 @@ export const failureLimits = [
           'the subscription has ended',
         );
       });
-      await t.control.do('advance', { ms: 2 * MINUTE_MS });
+      await t.check('end-suspended', 'reading puts off the end', async () => {
+        await t.mcp.request('triggers/pull', { subscriptionId });
+        await t.control.do('advance', { ms: 2 * MINUTE_MS });
+        const { health } = (await t.mcp.request('triggers/get', { subscriptionId })).callback;
+        const laterMs = Date.parse(health.endsAt) - Date.parse(health.suspendedAt);
+        assert.ok(laterMs > maxSuspendedMs, `\`health.endsAt\` is still ${laterMs} ms later`);
+      });
+      await t.control.do('advance', { ms: maxSuspendedMs });
       await t.check('end-suspended', 'then it ends with reason failed', () =>
         t.until('the end of the subscription', async () => {
           const { error } = await t.mcp.ask('triggers/get', { subscriptionId });

@@ -419,6 +419,16 @@ export const general = [
                 { kind: 'invalid' },
               ],
               [
+                'a callback URL that no server may call',
+                'triggers/update',
+                {
+                  subscriptionId,
+                  callback: { url: 'https://10.0.0.1/in?token=do-not-repeat', secret },
+                },
+                -32602,
+                { kind: 'invalid', path: '/callback/url' },
+              ],
+              [
                 'a callback that is null',
                 'triggers/update',
                 { subscriptionId, callback: null },

@@ -52,6 +52,7 @@ const WRONG_SECRETS: readonly (readonly [what: string, secret: string])[] = [
   ['with another prefix', whsec(32).replace('whsec_', 'whpk_')],
   ['with the prefix in upper case', whsec(32).replace('whsec_', 'WHSEC_')],
   ['in base64url', whsec(33, 0xff).replaceAll('/', '_')],
+  ['with bits that decoders drop', whsec(32).replace(/c=$/, 'd=')],
   ['without padding', whsec(32).replace(/=+$/, '')],
   ['of characters outside base64', `whsec_${'!'.repeat(64)}`],
   ['with a line feed', `${whsec(32)}\n`],

@@ -17,6 +17,9 @@ const heard = (stream: StreamReader, count: number): boolean => {
   return stream.deliveries.length >= count;
 };
 
+/** Maximum time for what comes at once: far below the time between heartbeats. */
+const AT_ONCE_MS = 5000;
+
 /** Resolves with the first delivery of a stream. */
 const first = async (t: ServerTest, stream: StreamReader): Promise<Json> => {
   await t.until('the first delivery of a stream', () => heard(stream, 1));
@@ -39,9 +42,12 @@ export const stream = [
         'stream-first',
         'a stream over an empty log sends a first delivery without events',
         async () => {
+          const askedAt = Date.now();
           const quiet = await t.stream({ subscriptionId });
           const delivery = await first(t, quiet);
+          const tookMs = Date.now() - askedAt;
           assert.deepEqual([delivery.afterSequence, delivery.events], [0, []]);
+          assert.ok(tookMs < AT_ONCE_MS, `the first delivery came after ${tookMs} ms`);
           quiet.close();
         },
       );
@@ -94,6 +100,16 @@ export const stream = [
           '`acked` after eight events were streamed:',
         );
       });
+      await t.check(
+        'stream-continues',
+        'without a position, a stream starts after the acknowledged one',
+        async () => {
+          const position = { epoch, sequence: 3 };
+          await t.mcp.request('triggers/ack', { subscriptionId, position });
+          const { afterSequence } = await first(t, await t.stream({ subscriptionId }));
+          assert.equal(afterSequence, 3, '`afterSequence` of the first delivery:');
+        },
+      );
     },
   }),
 
@@ -155,6 +171,26 @@ export const stream = [
             position: { epoch: large.epoch, sequence: 1 },
           });
           await untilCarried(t, narrow, 2);
+        },
+      );
+
+      const several = await t.subscribe();
+      await t.emit(t.topicOf(several), 4, { data: { pad } });
+      const wide = await t.stream({
+        subscriptionId: several.subscriptionId,
+        window: { bytes: 50_000 },
+      });
+      await t.check(
+        'stream-window',
+        'the bytes of all events in flight stay within the window',
+        async () => {
+          await untilCarried(t, wide, 2);
+          await t.pause(300);
+          assert.deepEqual(
+            sequencesOf(wide.deliveries),
+            [1, 2],
+            'events of 20,000 bytes in a window of 50,000:',
+          );
         },
       );
     },
