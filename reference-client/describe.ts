@@ -7,7 +7,7 @@ export function describeTrigger(type: TriggerType, width: number): string {
   const text = rows([
     ['about', cut(printable(type.description), width - 14)],
     ['arguments', properties.length === 0 ? 'none' : cut(properties.join(', '), width - 14)],
-    ['drains', type.drains.join(', ')],
+    ['drains', type.drains?.join(', ') ?? 'all that the server has'],
     ['order', type.ordering === 'source' ? 'the order of the source' : 'the order of arrival'],
     [
       'retention',

@@ -332,10 +332,11 @@ export interface TriggerType {
   /** JSON Schema 2020-12 of `TriggerEvent.data`. */
   payloadSchema: JsonObject;
   /**
+   * The drains that logs with this type can use. Absent = all that the server has.
    * @minItems 1
    * @uniqueItems true
    */
-  drains: Drain[];
+  drains?: Drain[];
   retention: Retention;
   /** Present if the server honors `since`, at most this far back. */
   history?: { maxAgeMs: DurationMs };

@@ -120,7 +120,7 @@ class Journey {
     assert.ok(this.#client.capability?.levels.includes(drain === 'pull' ? 'log' : drain));
     assert.ok(this.#client.capability?.levels.includes('durable'));
     const types = await all(this.#client.triggers());
-    assert.ok(types.find(({ name }) => name === feed.select[0]!.name)?.drains.includes(drain));
+    assert.ok(types.find(({ name }) => name === feed.select[0]!.name)?.drains?.includes(drain));
     const page = await this.#client.list();
     const again = await this.#client.list({ ifNoneMatch: page.etag });
     assert.ok('notModified' in again && again.notModified);

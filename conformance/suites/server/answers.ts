@@ -317,7 +317,7 @@ export const answers = [
               reasons.map(() => 'redacted'),
               'reasons of the gap, delivery by delivery:',
             );
-            assert.equal(reasons.length, 1, 'deliveries with the gap, which was rejected:');
+            assert.ok(reasons.length > 0, 'no delivery contained the gap');
           },
         );
       await Promise.all([partial(), reject(), gapAlready()]);

@@ -262,7 +262,7 @@ export class Catalog {
  */
 export function assertDrain(catalog: Catalog, select: readonly Selection[], drain: Drain): void {
   for (const { name } of select) {
-    if (catalog.get(name)?.type.drains.includes(drain) === false) throw unsupported(drain);
+    if (catalog.get(name)?.type.drains?.includes(drain) === false) throw unsupported(drain);
   }
 }
 
@@ -303,7 +303,7 @@ function assertType(type: TriggerType): void {
       type.name,
       `is not valid: ${checked.path === '' ? 'it' : checked.path} must be ${checked.expected}.`,
     );
-  if (!type.drains.includes('pull'))
+  if (type.drains?.includes('pull') === false)
     throw invalidType(type.name, 'must offer the drain "pull". Clients need it to recover.');
   if (!type.name.startsWith('mcp.')) return;
   const reserved = RESERVED[type.name]?.arguments;

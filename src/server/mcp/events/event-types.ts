@@ -94,7 +94,7 @@ function descriptor({
     description,
     inputSchema,
     payloadSchema,
-    delivery: MODES.filter((mode) => drains.includes(DRAINS[mode])),
+    delivery: MODES.filter((mode) => drains?.includes(DRAINS[mode]) ?? true),
     _meta: {
       ..._meta,
       [EXTENSION_ID]: {
