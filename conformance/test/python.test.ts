@@ -19,7 +19,7 @@ import { triggersServer } from '../suites/server/index.ts';
 
 const requirements = readRequirements(REQUIREMENT_FILES.triggers);
 
-/** What a level cannot show, and why. */
+/** Checks that a level cannot show, with the verb that is missing. */
 const NOT_SHOWN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   // The verbs `remember` and `lose` come from the control proxy, which the durable server has.
   log: { 'log-epoch-renumber': 'remember' },
@@ -63,8 +63,7 @@ describe('the Python server', { timeout: 600_000 }, () => {
   });
 
   for (const level of byTier(['log'], ['log', 'log,stream', 'log,stream,callback']))
-    test(`violates nothing with the levels ${level}`, () =>
-      check(level, () => startServer(level)));
+    test(`violates nothing with the levels ${level}`, () => check(level, () => startServer(level)));
 
   test.runIf(byTier(false, true))('violates nothing when it is durable', () =>
     check('durable', () => startDurable()),

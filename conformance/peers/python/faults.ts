@@ -1,6 +1,6 @@
 /**
  * Faults of the Python server: each one breaks one rule in one place. `plant.ts` runs them, and
- * `conformance/test/python.test.ts` demands that the kit catches them.
+ * `conformance/test/python.test.ts` demands that the kit catches them. A row of a table is one line.
  */
 
 /** The levels that a planted server declares. A durable one runs behind the control proxy. */
@@ -15,7 +15,7 @@ export interface Fault {
   /** Text that occurs in the module exactly once. */
   readonly old: string;
   readonly new: string;
-  /** What the server does wrong, in one sentence. */
+  /** The effect, in one sentence. */
   readonly about: string;
   /** Why the kit cannot catch it. */
   readonly survives?: string;
@@ -30,6 +30,7 @@ type Row = readonly [
   survives?: string,
 ];
 
+// prettier-ignore
 const LOG: readonly Row[] = [
   ['ack-sent', 'A gap does not raise `sent`.', 'log.py', 'self.sent = max(self.sent, covered.last)', 'self.sent = max(self.sent, covered.events[-1][0] if covered.events else 0)'],
   ['ack-sent', 'A delivery that starts above `sent` raises it.', 'log.py', 'if after <= self.sent:', 'if True:'],
@@ -103,11 +104,12 @@ const LOG: readonly Row[] = [
   ['pull-ack-first', 'A pull acknowledges after it has read.', 'methods.py', 'else found.log.acked  # pull-after', 'else (min(found.log.acked, params["ack"]["sequence"] - 1) if params.get("ack") else found.log.acked)'],
   ['gen-atomic', 'A pull with a wrong position acknowledges.', 'methods.py', '                self.check_position(found, params["after"])\n            if "ack" in params:', '                "ack" in params and self.acknowledge(found, params["ack"])\n                self.check_position(found, params["after"])\n            if "ack" in params:'],
   ['gen-instants', 'Instants have six decimals.', 'model.py', 'f"{at.microsecond // 1000:03d}Z"', 'f"{at.microsecond:06d}Z"'],
-  ['gen-instants', 'A lower-case `t` is no instant.', 'model.py', '(\\d\\d)[Tt](\\d\\d)', '(\\d\\d)T(\\d\\d)'],
+  ['gen-instants', 'An instant with a lower-case `t` is refused.', 'model.py', '(\\d\\d)[Tt](\\d\\d)', '(\\d\\d)T(\\d\\d)'],
   ['gen-integers', 'Lifetimes with a fraction are taken.', 'schema.py', '"integer": lambda value: isinstance(value, int)', '"integer": lambda value: isinstance(value, (int, float))'],
   ['err-codes', 'A position conflict is NotFound.', 'methods.py', 'raise Refusal("Conflict", "position", **state, sent=log.sent)', 'raise Refusal("NotFound", "subscription")'],
 ];
 
+// prettier-ignore
 const STREAM: readonly Row[] = [
   ['stream-heartbeat', 'A heartbeat comes every 20 seconds.', 'stream.py', 'HEARTBEAT_MS = 10_000', 'HEARTBEAT_MS = 20_000'],
   ['stream-window', 'The window of events is ignored.', 'stream.py', 'self.events - len(self.in_flight), room', '10_000, room'],
@@ -119,14 +121,15 @@ const STREAM: readonly Row[] = [
   ['stream-continues', 'A delivery starts at its own last number.', 'stream.py', 'after, self.position = self.position, covered.last', 'self.position = after = covered.last'],
   ['stream-continues', 'A stream without a position starts at 0.', 'stream.py', 'else found.log.acked', 'else 0'],
   ['stream-end', 'The end comes without `terminated`.', 'stream.py', 'or due or ended:', 'or due and not ended:'],
-  ['stream-end', 'A stream ends without a result.', 'wire.py', 'if not stream.cancelled:', 'if False:'],
+  ['stream-end', 'A stream ends without a result.', 'wire.py', 'if not stream.canceled:', 'if False:'],
   ['stream-changed', 'A changed configuration makes no heartbeat.', 'stream.py', ' or state != seen', ''],
   ['list-changed-send', 'Streams do not say that the list has changed.', 'stream.py', 'if new_list != list_etag and', 'if False and'],
-  ['stream-stalled', 'A full window ends the stream.', 'stream.py', 'while not self.cancelled:', 'while not self.cancelled and len(self.in_flight) < self.events:'],
-  ['stream-cancel', '`notifications/cancelled` is ignored.', 'wire.py', '                    stream.cancelled = True', '                    pass'],
+  ['stream-stalled', 'A full window ends the stream.', 'stream.py', 'while not self.canceled:', 'while not self.canceled and len(self.in_flight) < self.events:'],
+  ['stream-cancel', '`notifications/cancelled` is ignored.', 'wire.py', '                    stream.canceled = True', '                    pass'],
   ['dlv-same-object', 'Events on a stream lack `acceptedAt`.', 'stream.py', '        return heading(self.subscription, after, covered.events, covered.gaps)', '        made = heading(self.subscription, after, covered.events, covered.gaps)\n        [one.pop("acceptedAt") for one in made["events"]]\n        return made'],
 ];
 
+// prettier-ignore
 const CALLBACK: readonly Row[] = [
   ['subs-unsupported', 'A drain that a type lacks is not refused.', 'methods.py', 'if any(drain not in one.drains for one in types):', 'if False:'],
   ['upd-if-match', 'Nothing is checked again after the verification of an update.', 'methods.py', '        self.check_etag(subscription, params)\n        known', '        verified or self.check_etag(subscription, params)\n        known'],
@@ -191,6 +194,7 @@ const CALLBACK: readonly Row[] = [
   ['ttl-endpoint', 'A renewal asks the endpoint again.', 'methods.py', '        if existing:\n', '        if existing and "callback" in params and verified is None:\n            return None\n        if existing:\n'],
 ];
 
+// prettier-ignore
 const DURABLE: readonly Row[] = [
   ['log-durable-sent', '`sent` is not stored.', 'store.py', 'LOG_MEMBERS = ("epoch", "trimmed", "acked", "sent")', 'LOG_MEMBERS = ("epoch", "trimmed", "acked")'],
   ['log-durable-sent', '`sent` is stored with the next change only.', 'methods.py', 'world.save(found)  # log-durable-sent', 'pass'],

@@ -73,11 +73,21 @@ async function plant(fault: Fault): Promise<Planted> {
           const verdict = verdictOf(observations, recommended);
           if (verdict === 'violated' || verdict === 'warned') {
             const seen = observations.filter(({ outcome }) => outcome === 'broken').map(lineOf);
-            return { fault, caught: true, details: `${scenario.name}: ${seen.join('; ')}`, tookMs: Date.now() - startedAt };
+            return {
+              fault,
+              caught: true,
+              details: `${scenario.name}: ${seen.join('; ')}`,
+              tookMs: Date.now() - startedAt,
+            };
           }
         }
       }
-      return { fault, caught: false, details: 'no scenario saw it', tookMs: Date.now() - startedAt };
+      return {
+        fault,
+        caught: false,
+        details: 'no scenario saw it',
+        tookMs: Date.now() - startedAt,
+      };
     } finally {
       await server.close();
     }

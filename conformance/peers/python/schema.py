@@ -33,7 +33,7 @@ def pointer(path, member):
     return f"{path}/{str(member).replace('~', '~0').replace('/', '~1')}"
 
 
-def unwritable(value, path=""):
+def outside_json(value, path=""):
     """The path of a value that JSON cannot carry (1e400, half of a surrogate pair), or None."""
     if isinstance(value, float) and not math.isfinite(value):
         return path
@@ -41,9 +41,9 @@ def unwritable(value, path=""):
         return path if any("\ud800" <= character <= "\udfff" for character in value) else None
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, member in members:
-        if unwritable(str(name)) is not None:
+        if outside_json(str(name)) is not None:
             return path
-        found = unwritable(member, pointer(path, name))
+        found = outside_json(member, pointer(path, name))
         if found is not None:
             return found
     return None
@@ -148,7 +148,7 @@ _KEYWORDS = {
 def demand(schema, value, path=""):
     """Raises InvalidParams unless the value fits."""
     try:
-        where = unwritable(value, path)
+        where = outside_json(value, path)
         found = (where, "a value that JSON can carry") if where is not None else violation(schema, value, path)
     except RecursionError:
         found = (path, "less nesting")

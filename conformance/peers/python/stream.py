@@ -27,12 +27,12 @@ class Stream:
         self.events = min(window.get("events", 100), MOST_EVENTS)
         self.bytes = min(window.get("bytes", 1_048_576), MOST_BYTES)
         self.in_flight = []  # of (sequence, bytes)
-        self.cancelled = False
+        self.canceled = False
 
     def messages(self, connected):
         """Yields the notifications; the caller sends the result after them (stream-end). Stops if the client is gone (stream-cancel)."""
         world, sent_at, seen, list_etag = self.world, None, None, self.methods.list_etag(self.owner)
-        while not self.cancelled:
+        while not self.canceled:
             with world.change():
                 delivery = self.next_delivery()
                 state = self.state()
@@ -49,10 +49,10 @@ class Stream:
             if ended:
                 return
             with world.condition:
-                if world.version == version and not self.cancelled:
+                if world.version == version and not self.canceled:
                     world.condition.wait(min(LOOK_S, max(0, (sent_at + HEARTBEAT_MS - world.clock.now()) / 1000)))
             if not connected():
-                self.cancelled = True
+                self.canceled = True
 
     def notification(self, delivery):
         return {"jsonrpc": "2.0", "method": "notifications/triggers/delivery", "params": {"requestId": self.request_id, **delivery}}  # stream-tag

@@ -82,7 +82,7 @@ class Endpoint:
         with self.lock:
             for one, stream in self.streams:
                 if one == scope and type(stream.request_id) is type(request_id) and stream.request_id == request_id:
-                    stream.cancelled = True
+                    stream.canceled = True
 
 
 def handler(endpoint):
@@ -217,7 +217,7 @@ def handler(endpoint):
                         self.end_headers()
                         started = True
                     self.send_event(message)
-                if not stream.cancelled:
+                if not stream.canceled:
                     self.send_event({"jsonrpc": "2.0", "id": request_id, "result": {"resultType": "complete"} if modern else {}})  # stream-end
                 self.chunk(b"")
             except OSError:

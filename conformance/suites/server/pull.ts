@@ -94,11 +94,15 @@ export const pull = [
         const rejection = await t.mcp.errorOf('triggers/pull', { subscriptionId, ack: at(99) });
         assert.equal(rejection.data?.kind, 'position', '`data.kind` of the error:');
       });
-      await t.check('gen-atomic', 'a pull with a rejected `after` acknowledges nothing', async () => {
-        await t.mcp.errorOf('triggers/pull', { subscriptionId, ack: at(4), after: at(99) });
-        const { acked } = await t.mcp.request('triggers/get', { subscriptionId });
-        assert.equal(acked, 3, '`acked` after the rejection:');
-      });
+      await t.check(
+        'gen-atomic',
+        'a pull with a rejected `after` acknowledges nothing',
+        async () => {
+          await t.mcp.errorOf('triggers/pull', { subscriptionId, ack: at(4), after: at(99) });
+          const { acked } = await t.mcp.request('triggers/get', { subscriptionId });
+          assert.equal(acked, 3, '`acked` after the rejection:');
+        },
+      );
     },
   }),
 
