@@ -496,7 +496,9 @@ function settle(sub, made, { kind, ackSequence, reject, category, retryAfterMs }
       batch: BATCH.events,
       nextAt: ackSequence < lastOf(made) ? now() + PARTIAL_PAUSE_MS : 0,
     });
-    return on.acknowledge(sub, ackSequence);
+    // Rejecting a number that the delivery reported as a gap acknowledges it.
+    const isKnown = made.gaps?.some(({ from, to }) => from <= reject && reject <= to);
+    return on.acknowledge(sub, isKnown ? reject : ackSequence);
   }
   if (kind === 'too_large' && made.events.length > 1)
     return void (callback.batch = Math.floor(made.events.length / 2));

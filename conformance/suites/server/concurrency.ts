@@ -3,6 +3,7 @@
  * it (SEP: triggers/update, Verification).
  */
 import assert from 'node:assert/strict';
+import { isDeepStrictEqual } from 'node:util';
 import type { CallbackEndpoint } from '../../runner/server/callback-endpoint.ts';
 import { scenario, type ServerTest } from '../../runner/server/scenario.ts';
 import type { Json } from '../../runner/wire/session.ts';
@@ -52,7 +53,7 @@ export const concurrency = [
       });
       await t.check('gen-atomic', 'the rejected update has changed nothing', async () => {
         const now = await t.mcp.request('triggers/get', { subscriptionId });
-        const selected = JSON.stringify(now.select) === JSON.stringify(select);
+        const selected = isDeepStrictEqual(now.select, select);
         assert.deepEqual(
           { callback: now.callback !== undefined, selected },
           { callback: first.error === undefined, selected: second.error === undefined },
