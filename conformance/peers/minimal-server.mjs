@@ -399,7 +399,7 @@ function selecting(select, principal) {
 /** Throws unless the callback may be used for these selections. */
 function requireCallback(callback, select) {
   if (callback?.url !== undefined) requireUrl(callback.url, unsafe);
-  if (callback && select.some(({ name }) => !types.get(name).drains.includes('callback')))
+  if (callback && select.some(({ name }) => types.get(name).drains?.includes('callback') === false))
     throw new WireError('Unsupported', { feature: 'callback' });
 }
 
@@ -674,7 +674,7 @@ const methods = {
 /** Opens a stream. Throws when it is rejected, before anything is sent. */
 function stream({ subscriptionId, after, window }, principal, connection) {
   const sub = own(principal, subscriptionId);
-  if (sub.select.some(({ name }) => !types.get(name).drains.includes('stream')))
+  if (sub.select.some(({ name }) => types.get(name).drains?.includes('stream') === false))
     throw new WireError('Unsupported', { feature: 'stream' });
   requirePosition(sub, after);
   limit(

@@ -5,16 +5,17 @@
  * continue from a durable checkpoint, so that one event for ten thousand subscriptions does not
  * block others (SEP: The log).
  */
-import type { GapReason, Selection, Subscription } from '../../protocol/core/types.ts';
+import type { Selection } from '../../protocol/core/types.ts';
 import type { Clock } from '../../protocol/lib/clock.ts';
 import { LocalError } from '../../protocol/wire/errors.ts';
-import { eventBytes, fitsDelivery, type EncodedEvent } from '../../protocol/wire/envelope.ts';
-import type { AcceptedEvent, Checkpoint, ReadEntry, Store, Write } from '../store/port.ts';
+import { eventBytes } from '../../protocol/wire/envelope.ts';
+import type { AcceptedEvent, Checkpoint, ReadEntry, Store } from '../store/port.ts';
 import type { Catalog } from './catalog.ts';
 import { Matcher, type Selecting } from './matcher.ts';
 import { checkEvent, type CheckedEvent } from './new-event.ts';
 import type { Log, Meter, Random } from './ports.ts';
 import type { LoadedSubscription, SubscriptionCache } from './subscription-cache.ts';
+import { eventWrite, gapIn, stored } from './stored-event.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
 import type { Accepted, NewEvent, NewGap } from './verbs.ts';
 
@@ -479,26 +480,3 @@ const closed = (): LocalError =>
   );
 
 const rowsOf = (matches: readonly (readonly number[])[]): number[] => [...new Set(matches.flat())];
-
-/** Why a log has a gap instead of this event; null = it has the event. */
-function gapIn(
-  { dataRef }: Subscription,
-  { gap, encoded, dataBytes }: AcceptedEvent,
-): GapReason | null {
-  if (gap !== null) return gap;
-  if (encoded === null) return 'redacted';
-  const isDeliverable = dataBytes === undefined || dataRef === true;
-  return isDeliverable && fitsDelivery(encoded) ? null : 'too_large';
-}
-
-/** The text of an event as the accept log has it. */
-const stored = ({ encoded, data }: EncodedEvent): Pick<AcceptedEvent, 'encoded' | 'dataBytes'> => ({
-  encoded,
-  ...(data === undefined ? {} : { dataBytes: Buffer.byteLength(data) }),
-});
-
-const eventWrite = (event: AcceptedEvent, { data }: EncodedEvent): Write => ({
-  type: 'event',
-  event,
-  ...(data === undefined ? {} : { data }),
-});
