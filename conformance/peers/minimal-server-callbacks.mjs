@@ -279,12 +279,20 @@ const bodyOf = (params) =>
 
 const CONFIGURATION = new Set([400, 401, 403, 404, 415, 422]);
 
-/** The meaning of an answer to a delivery of `afterSequence` + 1 to `last`. */
-export function meaning({ afterSequence, last }, { category, status, body, retryAfter }, at) {
+/**
+ * The meaning of an answer to a delivery of `afterSequence` + 1 to `last`. A server without the
+ * option `reject` (`takesReject` false) ignores the member of that name.
+ */
+export function meaning(
+  { afterSequence, last },
+  { category, status, body, retryAfter },
+  at,
+  takesReject = true,
+) {
   if (category !== undefined) return { kind: 'transient', category, retryAfterMs: null };
   if (status >= 200 && status <= 299) {
     const { ackSequence, reject } = Object(body);
-    const rejects = reject !== undefined && reject !== null;
+    const rejects = takesReject && reject !== undefined && reject !== null;
     const right =
       Number.isSafeInteger(ackSequence) &&
       ackSequence >= afterSequence &&
@@ -437,8 +445,8 @@ const secretsOf = (callback) => [
 
 /**
  * Makes the next attempt when there is something to send and no attempt is running. `on` contains the
- * functions of the server that an answer needs: `acknowledge(sub, sequence)`,
- * `announce(sub)` and `isLive(sub)`.
+ * parts of the server that an answer needs: `acknowledge(sub, sequence)`, `announce(sub)`,
+ * `isLive(sub)`, and `takesReject`, whether it has the option `reject`.
  */
 export async function attemptDelivery(sub, on) {
   const { callback } = sub;
@@ -468,7 +476,7 @@ export async function attemptDelivery(sub, on) {
   // a secret signed which is no longer in use.
   if (sub.callback === callback && secrets.every((one) => secretsOf(callback).includes(one))) {
     const before = stateOf(callback);
-    settle(sub, made, meaning(sent, answer, now()), on);
+    settle(sub, made, meaning(sent, answer, now(), on.takesReject), on);
     if (stateOf(callback) !== before) on.announce(sub);
   }
   void attemptDelivery(sub, on);

@@ -1,7 +1,9 @@
 // A complete server of the extension in plain JavaScript, without dependencies, written by
 // following `docs/porting.md`: Streamable HTTP in both revisions, every method, logs in memory
-// (`volatile`). `--drains pull,stream` selects what it declares. It also serves the control
-// interface of `docs/conformance.md`. As a program it prints `{ url, token, control }`.
+// (`volatile`). `--drains pull,stream` and `--options history,skip` (or `none`) select what it
+// declares and serves; `--unserved skip` makes it declare an option that it does not serve. It also
+// serves the control interface of `docs/conformance.md`. As a program it prints
+// `{ url, token, control }`.
 import { randomBytes, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { isDeepStrictEqual, parseArgs } from 'node:util';
@@ -48,24 +50,38 @@ import {
   requireParams,
 } from './minimal-server-wire.mjs';
 
+/** The options of this server and the drain that each needs. */
+const OPTIONS = {
+  conditionalReads: 'pull',
+  history: 'pull',
+  multiSelect: 'pull',
+  trace: 'pull',
+  pause: 'callback',
+  skip: 'callback',
+  reject: 'callback',
+  limits: 'callback',
+};
 const {
-  values: { drains: claimed, 'unsafe-allow-loopback': unsafe },
+  values: { drains: claimed, options: chosen, unserved, 'unsafe-allow-loopback': unsafe },
 } = parseArgs({
   options: {
     drains: { type: 'string', default: 'callback,stream,pull' },
+    options: { type: 'string', default: Object.keys(OPTIONS).join(',') },
+    unserved: { type: 'string', default: '' },
     'unsafe-allow-loopback': { type: 'boolean', default: false },
   },
 });
 const DRAINS = claimed.split(',');
+const DECLARED = Object.keys(OPTIONS).filter(
+  (option) => chosen.split(',').includes(option) && DRAINS.includes(OPTIONS[option]),
+);
+const SERVED = new Set(DECLARED.filter((option) => !unserved.split(',').includes(option)));
 const EXTENSION = 'io.modelcontextprotocol/triggers';
 const META = 'io.modelcontextprotocol';
 const SETTINGS = {
   revision: '2026-12-01',
   levels: DRAINS.map((drain) => (drain === 'pull' ? 'log' : drain)),
-  options: [
-    ...['conditionalReads', 'history', 'multiSelect', 'trace'],
-    ...(DRAINS.includes('callback') ? ['pause', 'skip', 'reject', 'limits'] : []),
-  ],
+  ...(DECLARED.length === 0 ? {} : { options: DECLARED }),
   minTtlMs: 1000,
   maxTtlMs: 7 * 86_400_000,
 };
@@ -102,12 +118,13 @@ const itemType = (name, more = {}) => ({
   ordering: 'arrival',
   ...more,
 });
+const HISTORY = DECLARED.includes('history') ? { history: { maxAgeMs: HOUR_MS } } : {};
 const FIRST_TYPES = [
   itemType('minimal.plain'),
-  itemType('minimal.history', { history: { maxAgeMs: HOUR_MS } }),
+  ...(DECLARED.includes('history') ? [itemType('minimal.history', HISTORY)] : []),
   itemType('minimal.short', {
     retention: { maxAgeMs: HOUR_MS, maxEvents: 20, maxBytes: 524_288 },
-    history: { maxAgeMs: HOUR_MS },
+    ...HISTORY,
   }),
   itemType('minimal.pull_only', { drains: ['pull'] }),
   {
@@ -192,7 +209,7 @@ function accept({
   }
   const at = now();
   const event = { eventId, name, timestamp: instant(timestamp), acceptedAt: instant(at), data };
-  if (_meta !== undefined) event._meta = _meta;
+  if (_meta !== undefined && SERVED.has('trace')) event._meta = _meta;
   const entry =
     gap === undefined
       ? { event, at, bytes: Buffer.byteLength(JSON.stringify(event)) }
@@ -312,7 +329,12 @@ function resume(sub) {
 const announce = (sub) => {
   for (const stream of sub.streams) stream.send(delivery(sub, stream.position));
 };
-const reactions = { acknowledge, announce, isLive: (sub) => live.get(sub.subscriptionId) === sub };
+const reactions = {
+  acknowledge,
+  announce,
+  isLive: (sub) => live.get(sub.subscriptionId) === sub,
+  takesReject: SERVED.has('reject'),
+};
 
 function renew(sub, params) {
   sub.ttlMs = grant(params, GRANTS);
@@ -468,19 +490,19 @@ const FEATURES = {
   since: 'history',
 };
 
-/** Throws for a parameter of a level or an option that the settings do not declare. */
-function requireDeclared(method, params = {}) {
-  const declared = new Set([...SETTINGS.levels, ...SETTINGS.options]);
+/** Throws for a parameter of a level or an option that the server does not have. */
+function requireServed(method, params = {}) {
+  const served = new Set([...SETTINGS.levels, ...SERVED]);
   for (const [parameter, feature] of Object.entries(FEATURES))
-    if (parameter in params && !declared.has(feature))
+    if (parameter in params && !served.has(feature))
       throw new WireError('Unsupported', { feature: parameter });
-  if (params.callback?.skipAfterMs !== undefined && !declared.has('skip'))
+  if (params.callback?.skipAfterMs !== undefined && !served.has('skip'))
     throw new WireError('Unsupported', { feature: 'skipAfterMs' });
-  if (params.callback?.limits !== undefined && !declared.has('limits'))
+  if (params.callback?.limits !== undefined && !served.has('limits'))
     throw new WireError('Unsupported', { feature: 'limits' });
-  if (params.select?.length > 1 && !declared.has('multiSelect'))
+  if (params.select?.length > 1 && !served.has('multiSelect'))
     throw new WireError('Unsupported', { feature: 'select' });
-  if (method === 'triggers/stream' && !declared.has('stream'))
+  if (method === 'triggers/stream' && !served.has('stream'))
     throw new WireError('Unsupported', { feature: 'stream' });
 }
 
@@ -773,7 +795,7 @@ async function serve(request, response, message) {
     requireParams(method, params);
     if (params.since !== undefined && Number.isNaN(timeOf(params.since)))
       throw invalid('/since', 'an RFC 3339 date-time');
-    requireDeclared(method, params);
+    requireServed(method, params);
     if (principal === undefined && method !== 'triggers/list')
       throw new WireError('Forbidden', { kind: 'authentication' });
     tick();
@@ -869,7 +891,7 @@ const offer = () => ({
   verbs: Object.keys(verbs),
   types: {
     plain: 'minimal.plain',
-    history: 'minimal.history',
+    ...(DECLARED.includes('history') ? { history: 'minimal.history' } : {}),
     short: 'minimal.short',
     pullOnly: 'minimal.pull_only',
     initial: 'minimal.initial',

@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { humanReport } from '../runner/report/human.ts';
 import { readRequirements, REQUIREMENT_FILES } from '../runner/requirements.ts';
 import { runServer } from '../runner/server/run.ts';
+import type { Level } from '../runner/levels.ts';
 import type { CheckResult, Outcome, Verdict } from '../runner/verdict.ts';
 import type { Json } from '../runner/wire/session.ts';
 import { triggersServer } from '../suites/server/index.ts';
@@ -33,11 +34,20 @@ const cases = (family: string): Json[] => {
   return all.map((one: object) => ({ nowMs, ...one }));
 };
 
-/** Starts the server, runs the suite and stops the server. */
-async function outcomeOf(drains: string): Promise<Outcome> {
-  const child = spawn(process.execPath, [SERVER, '--drains', drains, '--unsafe-allow-loopback'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+/**
+ * Starts the server with these arguments, runs the suite, or the checks of one level, and stops the
+ * server.
+ */
+async function outcomeOf(
+  drains: string,
+  more: readonly string[] = [],
+  level?: Level,
+): Promise<Outcome> {
+  const child = spawn(
+    process.execPath,
+    [SERVER, '--drains', drains, '--unsafe-allow-loopback', ...more],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
   try {
     const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
     const { url, token, control } = JSON.parse(line) as {
@@ -51,6 +61,7 @@ async function outcomeOf(drains: string): Promise<Outcome> {
       access: { url, token },
       control,
       atOnce: 8,
+      levels: level && new Set([level]),
     });
   } finally {
     const exited = once(child, 'exit');
@@ -176,4 +187,62 @@ describe('the minimal server and the suite', { timeout: 300_000, concurrent: tru
       assert.ok(passed >= floor, `only ${passed} checks passed, the guide says ${floor}`);
     });
   }
+});
+
+describe('the minimal server and its options', { timeout: 300_000 }, () => {
+  /** The options of the minimal server, each with the fewest drains that it needs. */
+  const OPTIONS = {
+    conditionalReads: 'pull',
+    history: 'pull',
+    multiSelect: 'pull',
+    trace: 'pull',
+    pause: 'callback,pull',
+    skip: 'callback,pull',
+    reject: 'callback,pull',
+    limits: 'callback,pull',
+  } as const;
+  const names = Object.keys(OPTIONS) as (keyof typeof OPTIONS)[];
+
+  /** No option, and each of them alone. */
+  const subsets: readonly (readonly [drains: string, options: readonly string[]])[] = [
+    ['pull', []],
+    ['callback,stream,pull', []],
+    ...names.map((name) => [OPTIONS[name], [name]] as const),
+  ];
+  test.for(subsets)(
+    'with the drains %s and the options [%s], a check of a missing option does not apply, and nothing else is affected',
+    async ([drains, options]) => {
+      const { results } = await outcomeOf(drains, ['--options', options.join(',') || 'none']);
+      assert.deepEqual(wrong(results), []);
+      const missing = results.filter(
+        ({ level }) => names.some((name) => name === level) && !options.includes(level!),
+      );
+      assert.ok(missing.length > 0, 'no check belongs to a missing option');
+      assert.deepEqual(
+        missing.filter(({ verdict }) => verdict !== 'not applicable').map(({ id }) => id),
+        [],
+      );
+      assert.deepEqual(
+        results
+          .filter(({ id, verdict }) => verdict === 'not shown' && !NOT_SHOWN.includes(id))
+          .map(({ id, reasons }) => `${id}: ${reasons.join('; ')}`),
+        [],
+      );
+    },
+  );
+
+  test.for(names)(
+    'a server that declares the option %s and does not serve it is caught',
+    async (name) => {
+      const { results } = await outcomeOf(
+        OPTIONS[name],
+        ['--options', name, '--unserved', name],
+        name,
+      );
+      assert.ok(
+        results.some(({ verdict }) => verdict === 'violated'),
+        'no check of the option caught it',
+      );
+    },
+  );
 });

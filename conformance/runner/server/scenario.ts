@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Control, ControlTypes, Verb } from '../control.ts';
+import { declaredLevels, type Level } from '../levels.ts';
 import { Observations, NotApplicable, TimedOut } from '../observations.ts';
 import type { Requirement } from '../requirements.ts';
 import { Session, type Access, type Era, type Json } from '../wire/session.ts';
@@ -98,13 +99,25 @@ export class ServerTest {
     } catch (error) {
       failure = error;
     }
-    if (test !== undefined) await test.#tidy();
+    if (test !== undefined) {
+      await test.#tidy();
+      await test.#excuse(definition);
+    }
     observations.close(failure);
     return observations;
   }
 
   async #tidy(): Promise<void> {
     for (const close of this.#closers.reverse()) await close().catch(() => undefined);
+  }
+
+  /** Notes the checks that do not apply, when the scenario has made no observation of them. */
+  async #excuse({ checks }: ServerScenario): Promise<void> {
+    if (this.mcp.settings === undefined) return;
+    const decided = new Set(this.#observations.list.map(({ check }) => check));
+    for (const name of checks)
+      if (!decided.has(name) && this.#missing([name]) !== undefined)
+        await this.#observations.check(name, 'the option', () => this.#requireDeclared([name]));
   }
 
   #require({ needs = {} }: ServerScenario): void {
@@ -122,13 +135,19 @@ export class ServerTest {
     for (const type of needs.types ?? []) this.control.type(type);
   }
 
-  /** See {@link Observations.check}. */
+  /**
+   * See {@link Observations.check}. Does not run `assertion` when every check belongs to a level or
+   * an option that the server does not declare.
+   */
   async check<T>(
     checks: string | readonly string[],
     what: string,
     assertion: () => T | Promise<T>,
   ): Promise<T | undefined> {
-    const value = await this.#observations.check(checks, what, assertion);
+    const value = await this.#observations.check(checks, what, () => {
+      this.#requireDeclared([checks].flat());
+      return assertion();
+    });
     if (
       this.#observations.list.some(
         ({ check, outcome }) => check === this.subject.stopOnBroken && outcome === 'broken',
@@ -136,6 +155,21 @@ export class ServerTest {
     )
       throw new Error('the awaited check is broken');
     return value;
+  }
+
+  /** The level or option of these checks when the server declares none of theirs. */
+  #missing(checks: readonly string[]): Level | undefined {
+    const declared = declaredLevels(this.mcp.settings);
+    const levels = checks.map((name) => this.subject.requirements.get(name)?.level);
+    return levels.some((level) => level === undefined || declared.has(level))
+      ? undefined
+      : levels[0];
+  }
+
+  /** Throws `NotApplicable` when the server declares none of the levels of these checks. */
+  #requireDeclared(checks: readonly string[]): void {
+    const missing = this.#missing(checks);
+    if (missing !== undefined) throw new NotApplicable(`The server does not declare "${missing}".`);
   }
 
   /** Whether the settings declare a level or an option. */

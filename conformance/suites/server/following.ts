@@ -14,26 +14,30 @@ export const upTo = (from: number, to: number): number[] =>
 export const MINUTE_MS = 60_000;
 
 /**
- * Creates a subscription with `count` events that wait for its callback, because they are appended
- * while it is paused. The server decides how many of them its first request contains.
+ * Creates a subscription whose log is filled before it gets its callback, so that `count` numbers
+ * wait for the first request. The server decides how many of them that request contains. By
+ * default, `fill` emits one event for each number. Returns the subscription with its callback.
  */
 export async function loaded(
   t: ServerTest,
   endpoint: CallbackEndpoint,
   count: number,
-  params: Json = {},
-  data: object = {},
+  {
+    fill = (topic) => t.emit(topic, count),
+    callback = endpoint.callback,
+  }: {
+    readonly fill?: (topic: string) => Promise<unknown>;
+    readonly callback?: Json;
+  } = {},
 ): Promise<Json> {
-  const subscription = await t.subscribe({ callback: endpoint.callback, ...params });
+  const subscription = await t.subscribe();
   const { subscriptionId } = subscription;
-  await t.mcp.request('triggers/update', { subscriptionId, paused: true });
-  await t.emit(t.topicOf(subscription), count, { data });
+  await fill(t.topicOf(subscription));
   await t.until(
-    `${count} events to be appended`,
+    `${count} numbers to be assigned`,
     async () => (await t.mcp.request('triggers/get', { subscriptionId })).head >= count,
   );
-  await t.mcp.request('triggers/update', { subscriptionId, paused: false });
-  return subscription;
+  return t.mcp.request('triggers/update', { subscriptionId, callback });
 }
 
 /**

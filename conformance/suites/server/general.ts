@@ -56,6 +56,67 @@ function instantsIn(value: Json, path = ''): (readonly [path: string, value: Jso
   });
 }
 
+/** A request that uses a parameter, of a level or an option. */
+interface Parameter {
+  readonly feature: string;
+  readonly request: (t: ServerTest, subscriptionId: string) => [method: string, params: object];
+}
+const LEVELS_WITH_PARAMETERS = new Set(['callback', 'stream']);
+/** Options whose parameter is a member of the callback. */
+const OF_A_CALLBACK = new Set(['skip', 'limits']);
+
+const updating =
+  (params: object): Parameter['request'] =>
+  (_, subscriptionId) => ['triggers/update', { subscriptionId, ...params }];
+const subscribing =
+  (params: (name: string, t: ServerTest) => object): Parameter['request'] =>
+  (t) => {
+    const name = t.control.type('plain');
+    return [
+      'triggers/subscribe',
+      { key: t.unique(), select: [{ name }], ttlMs: 60_000, ...params(name, t) },
+    ];
+  };
+/** A callback that no server can verify. */
+const nowhere = () => ({ url: 'https://callback.invalid/in', secret: newSecret() });
+
+/** Every parameter of a level or an option. */
+const PARAMETERS: Readonly<Record<string, Parameter>> = {
+  callback: { feature: 'callback', request: subscribing(() => ({ callback: nowhere() })) },
+  ifNoneMatch: {
+    feature: 'conditionalReads',
+    request: (_, subscriptionId) => ['triggers/get', { subscriptionId, ifNoneMatch: 'x' }],
+  },
+  skipAfterMs: {
+    feature: 'skip',
+    request: subscribing(() => ({ callback: { ...nowhere(), skipAfterMs: 60_000 } })),
+  },
+  limits: {
+    feature: 'limits',
+    request: subscribing(() => ({ callback: { ...nowhere(), limits: { maxEvents: 1 } } })),
+  },
+  removeCallback: { feature: 'callback', request: updating({ removeCallback: true }) },
+  resume: { feature: 'callback', request: updating({ resume: true }) },
+  revokePrevious: { feature: 'callback', request: updating({ revokePrevious: true }) },
+  paused: { feature: 'pause', request: updating({ paused: true }) },
+  select: {
+    feature: 'multiSelect',
+    request: subscribing((name) => ({ select: [{ name }, { name }] })),
+  },
+  since: {
+    feature: 'history',
+    request: subscribing((name, t) => ({
+      // A type without history rejects `since` too.
+      select: [{ name: t.declares('history') ? t.control.type('history') : name }],
+      since: new Date(Date.now() - 1000).toISOString(),
+    })),
+  },
+  stream: {
+    feature: 'stream',
+    request: (_, subscriptionId) => ['triggers/stream', { subscriptionId }],
+  },
+};
+
 /** The same instant in other forms of RFC 3339. */
 const formsOf = (at: number): readonly (readonly [what: string, text: string])[] => {
   const utc = new Date(at).toISOString();
@@ -186,44 +247,51 @@ export const general = [
   }),
 
   scenario({
+    name: 'general: options',
+    about: 'The server takes the parameter of every option that it declares.',
+    checks: ['cap-levels'],
+    needs: { types: ['plain'] },
+    eras: 'each',
+    async run(t) {
+      const { subscriptionId } = await t.subscribe();
+      const declared = Object.entries(PARAMETERS).filter(
+        ([, { feature }]) => t.declares(feature) && !LEVELS_WITH_PARAMETERS.has(feature),
+      );
+      if (declared.length === 0)
+        throw new NotApplicable('the server declares no option that has a parameter');
+      for (const [parameter, { feature, request }] of declared)
+        await t.check(
+          'cap-levels',
+          `\`${parameter}\` is taken by a server that declares "${feature}"`,
+          async () => {
+            const [method, params] = request(t, subscriptionId);
+            const { error } = await t.mcp.ask(method, params);
+            assert.notEqual(error?.code, -32026, 'the code of the error:');
+          },
+        );
+    },
+  }),
+
+  scenario({
     name: 'general: levels and options that the server lacks',
     about: 'The server rejects the parameters of a level or an option that it does not declare.',
     checks: ['subs-unsupported'],
     needs: { types: ['plain'] },
     async run(t) {
-      const name = t.control.type('plain');
       const { subscriptionId } = await t.subscribe();
-      const subscribing = (params: object): [string, object] => [
-        'triggers/subscribe',
-        { key: t.unique(), select: [{ name }], ...params },
-      ];
-      const callback = { url: 'https://callback.invalid/in', secret: newSecret() };
-      const requests: Readonly<Record<string, readonly [feature: string, [string, object]]>> = {
-        callback: ['callback', subscribing({ callback })],
-        ifNoneMatch: ['conditionalReads', ['triggers/get', { subscriptionId, ifNoneMatch: 'x' }]],
-        skipAfterMs: ['skip', subscribing({ callback: { ...callback, skipAfterMs: 60_000 } })],
-        limits: ['limits', subscribing({ callback: { ...callback, limits: { maxEvents: 1 } } })],
-        removeCallback: ['callback', ['triggers/update', { subscriptionId, removeCallback: true }]],
-        resume: ['callback', ['triggers/update', { subscriptionId, resume: true }]],
-        revokePrevious: ['callback', ['triggers/update', { subscriptionId, revokePrevious: true }]],
-        paused: ['pause', ['triggers/update', { subscriptionId, paused: true }]],
-        select: ['multiSelect', subscribing({ select: [{ name }, { name }] })],
-        since: ['history', subscribing({ since: new Date(Date.now() - 1000).toISOString() })],
-        stream: ['stream', ['triggers/stream', { subscriptionId }]],
-      };
       // Without callbacks, the callback itself is what the server lacks.
-      const lacking = Object.entries(requests).filter(
-        ([, [feature]]) =>
-          !t.declares(feature) && (!['skip', 'limits'].includes(feature) || t.declares('callback')),
+      const lacking = Object.entries(PARAMETERS).filter(
+        ([, { feature }]) =>
+          !t.declares(feature) && (!OF_A_CALLBACK.has(feature) || t.declares('callback')),
       );
       if (lacking.length === 0)
         throw new NotApplicable('the server declares every level and option that has a parameter');
-      for (const [parameter, [feature, [method, params]]] of lacking)
+      for (const [parameter, { feature, request }] of lacking)
         await t.check(
           'subs-unsupported',
           `\`${parameter}\` is rejected by a server that does not declare "${feature}"`,
           async () => {
-            const { code, data } = await t.mcp.errorOf(method, params);
+            const { code, data } = await t.mcp.errorOf(...request(t, subscriptionId));
             assert.deepEqual([code, data?.feature], [-32026, parameter]);
           },
         );

@@ -11,7 +11,7 @@ import { acked, arrived, loaded, MINUTE_MS, sequences, upTo } from './following.
 
 const NEEDS = {
   drains: ['callback'],
-  options: ['limits', 'pause'],
+  options: ['limits'],
   verbs: ['emit'],
   types: ['plain'],
 } as const;
@@ -24,9 +24,12 @@ const limited = (
   endpoint: CallbackEndpoint,
   limits: Json,
   count: number,
-  data?: object,
+  data: object = {},
 ): Promise<Json> =>
-  loaded(t, endpoint, count, { callback: { ...endpoint.callback, limits } }, data);
+  loaded(t, endpoint, count, {
+    callback: { ...endpoint.callback, limits },
+    fill: (topic) => t.emit(topic, count, { data }),
+  });
 
 /** Waits until the endpoint has had no further request for a while. */
 async function quiet(t: ServerTest, endpoint: CallbackEndpoint): Promise<void> {

@@ -63,7 +63,9 @@ export const log = [
       const topic = t.topicOf(first);
       const second = await t.subscribe({
         select: [
-          { name: plain, arguments: { topic: t.unique('topic') } },
+          ...(t.declares('multiSelect')
+            ? [{ name: plain, arguments: { topic: t.unique('topic') } }]
+            : []),
           { name: plain, arguments: { topic } },
         ],
       });

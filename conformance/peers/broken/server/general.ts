@@ -116,6 +116,22 @@ export const general: readonly BrokenServer[] = [
     },
   },
   {
+    check: 'cap-levels',
+    wrong: 'rejects the parameter of an option that it declares',
+    fault: {
+      request: ({ method, params }) =>
+        method === 'triggers/update' && 'paused' in params
+          ? {
+              error: {
+                code: -32026,
+                message: 'Not offered.',
+                data: { kind: 'feature', feature: 'paused' },
+              },
+            }
+          : undefined,
+    },
+  },
+  {
     check: 'subs-unsupported',
     wrong: 'accepts a parameter of an option that it does not declare',
     fault: declared((settings) => {
