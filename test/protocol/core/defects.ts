@@ -70,6 +70,7 @@ const lenient = (
 };
 
 const CALLBACK: Configuration = { events: 2, window: 2, crashes: 1 };
+const RENEWAL: Configuration = { events: 1, window: 1, crashes: 0, halfLeases: 3 };
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -250,5 +251,52 @@ export const MUTANTS: readonly Mutant[] = [
         ? patch(result, { attempt: before.attempt })
         : result,
     ),
+  },
+  {
+    name: 'a renewal is refused while the callback is suspended',
+    configuration: RENEWAL,
+    caughtBy: 'safety',
+    defect: {
+      step: (real) => (before, one, now) =>
+        one.type === 'configure' && before.suspendedAt !== null
+          ? { subscription: before, effects: [], refused: { kind: 'not_deliverable' } }
+          : real(before, one, now),
+    },
+  },
+  {
+    name: 'a renewal resumes a suspended callback',
+    configuration: RENEWAL,
+    caughtBy: 'safety',
+    defect: input((one) =>
+      one.type === 'configure' ? { ...one, change: { ...one.change, resume: true } } : one,
+    ),
+  },
+  {
+    name: 'a suspension stops the lifetime',
+    configuration: RENEWAL,
+    caughtBy: 'safety',
+    defect: {
+      step: (real) => (before, one, now) =>
+        one.type === 'tick' && before.suspendedAt !== null
+          ? { subscription: before, effects: [] }
+          : real(before, one, now),
+    },
+  },
+  {
+    name: 'events that are published during a suspension get no number',
+    configuration: { ...RENEWAL, events: 2 },
+    caughtBy: 'safety',
+    defect: {
+      step: (real) => (before, one, now) =>
+        one.type === 'append' && before.suspendedAt !== null
+          ? { subscription: before, effects: [] }
+          : real(before, one, now),
+    },
+  },
+  {
+    name: 'the proof of a suspended endpoint does not resume it',
+    configuration: RENEWAL,
+    caughtBy: 'liveness',
+    defect: input((one) => (one.type === 'verified' ? { ...one, ok: false } : one)),
   },
 ];

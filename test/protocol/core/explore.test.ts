@@ -27,12 +27,16 @@ const CONFIGURATIONS: readonly (readonly [name: string, configuration: Configura
     'two readers with their own ledgers, one of them restored from a backup',
     { events: byTier(2, 3), window: 2, crashes: 0, pulls: 1 },
   ],
+  [
+    'renewal while the endpoint is dead',
+    { events: 2, window: 2, crashes: byTier(0, 1), halfLeases: byTier(4, 5) },
+  ],
   ['somebody confused', { events: 3, window: 2, crashes: 1, confused: true }],
 ];
 
 describe('every reachable world', () => {
   for (const [name, configuration] of CONFIGURATIONS) {
-    test(`[log-no-silent-loss log-stable ack-cumulative ack-sent cb-one-lease recv-duplicate recv-elsewhere] is safe and can drain: ${name}`, (context) => {
+    test(`[log-no-silent-loss log-stable ack-cumulative ack-sent cb-one-lease recv-duplicate recv-elsewhere ttl-endpoint ttl-kept] is safe and can drain: ${name}`, (context) => {
       const { states, edges, violation, stuck } = explore(configuration);
       void context.annotate(`${states} states, ${edges} edges`);
       assert.equal(

@@ -4,7 +4,12 @@
  * every reachable world still drain? Random tests cannot answer the second one; it finds, for
  * example, a log whose retention trims without a gap.
  */
+import { T0 } from './fixtures.ts';
+import type { Subscription } from '../../../src/protocol/core/index.ts';
+import { search, type Action, type Exploration } from './search.ts';
 import {
+  HALF_LEASE_MS,
+  LEASE_MS,
   Physics,
   brokenRule,
   genesis,
@@ -36,25 +41,22 @@ export interface Configuration {
    * the first one is once restored from a backup.
    */
   readonly pulls?: number;
+  /**
+   * The subscription has a lifetime, which the client renews when it likes; its endpoint dies once;
+   * and this many halves of a lifetime pass.
+   */
+  readonly halfLeases?: number;
 }
 
-export interface Exploration {
-  readonly states: number;
-  readonly edges: number;
-  /** The shortest path to a broken rule. */
-  readonly violation: { readonly rule: string; readonly path: readonly string[] } | null;
-  /** Number of worlds from which no path leads to an empty log. */
-  readonly stuck: number;
-}
-
-type Action = readonly [name: string, world: World];
-
-function* actions(world: World, physics: Physics, c: Configuration): Generator<Action> {
+function* actions(world: World, physics: Physics, c: Configuration): Generator<Action<World>> {
   const { sub } = world;
+  physics.now = T0 + (world.lease?.time ?? 0) * HALF_LEASE_MS;
+  if (sub.terminated !== null) return;
+  if (world.lease !== null) yield* leaseActions(world, world.lease, physics, c);
   if (world.published < c.events) yield ['publish', physics.publish(world)];
   for (let size = 1; size <= c.window && sub.attempt === null; size += 1)
     yield [`attempt(${size})`, physics.attempt(world, size)];
-  for (const message of world.net) {
+  for (const message of world.lease?.isUp === false ? [] : world.net) {
     const { attempt, delivery } = message;
     yield [
       `arrive(${attempt === null ? 'stream' : 'callback'} ${delivery.afterSequence}..${delivery.last})`,
@@ -134,13 +136,51 @@ function* actions(world: World, physics: Physics, c: Configuration): Generator<A
   }
 }
 
+/** The actions of a configuration with a lifetime and an endpoint that dies. */
+function* leaseActions(
+  world: World,
+  lease: NonNullable<World['lease']>,
+  physics: Physics,
+  { halfLeases = 0 }: Configuration,
+): Generator<Action<World>> {
+  const { sub } = world;
+  const { time, isUp, deaths, renewed } = lease;
+  if (renewed < time) yield ['renew', physics.renew(world)];
+  if (time < halfLeases) yield ['half a lease passes', physics.passTime(world)];
+  if (isUp && deaths === 0)
+    yield [
+      'the endpoint dies',
+      { ...world, net: [], replies: [], lease: { ...lease, isUp: false, deaths: 1 } },
+    ];
+  if (!isUp) yield ['the endpoint comes back', { ...world, lease: { ...lease, isUp: true } }];
+  if (!isUp && sub.attempt !== null)
+    yield [
+      'answer(gone)',
+      physics.feed(world, {
+        type: 'answer',
+        attempt: sub.attempt.id,
+        jitter: 0,
+        outcome: { kind: 'gone' },
+      }).world,
+    ];
+  if (sub.probeAt !== null)
+    yield [
+      `probe ${isUp ? 'proves' : 'fails'}`,
+      physics.feed(
+        world,
+        { type: 'verified', ok: isUp, jitter: 0 },
+        Math.max(physics.now, sub.probeAt),
+      ).world,
+    ];
+}
+
 /**
  * The key of a world. Two worlds with the same key behave the same. Omits what cannot affect
  * behavior: health counters, and the attempt an old message belonged to, since `step` only asks
  * whether it is the current one.
  */
 function keyOf(world: World): string {
-  const { sub, replica, second } = world;
+  const { sub, replica, second, lease } = world;
   const read = ({ cursor, taken }: Reader): string =>
     `${cursor.epoch[5]}${cursor.sequence}:${taken.map(({ epoch, sequence, id, elsewhere }) => `${epoch[5]}${sequence}${id}${elsewhere ? 'e' : ''}`)}`;
   const counters = ({ sub: s, log }: Pick<World, 'sub' | 'log'>): string =>
@@ -168,7 +208,26 @@ function keyOf(world: World): string {
     world.crashes,
     world.failovers,
     replica && counters(replica),
+    lease && leaseKey(lease, sub),
   ].join('|');
+}
+
+/** Of the health, only the start of the failures matters: it decides about a suspension. */
+function leaseKey(
+  { time, renewed, isUp, deaths }: NonNullable<World['lease']>,
+  { suspendedAt, terminated, expiresAt, health: { failingSince } }: Subscription,
+): string {
+  const failing = failingSince && Math.floor((failingSince - T0) / HALF_LEASE_MS);
+  return [
+    time,
+    renewed,
+    isUp,
+    deaths,
+    suspendedAt !== null,
+    terminated?.reason,
+    expiresAt,
+    failing,
+  ].join();
 }
 
 function messageKey({ attempt, delivery }: Message, { sub, second }: World): string {
@@ -196,62 +255,41 @@ function normal(world: World): World {
 const drained = ({ sub, published }: World, c: Configuration): boolean =>
   sub.acked === sub.head && published === c.events;
 
+/** Explores one configuration, with a defect if one is given. */
 export function explore(
   configuration: Configuration,
   defect: Defect = {},
-  statesMax = 400_000,
+  statesMax?: number,
 ): Exploration {
   const physics = new Physics(defect);
-  const alone = genesis();
-  const { cursor, taken } = alone;
-  const start: World =
-    configuration.pulls === undefined
-      ? alone
-      : { ...alone, second: { reader: { cursor, taken }, pulls: 0, backup: null, restores: 0 } };
-  const worlds: (World | null)[] = [start];
-  const ids = new Map([[keyOf(start), 0]]);
-  const cameFrom: (readonly [id: number, action: string])[] = [[-1, '']];
-  const predecessors: number[][] = [[]];
-  const goals: number[] = [];
-  let edges = 0;
-  for (let id = 0; id < worlds.length; id += 1) {
-    const world = worlds[id]!;
-    // An explored world is never read again; dropping it bounds the memory.
-    worlds[id] = null;
-    if (drained(world, configuration)) goals.push(id);
-    for (const [action, raw] of attempted(world, physics, configuration)) {
-      if (raw === world) continue;
-      const next = normal(raw);
-      edges += 1;
-      const key = keyOf(next);
-      let nextId = ids.get(key);
-      if (nextId === undefined) {
-        nextId = worlds.length;
-        if (nextId >= statesMax)
-          throw new Error(
-            `The exploration passed ${statesMax} states. Make the configuration smaller.`,
-          );
-        ids.set(key, nextId);
-        worlds.push(next);
-        predecessors.push([]);
-        cameFrom.push([id, action]);
-      }
-      const rule = brokenRule(next, world);
-      if (rule !== null)
-        return {
-          states: worlds.length,
-          edges,
-          violation: { rule, path: [...pathTo(id, cameFrom), action] },
-          stuck: 0,
-        };
-      predecessors[nextId]!.push(id);
-    }
-  }
+  return search<World>(
+    {
+      start: genesisOf(configuration),
+      *actions(world) {
+        for (const [name, next] of attempted(world, physics, configuration))
+          if (next !== world) yield [name, normal(next)];
+      },
+      keyOf,
+      brokenRule,
+      isGoal: (world) => drained(world, configuration),
+      // A subscription that ended drains no more.
+      isExempt: ({ sub }) => sub.terminated !== null,
+    },
+    statesMax,
+  );
+}
+
+function genesisOf({ pulls, halfLeases }: Configuration): World {
+  const world = genesis(
+    halfLeases === undefined ? {} : { ttlMs: LEASE_MS, expiresAt: T0 + LEASE_MS },
+  );
+  const { cursor, taken } = world;
   return {
-    states: worlds.length,
-    edges,
-    violation: null,
-    stuck: worlds.length - reaching(goals, predecessors),
+    ...world,
+    ...(pulls === undefined
+      ? {}
+      : { second: { reader: { cursor, taken }, pulls: 0, backup: null, restores: 0 } }),
+    ...(halfLeases === undefined ? {} : { lease: { time: 0, renewed: 0, isUp: true, deaths: 0 } }),
   };
 }
 
@@ -260,33 +298,10 @@ function* attempted(
   world: World,
   physics: Physics,
   configuration: Configuration,
-): Generator<Action> {
+): Generator<Action<World>> {
   try {
     yield* actions(world, physics, configuration);
   } catch (cause) {
     if ((cause as { code?: string }).code !== 'log_hole') throw cause;
   }
-}
-
-function pathTo(id: number, cameFrom: readonly (readonly [number, string])[]): string[] {
-  const path: string[] = [];
-  for (let at = id; at > 0; at = cameFrom[at]![0]) path.unshift(cameFrom[at]![1]);
-  return path;
-}
-
-/** Counts the worlds with a path to one of the goals, walking backwards from the goals. */
-function reaching(goals: readonly number[], predecessors: readonly (readonly number[])[]): number {
-  const seen = new Uint8Array(predecessors.length);
-  const queue = [...goals];
-  for (const id of goals) seen[id] = 1;
-  let count = goals.length;
-  for (let id = queue.pop(); id !== undefined; id = queue.pop()) {
-    for (const before of predecessors[id]!) {
-      if (seen[before] === 1) continue;
-      seen[before] = 1;
-      count += 1;
-      queue.push(before);
-    }
-  }
-  return count;
 }

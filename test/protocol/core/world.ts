@@ -23,6 +23,7 @@ import {
   type Step,
   type Subscription,
 } from '../../../src/protocol/core/index.ts';
+import { FAILING_MAX_MS } from '../../../src/protocol/core/policy.ts';
 import { EPOCH, subscription, T0 } from './fixtures.ts';
 
 export interface Delivery extends Covering<{ readonly sequence: number; readonly id: string }> {
@@ -87,6 +88,16 @@ export interface World extends Reader {
   } | null;
   readonly crashes: number;
   readonly failovers: number;
+  /**
+   * The lifetime and the endpoint; null = no expiry, and an endpoint that is always up. `time` and
+   * `renewed`, the time of the last renewal by the client, are in half leases.
+   */
+  readonly lease: {
+    readonly time: number;
+    readonly renewed: number;
+    readonly isUp: boolean;
+    readonly deaths: number;
+  } | null;
   /** The first rule that was broken. */
   readonly broken: string | null;
 }
@@ -102,6 +113,9 @@ export interface Defect {
 
 const SUBSCRIPTION_ID = 'sub_test';
 const REPLICA_EPOCH = 'epochBBBBBBBBBBBBBBBBB';
+/** Half a lease is as long as the failures after which a callback is suspended. */
+export const HALF_LEASE_MS = FAILING_MAX_MS;
+export const LEASE_MS = 2 * HALF_LEASE_MS;
 
 export function genesis(overrides: Partial<Subscription> = {}): World {
   const sub = subscription({ ttlMs: null, expiresAt: null, ...overrides });
@@ -121,6 +135,7 @@ export function genesis(overrides: Partial<Subscription> = {}): World {
     replica: null,
     crashes: 0,
     failovers: 0,
+    lease: null,
     broken: null,
   };
 }
@@ -351,6 +366,35 @@ export class Physics {
       : this.feed(world, { type: 'tick' }, world.sub.retryAt).world;
   }
 
+  /** The client renews. A renewal may change nothing but the end of the lifetime. */
+  renew(world: World): World {
+    if (world.lease === null) return world;
+    const { sub, log } = world;
+    const { world: next } = this.feed(world, {
+      type: 'configure',
+      change: { ttlMs: LEASE_MS },
+    });
+    const changed = (Object.keys(sub) as (keyof Subscription)[]).find(
+      (member) => member !== 'expiresAt' && next.sub[member] !== sub[member],
+    );
+    return {
+      ...next,
+      lease: { ...world.lease, renewed: world.lease.time },
+      broken:
+        changed === undefined && next.log.every((item, at) => item === log[at])
+          ? next.broken
+          : `a renewal changed ${changed ?? 'the log'}`,
+    };
+  }
+
+  /** Half a lease passes, with everything that is due meanwhile. */
+  passTime(world: World): World {
+    if (world.lease === null) return world;
+    const now = this.now + HALF_LEASE_MS;
+    const later = { ...world, lease: { ...world.lease, time: world.lease.time + 1 } };
+    return this.passBackoff(this.feed(later, { type: 'tick' }, now).world);
+  }
+
   /**
    * The primary dies; its replica, which may lack the newest writes, takes over with a new epoch.
    */
@@ -388,6 +432,13 @@ export function brokenRule(world: World, before: World | null): string | null {
   const { sub, log, taken, known, second, covered } = world;
   const same = before !== null && before.sub.epoch === sub.epoch ? before.sub : null;
   if (world.broken !== null) return world.broken;
+  if (world.lease !== null) {
+    const { time, renewed } = world.lease;
+    const isOver = LEASE_MS <= (time - renewed) * HALF_LEASE_MS;
+    if (isOver !== (sub.terminated !== null))
+      return `${(time - renewed) / 2} leases after a renewal the subscription ${isOver ? 'lives' : 'ended'}`;
+    if (sub.head !== world.published) return `${world.published} events have ${sub.head} numbers`;
+  }
   if (!(sub.acked <= sub.sent && sub.sent <= sub.head && sub.floor <= sub.head))
     return `acked ${sub.acked}, sent ${sub.sent}, floor ${sub.floor}, head ${sub.head}`;
   // A number that was in no delivery must not be acknowledgeable.
