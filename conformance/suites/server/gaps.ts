@@ -126,6 +126,24 @@ export const gaps = [
           '`oldest`, compared with the first readable sequence number:',
         );
       });
+      const mixed = await shortLog(t);
+      await mixed.emit(1, 1);
+      // Data that does not fit the type is a gap, which takes no place of an event.
+      const data = { topic: t.topicOf(mixed.subscription), n: 'none' };
+      await t.control.do('emit', { events: [{ name: t.control.type('short'), data }] });
+      await mixed.emit(maxEvents - 1, 2);
+      await t.check(
+        'gap-retention-announced',
+        `a log of ${maxEvents} events and a gap keeps all events`,
+        async () => {
+          await untilHead(t, mixed.subscriptionId, maxEvents + 1);
+          assert.equal(
+            spans(sequencesOf(await mixed.read())),
+            `1, 3-${maxEvents + 1}`,
+            'events in the log:',
+          );
+        },
+      );
     },
   }),
 
