@@ -5,19 +5,21 @@
  */
 import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../protocol/lib/clock.ts';
-import {
-  recordName,
-  type EarlierSecret,
-  type Ledger,
-  type RegistrationRecord,
-} from '../protocol/ledger/ledger.ts';
+import { recordName, type Ledger, type RegistrationRecord } from '../protocol/ledger/ledger.ts';
 import { KeyedMutex } from '../protocol/lib/keyed-mutex.ts';
 import { CALLBACK_TOKEN_PARAMETER, mintCallbackUrl } from '../protocol/wire/callback-url.ts';
 import { LocalError } from '../protocol/wire/errors.ts';
 import type { HeadersLike } from '../protocol/wire/headers.ts';
-import { SECRET_ROTATION_GRACE_MS } from '../protocol/wire/limits.ts';
 import { Secret } from '../protocol/wire/secret.ts';
 import { verifyWebhook } from '../protocol/wire/signature.ts';
+import {
+  isAccepted,
+  isFirstUse,
+  rotatedTo,
+  usedAt,
+  withoutEarlier,
+  type RegisteredSecrets,
+} from './registered-secrets.ts';
 
 /** Identifies a subscription at its receiver: the MCP server's resource URI and the `key`. */
 export interface SubscriptionRef {
@@ -60,12 +62,6 @@ interface KnownSecret {
   readonly until: number | null;
 }
 
-/**
- * Most earlier secrets of a registration. Beyond that, the one in use and the newest are kept: a
- * client that rotates so often without an update has lost the others.
- */
-const EARLIER_MAX = 8;
-
 export class Registry {
   readonly #o: RegistryOptions;
   readonly #known = new Map<string, KnownRegistration>();
@@ -98,7 +94,7 @@ export class Registry {
       };
       return secret === undefined || secret === minted.secret
         ? minted
-        : { ...minted, ...this.#replaced(minted, secret) };
+        : { ...minted, ...rotatedTo(minted, secret, this.#o.clock.now()) };
     });
   }
 
@@ -109,13 +105,16 @@ export class Registry {
   rotate(ref: SubscriptionRef): Promise<Registration> {
     return this.#change(ref, async (before) => {
       const known = required(before);
-      return { ...known, ...this.#replaced(known, Secret.generate().reveal()) };
+      return { ...known, ...rotatedTo(known, Secret.generate().reveal(), this.#o.clock.now()) };
     });
   }
 
   /** Ends every secret but the present one. */
   async revokePrevious(ref: SubscriptionRef): Promise<void> {
-    await this.#change(ref, async (before) => ({ ...required(before), earlierSecrets: [] }));
+    await this.#change(ref, async (before) => {
+      const known = required(before);
+      return { ...known, ...withoutEarlier(known) };
+    });
   }
 
   /** Forgets a key. From then on its deliveries are rejected. */
@@ -138,7 +137,7 @@ export class Registry {
     idGrammar?: RegExp,
   ): Promise<Secret> {
     const now = this.#o.clock.now();
-    const valid = known.secrets.filter(({ until }) => until === null || now <= until);
+    const valid = known.secrets.filter((one) => isAccepted(one, now));
     for (const { secret } of valid.slice(0, -1)) {
       try {
         verifyWebhook(headers, body, secret, now, undefined, idGrammar);
@@ -161,12 +160,7 @@ export class Registry {
     if (!isFirstUse(record, used)) return;
     await this.#change({ audience: record.server, key: record.key }, async (before) => {
       const known = required(before);
-      const until = this.#o.clock.now() + SECRET_ROTATION_GRACE_MS;
-      const older = olderThan(known, used);
-      const earlierSecrets = known.earlierSecrets.map((one) =>
-        older.includes(one) ? { ...one, until: one.until ?? until } : one,
-      );
-      return { ...known, earlierSecrets };
+      return { ...known, ...usedAt(known, used, this.#o.clock.now()) };
     });
   }
 
@@ -177,19 +171,6 @@ export class Registry {
   urlWith(token: string): string {
     const { href, search } = this.#o.endpoint;
     return `${href}${search === '' ? '?' : '&'}${CALLBACK_TOKEN_PARAMETER}=${token}`;
-  }
-
-  /** The secrets after a rotation to `secret`. */
-  #replaced(before: Secrets, secret: string): Secrets {
-    const now = this.#o.clock.now();
-    const earlier = [{ secret: before.secret, until: null }, ...before.earlierSecrets].filter(
-      (one) => one.secret !== secret && (one.until === null || one.until >= now),
-    );
-    // The oldest one without an end is the one that the server uses.
-    const inUse = earlier.findLastIndex(({ until }) => until === null);
-    while (earlier.length > EARLIER_MAX)
-      earlier.splice(earlier.length - 1 > inUse ? earlier.length - 1 : inUse - 1, 1);
-    return { secret, earlierSecrets: earlier };
   }
 
   #change(
@@ -257,24 +238,16 @@ export class Registry {
   }
 }
 
-type Secrets = Pick<RegistrationRecord, 'secret' | 'earlierSecrets'>;
-type Stored = Secrets & Pick<RegistrationRecord, 'url' | 'expiresAt'>;
+type Stored = RegisteredSecrets & Pick<RegistrationRecord, 'url' | 'expiresAt'>;
 
-const newSecrets = (secret = Secret.generate().reveal()): Secrets => ({
+const newSecrets = (secret = Secret.generate().reveal()): RegisteredSecrets => ({
   secret,
   earlierSecrets: [],
 });
-const secretsOf = ({ secret, earlierSecrets }: Secrets): Secrets => ({ secret, earlierSecrets });
-
-/** The secrets before `used`; none if it is not one of the registration. */
-function olderThan({ secret, earlierSecrets }: Secrets, used: string): readonly EarlierSecret[] {
-  if (used === secret) return earlierSecrets;
-  const at = earlierSecrets.findIndex((one) => one.secret === used);
-  return at === -1 ? [] : earlierSecrets.slice(at + 1);
-}
-
-const isFirstUse = (record: Secrets, used: string): boolean =>
-  olderThan(record, used).some(({ until }) => until === null);
+const secretsOf = ({ secret, earlierSecrets }: RegisteredSecrets): RegisteredSecrets => ({
+  secret,
+  earlierSecrets,
+});
 
 function required(before: RegistrationRecord | undefined): RegistrationRecord {
   if (before) return before;

@@ -36,6 +36,18 @@ export interface SignedMessage {
 /** The members of a callback that signing uses. */
 export type SigningCallback = Pick<Callback, 'url' | 'secret' | 'previousSecret' | 'previousUntil'>;
 
+/**
+ * The secrets that sign a message at `now`: the newest, and for a while after a rotation the one
+ * before it (SEP: Rotation).
+ */
+export const signingSecrets = (
+  { secret, previousSecret, previousUntil }: SigningCallback,
+  now: number,
+): readonly string[] =>
+  previousSecret !== null && previousUntil !== null && now < previousUntil
+    ? [secret, previousSecret]
+    : [secret];
+
 export interface MessageSignerOptions {
   readonly clock: Clock;
   readonly deliveryKey?: DeliveryKey | undefined;
@@ -72,13 +84,7 @@ export class MessageSigner {
   ): Promise<SignedMessage> {
     const now = this.#clock.now();
     const timestamp = Math.floor(now / 1000);
-    const secrets = [this.#secret(callback.secret)];
-    if (
-      callback.previousSecret !== null &&
-      callback.previousUntil !== null &&
-      now < callback.previousUntil
-    )
-      secrets.push(this.#secret(callback.previousSecret));
+    const secrets = signingSecrets(callback, now).map((secret) => this.#secret(secret));
     const signatures = signWebhook(secrets, id, timestamp, body);
     const v1a =
       as === 'v1a' && this.#key !== undefined

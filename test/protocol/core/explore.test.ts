@@ -6,6 +6,8 @@ import { describe, test } from 'vitest';
 import assert from 'node:assert/strict';
 import { MUTANTS } from './defects.ts';
 import { explore, type Configuration } from './explore.ts';
+import { exploreRotation, ROTATION_MUTANTS } from './rotation.ts';
+import type { Exploration } from './search.ts';
 import { byTier } from '../../tier.ts';
 
 const CONFIGURATIONS: readonly (readonly [name: string, configuration: Configuration])[] = [
@@ -34,17 +36,23 @@ const CONFIGURATIONS: readonly (readonly [name: string, configuration: Configura
   ['somebody confused', { events: 3, window: 2, crashes: 1, confused: true }],
 ];
 
+/** Fails unless every state is safe and can reach a goal. */
+function assertClean({ violation, stuck }: Exploration): void {
+  assert.equal(
+    violation,
+    null,
+    violation === null ? '' : `${violation.rule}: ${violation.path.join(' > ')}`,
+  );
+  assert.equal(stuck, 0, 'states that can never drain');
+}
+
 describe('every reachable world', () => {
   for (const [name, configuration] of CONFIGURATIONS) {
     test(`[log-no-silent-loss log-stable ack-cumulative ack-sent cb-one-lease recv-duplicate recv-elsewhere ttl-endpoint ttl-kept] is safe and can drain: ${name}`, (context) => {
-      const { states, edges, violation, stuck } = explore(configuration);
+      const exploration = explore(configuration);
+      const { states, edges } = exploration;
       void context.annotate(`${states} states, ${edges} edges`);
-      assert.equal(
-        violation,
-        null,
-        violation === null ? '' : `${violation.rule}: ${violation.path.join(' > ')}`,
-      );
-      assert.equal(stuck, 0, 'states that can never drain');
+      assertClean(exploration);
       assert.ok(states > 500, 'the configuration is too small to mean anything');
     });
   }
@@ -67,4 +75,22 @@ describe('every defect is noticed', () => {
       assert.equal(violation === null ? (stuck > 0 ? 'liveness' : 'nothing') : 'safety', caughtBy);
     });
   }
+});
+
+describe('secret rotation', () => {
+  const CONFIGURATION = { events: byTier(1, 2), secrets: 3, steps: 3 };
+
+  test('[sig-rotation sig-rotation-end sig-rotation-receiver ans-current-only] every reachable world is safe and can drain', (context) => {
+    const exploration = exploreRotation(CONFIGURATION);
+    void context.annotate(`${exploration.states} states, ${exploration.edges} edges`);
+    assertClean(exploration);
+    assert.ok(exploration.states > 500, 'the configuration is too small to mean anything');
+  });
+
+  for (const { name, defect } of ROTATION_MUTANTS)
+    test(`is noticed: ${name}`, (context) => {
+      const { violation } = exploreRotation(CONFIGURATION, defect);
+      void context.annotate(`${violation?.rule}, after: ${violation?.path.join(' > ')}`);
+      assert.notEqual(violation, null);
+    });
 });
