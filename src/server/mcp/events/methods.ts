@@ -2,30 +2,22 @@
  * The methods of `events/*` (SEP-3415) as a table, over the same engine as `triggers/*`.
  * Independent of MCP's transports and SDK; `install.ts` installs it on an SDK server.
  */
-import type { Log } from '../../engine/ports.ts';
-import type { BindableEngine, Caller } from '../../engine/verbs.ts';
+import type { Caller } from '../../engine/verbs.ts';
 import { tagged, type RequestContext } from '../request-context.ts';
 import { eventTypesOf } from './event-types.ts';
 import { parseEventsParams } from './params.ts';
 import { poll } from './poll.ts';
-import type { Profile } from './profiles.ts';
 import { stream } from './stream.ts';
 import type { EventsMethod, EventsNotification } from '../../../protocol/events/names.ts';
 import type { EventSelection, ParamsOf } from '../../../protocol/events/types.ts';
-import { subscribe, unsubscribe } from './webhook.ts';
+import { subscribe, unsubscribe, type WebhookContext } from './webhook.ts';
 
 /** One request of this binding. */
 export type EventsRequest = RequestContext<EventsNotification>;
 
 /** The context of a call. */
-export interface EventsContext {
-  readonly engine: BindableEngine;
+export interface EventsContext extends WebhookContext {
   readonly request: EventsRequest;
-  /** The profile of the client. */
-  readonly profile: Profile;
-  readonly log: Log;
-  /** Whether every webhook expires, also one that asks for no expiry. */
-  readonly alwaysExpires: boolean;
 }
 
 /** One method. */

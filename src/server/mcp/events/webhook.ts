@@ -3,6 +3,7 @@
  * client's profile. Principal, URL, name and arguments identify it. A repeated `events/subscribe`
  * is a refresh: it renews the subscription and sets its secret and profile.
  */
+import type { Log } from '../../engine/ports.ts';
 import type { BindableEngine, Caller } from '../../engine/verbs.ts';
 import { canonicalJson, sha256 } from '../../../protocol/wire/canonical.ts';
 import { notFound, unsupported, WireError } from '../../../protocol/wire/errors.ts';
@@ -12,7 +13,6 @@ import { cursorOf, parseCursor } from './occurrence.ts';
 import { callbackReason, DRAINS } from './errors.ts';
 import { selectionOf } from './start.ts';
 import { webhookSubscriptionId } from './dialects.ts';
-import type { EventsContext } from './methods.ts';
 import { dialectOf, type Profile } from './profiles.ts';
 import type {
   DeliveryStatus,
@@ -20,6 +20,16 @@ import type {
   SubscribeResult,
   UnsubscribeParams,
 } from '../../../protocol/events/types.ts';
+
+/** The context of a call. */
+export interface WebhookContext {
+  readonly engine: BindableEngine;
+  /** The profile of the client. */
+  readonly profile: Profile;
+  readonly log: Log;
+  /** Whether every webhook expires, also one that asks for no expiry. */
+  readonly alwaysExpires: boolean;
+}
 
 /** The subscription key of a webhook. */
 export const webhookKey = (url: string, { name, arguments: args }: Selection): string =>
@@ -35,7 +45,7 @@ const SKIP_AFTER_MS = 86_400_000;
 export async function subscribe(
   caller: Caller,
   params: SubscribeParams,
-  { engine, profile, log, alwaysExpires }: Omit<EventsContext, 'request'>,
+  { engine, profile, log, alwaysExpires }: WebhookContext,
 ): Promise<SubscribeResult> {
   const {
     delivery: { mode, url, secret },
