@@ -51,6 +51,7 @@ export type {
   EngineHealth,
   LogListener,
   Logs,
+  ClientOptions,
   NewEvent,
   NewGap,
   StreamSink,
@@ -61,8 +62,9 @@ export type {
 export type { CallbackDialect, CallbackMessage, CallbackContext } from './callback/dialect.ts';
 export type { LogRange } from './engine/reader.ts';
 export type { Answer as CallbackAnswer } from '../protocol/core/attempt.ts';
-export type { Outcome as CallbackOutcome } from '../protocol/core/types.ts';
+export type { DeliveredState, Outcome as CallbackOutcome } from '../protocol/core/types.ts';
 export type { Secret } from '../protocol/wire/secret.ts';
+export type { TraceContext } from '../protocol/wire/trace-context.ts';
 export type { Authorize, Reauthorize, Visible } from './engine/permissions.ts';
 export type { TtlPolicy } from '../protocol/core/policy.ts';
 
@@ -98,6 +100,7 @@ export type {
   EventIdentity,
   IndexRow,
   LogEntry,
+  Notice,
   Opened,
   ReadEntry,
   Store,
@@ -109,6 +112,7 @@ export type {
 export type {
   Attempt,
   Callback as StoredCallback,
+  CallbackLimits as StoredCallbackLimits,
   FailureCategory,
   GapReason,
   Health,
